@@ -1,0 +1,137 @@
+"""An iterator that can be closed and that several threads may read: the base of streams and maps.
+
+Reading costs one Python frame an item and takes no lock. The source is a Python generator, which
+CPython lets only one thread enter: a second one gets a ValueError before anything has happened.
+That error is the signal to wait for one's turn, so that only a collision costs anything.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from itertools import chain
+from types import FrameType, GeneratorType
+from typing import Any
+
+_LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the other thread is done
+
+
+class ClosableIterator(Iterator):
+    """An iterator over a generator, with ``close()`` and ``with``, safe to share among threads.
+
+    ``iter()`` returns a fresh way in for a ``for`` loop, not the object itself: each thread needs
+    a frame of its own to wait in. All ways in read the same items; dropping one closes nothing.
+    """
+
+    __slots__ = ("__weakref__", "_front", "_is_closed", "_items", "_lock")
+
+    def __init__(self, front: Generator | None) -> None:
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._front = front
+        # What is read: the generator behind something that has no close() of its own, so that
+        # a loop that ends early does not end the run for the others.
+        self._items: Iterator = iter(()) if front is None else chain(front)
+
+    def __next__(self) -> Any:
+        while True:
+            items = self._items
+            try:
+                return next(items)
+            except StopIteration:
+                pass
+            except BaseException as error:
+                if not self._waited_for_turn(error):
+                    self.close()
+                    raise
+                continue
+            if not self._advance(items):
+                raise StopIteration
+
+    def __iter__(self) -> Iterator:
+        while True:
+            items = self._items
+            try:
+                yield from items
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                if not self._waited_for_turn(error):
+                    self.close()
+                    raise
+                continue
+            if not self._advance(items):
+                return
+
+    def _advance(self, ended: Iterator) -> bool:
+        """Put what follows ``ended`` in its place; False if nothing does."""
+        self.close()
+        return False
+
+    def _waited_for_turn(self, error: BaseException) -> bool:
+        """Wait, if ``error`` says no more than that another thread is inside the generator."""
+        assert error.__traceback__ is not None
+        # An error from within the generator would have the generator's frame below ours.
+        if type(error) is not ValueError or error.__traceback__.tb_next is not None:
+            return False
+        return self._wait_until_idle()
+
+    def _wait_until_idle(self) -> bool:
+        """Wait until no other thread is in the generator; False if it is this one that is."""
+        front = self._front
+        if not isinstance(front, GeneratorType) or _is_below(front):
+            return False
+        pause = 0.0
+        while front.gi_running:
+            time.sleep(pause)
+            pause = min(2 * pause + 1e-6, _LONGEST_PAUSE)
+        return True
+
+    def close(self) -> None:
+        """End the iteration, and run the ``finally`` blocks of everything underneath, now.
+
+        Idempotent. If another thread is in the middle of an item, that item is finished first.
+        """
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._items = iter(())
+        self._release()
+
+    def _release(self) -> None:
+        """Close the generator underneath."""
+        while self._front is not None:
+            try:
+                self._front.close()
+                return
+            except ValueError as error:
+                if not self._waited_for_turn(error):
+                    raise
+
+    def __enter__(self) -> ClosableIterator:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            self.close()
+
+
+def close_iterator(source: Any) -> None:
+    """Run the ``finally`` blocks of an iterator, if it can be closed."""
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
+
+
+def _is_below(generator: GeneratorType) -> bool:
+    """Tell whether ``generator`` is among the frames that led to this call."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame is not generator.gi_frame:
+        frame = frame.f_back
+    return frame is not None

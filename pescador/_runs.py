@@ -1,0 +1,400 @@
+"""One run of each mux: what happens when a stream ends.
+
+A run keeps the iterators of its open streams in a list of slots. Per item it takes the slot that
+is next and the next item of that slot's iterator. All else happens when a stream ends.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
+from itertools import compress, islice, repeat
+from operator import length_hint
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _sampling
+from ._seeds import Seed
+from .core import Streamer, as_streamer, begin, end
+
+if TYPE_CHECKING:
+    from .mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
+
+_NOTHING = object()  # no item: None may be one
+_ENDED: Iterator = iter(())
+
+
+class Run:
+    """One run of a mux: its open streams, one to a slot, and what each may still give."""
+
+    def __init__(self, streamers: list[Streamer], seed: Seed) -> None:
+        self.streamers = streamers
+        self.seed = seed
+        self.n_opened = 0
+        # By slot:
+        self.sources: list[Iterator] = []  # the open stream
+        self.iterators: list[Iterator] = []  # the same, but for the last item it may give
+        self.places: list[int] = []  # which streamer it is of
+        self.stops: list[int] = []  # how many items come through the iterator; -1: no limit
+        # Every item through the iterator of a slot takes one tick along, in C. What is left of
+        # them, compared with what there was at the start, tells how many items there were.
+        self.ticks: list[Iterator] = []
+        self.starts: list[int] = []
+
+    def items(self) -> Generator:
+        """Yield the items, inside ``with self``, which closes what is open on every way out."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fill(self) -> None:
+        """Open the first streams, if that has not been done."""
+
+    def append(self, place: int, limit: int) -> None:
+        """Open a stream in a new slot at the end."""
+        slot = len(self.sources)
+        self.sources.append(_ENDED)
+        self.places.append(place)
+        self.stops.append(-1)
+        self.starts.append(sys.maxsize)
+        self.ticks.append(repeat(True, sys.maxsize))
+        if slot == len(self.iterators):
+            self.iterators.append(_ENDED)
+        self.put(slot, place, limit)
+
+    def put(self, slot: int, place: int, limit: int) -> None:
+        """Open a stream of the streamer at ``place``, for ``limit`` items (0: any number)."""
+        number = self.n_opened
+        self.n_opened = number + 1
+        source = self.sources[slot] = begin(self.streamers[place], self.seed, place, number)
+        self.places[slot] = place
+        self.stops[slot] = limit - 1
+        self.iterators[slot] = compress(
+            islice(source, limit - 1) if limit else source, self.ticks[slot]
+        )
+
+    def n_given(self, slot: int) -> int:
+        """Return how many items the stream of a slot has given."""
+        return self.starts[slot] - length_hint(self.ticks[slot])
+
+    def last_item(self, slot: int) -> Any:
+        """Return the last item that a limited stream may give, if it has come to that."""
+        if self.n_given(slot) != self.stops[slot]:
+            return _NOTHING
+        item = next(self.sources[slot], _NOTHING)
+        if item is not _NOTHING:
+            next(self.ticks[slot])
+        return item
+
+    def end(self, slot: int) -> int:
+        """Close the stream of a slot; return how many items it gave."""
+        source, self.sources[slot] = self.sources[slot], _ENDED
+        left = length_hint(self.ticks[slot])
+        n_given = self.starts[slot] - left
+        self.starts[slot] = left
+        end(self.streamers[self.places[slot]], source)
+        return n_given
+
+    def columns(self) -> tuple[list, ...]:
+        """Return what is kept by slot."""
+        return self.sources, self.iterators, self.places, self.stops, self.ticks, self.starts
+
+    def remove(self, slot: int) -> None:
+        """Take an (ended) slot away; the last one moves into its place."""
+        last = len(self.sources) - 1
+        for column in self.columns():
+            column[slot] = column[last]
+            if column is not self.iterators:
+                column.pop()
+        self.iterators[last] = _ENDED  # draws of it still in a block are passed over
+
+    def counts(self) -> list[int]:
+        """Return the number of items given by the open stream of each slot."""
+        return [self.n_given(slot) for slot in range(len(self.sources))]
+
+    def close(self) -> None:
+        """Close every open stream, also when closing some of them fails."""
+        with ExitStack() as stack:
+            for place, source in zip(self.places, self.sources):
+                if source is not _ENDED:
+                    stack.callback(end, self.streamers[place], source)
+            for column in self.columns():
+                column.clear()
+
+
+class PoolRun(Run):
+    """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
+
+    slots: _sampling.EqualSlots | _sampling.WeightedSlots
+
+    def _set_slots(self, n_slots: int, weights: np.ndarray | None) -> None:
+        """Prepare to draw among ``n_slots`` slots; ``weights`` are those of the streamers."""
+        rng = self.seed.rng(b"slots")
+        positive = None if weights is None else weights[weights > 0]
+        if positive is None or (positive == positive[0]).all():
+            self.weights = None
+            self.slots = _sampling.EqualSlots(rng, n_slots)
+        else:
+            self.weights = weights
+            self.slots = _sampling.WeightedSlots(rng, n_slots)
+
+    def items(self) -> Generator:
+        with self:
+            self.fill()
+            sources, iterators = self.sources, self.iterators
+            item = _NOTHING
+            while sources:
+                for slot in self.slots.block():
+                    try:
+                        item = next(iterators[slot])
+                    except StopIteration:
+                        pass
+                    else:
+                        yield item
+                        continue
+                    if slot >= len(sources):
+                        continue  # the slot has been taken away since the block was drawn
+                    last = self.last_item(slot)
+                    if last is not _NOTHING:
+                        item = last
+                        yield item
+                    self.replace(slot, item is not _NOTHING)
+                    item = _NOTHING
+                    if self.slots.is_stale or not sources:
+                        break
+
+    def replace(self, slot: int, has_given: bool) -> None:
+        """Put a new stream in the place of an ended one.
+
+        ``has_given`` tells whether any stream has given an item since the last replacement.
+        """
+        raise NotImplementedError
+
+    def remove(self, slot: int) -> None:
+        super().remove(slot)
+        self.slots.shrink()
+        if self.weights is not None and slot < len(self.places):
+            self.slots.put(slot, self.weights[self.places[slot]])
+
+
+class StochasticRun(PoolRun):
+    """One run of a StochasticMux."""
+
+    def __init__(self, mux: StochasticMux, seed: Seed) -> None:
+        super().__init__(mux.streamers, seed)
+        self.mux = mux
+        self.pool = _pool(mux, seed)
+        self.n_slots = mux.n_active
+        if mux.mode != "with_replacement":
+            self.n_slots = min(mux.n_active, self.pool.n_left)
+        self._set_slots(self.n_slots, mux._weights)
+        # Binomial limits depend on the weights of all open streams, if these differ.
+        self.has_own_limits = mux.dist == "binomial" and self.weights is not None
+        limits = None
+        if not self.has_own_limits:
+            limits = _sampling.limits(mux.dist, mux.rate, 1 / self.n_slots)
+        self.draws = _sampling.activations(seed.rng(b"activations"), limits)
+        # Streamers that gave nothing since the last item, where they may be tried again.
+        self.barren: set[int] = set()
+
+    def fill(self) -> None:
+        if self.n_opened:
+            return
+        chosen = []
+        for _ in range(self.n_slots):
+            place, draw = self.choose()
+            assert place is not None
+            chosen.append((place, draw))
+        # All weights first: own limits depend on every one of them.
+        if self.weights is not None:
+            self.slots.fill([self.weights[place] for place, _ in chosen])
+        for slot, (place, draw) in enumerate(chosen):
+            self.append(place, self.limit(slot, draw))
+
+    def choose(self) -> tuple[int | None, Any]:
+        """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
+        choice, draw = next(self.draws)
+        place = self.pool.choose(choice)
+        while place in self.barren:
+            self.pool.release(place)
+            if len(self.barren) >= self.pool.n_free:
+                return None, draw
+            choice, draw = next(self.draws)
+            place = self.pool.choose(choice)
+        return place, draw
+
+    def limit(self, slot: int, draw: Any) -> int:
+        """Return how many items the stream in a slot may give; 0 for no limit."""
+        if not self.has_own_limits:
+            return draw
+        share = self.slots.probability(slot)
+        limits = _sampling.limits(self.mux.dist, self.mux.rate, share)
+        return limits.draw_block(np.array([draw]))[0]
+
+    def replace(self, slot: int, has_given: bool) -> None:
+        place = self.places[slot]
+        n_given = self.end(slot)
+        self.pool.release(place)
+        if self.barren and has_given:
+            self.barren.clear()
+            self._reopen_slots()
+        if not n_given:
+            self._note_empty(place)
+        new_place, draw = self.choose()
+        if new_place is None:
+            self.remove(slot)
+            return
+        if self.weights is not None:
+            self.slots.put(slot, self.weights[new_place])
+        self.put(slot, new_place, self.limit(slot, draw))
+
+    def _note_empty(self, place: int) -> None:
+        if self.mux.prune_empty_streams:
+            self.pool.drop(place)
+        else:
+            self.barren.add(place)
+
+    def _reopen_slots(self) -> None:
+        """Open the slots again that were taken away while their candidates gave nothing."""
+        while len(self.sources) < self.n_slots:
+            place, draw = self.choose()
+            if place is None:
+                break
+            slot = len(self.sources)
+            self.slots.grow(1.0 if self.weights is None else self.weights[place])
+            self.append(place, self.limit(slot, draw))
+
+
+def _pool(mux: StochasticMux, seed: Seed) -> Any:
+    """Return what chooses the streamers to open: those of positive weight, as the mode says."""
+    places = None
+    if mux._weights is not None and not mux._weights.all():
+        places = np.flatnonzero(mux._weights).tolist()
+    if mux.mode == "exhaustive":
+        return _sampling.Permuted(mux.n_streams, places, seed.rng(b"order"))
+    kind = _sampling.Replacing if mux.mode == "with_replacement" else _sampling.Distinct
+    return kind(mux.n_streams, places)
+
+
+class ShuffledRun(PoolRun):
+    """One run of a ShuffledMux: every slot belongs to one streamer."""
+
+    def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
+        super().__init__(mux.streamers, seed)
+        self.first = list(range(mux.n_streams))
+        if mux._weights is not None:
+            self.first = np.flatnonzero(mux._weights).tolist()
+        self._set_slots(len(self.first), mux._weights)
+
+    def fill(self) -> None:
+        if not self.n_opened:
+            if self.weights is not None:
+                self.slots.fill(self.weights[self.first].tolist())
+            for place in self.first:
+                self.append(place, 0)
+
+    def replace(self, slot: int, has_given: bool) -> None:
+        if self.end(slot):
+            self.put(slot, self.places[slot], 0)
+        else:
+            self.remove(slot)
+
+
+class RoundRobinRun(Run):
+    """One run of a RoundRobinMux."""
+
+    def __init__(self, mux: RoundRobinMux, seed: Seed) -> None:
+        super().__init__(mux.streamers, seed)
+        self.mode = mux.mode
+        self.n_passes = 0
+
+    def fill(self) -> None:
+        if not self.n_passes:
+            self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        order = range(len(self.streamers))
+        if self.mode == "permuted_cycle":
+            rng = self.seed.child(-1, self.n_passes).rng(b"order")
+            order = rng.permutation(len(self.streamers)).tolist()
+        self.n_passes += 1
+        for place in order:
+            self.append(place, 0)
+
+    def items(self) -> Generator:
+        with self:
+            self.fill()
+            while True:
+                item = _NOTHING
+                while self.sources:
+                    ended = []
+                    turns = iter(self.iterators)
+                    for iterator in turns:
+                        try:
+                            item = next(iterator)
+                        except StopIteration:
+                            slot = len(self.sources) - length_hint(turns) - 1
+                            self.end(slot)
+                            ended.append(slot)
+                        else:
+                            yield item
+                    if ended:
+                        self._leave_out(ended)
+                if self.mode == "exhaustive" or item is _NOTHING:
+                    return
+                self._begin_pass()
+
+    def _leave_out(self, ended: list[int]) -> None:
+        """Take ended slots away; the others keep their order."""
+        keep = np.ones(len(self.sources), dtype=bool)
+        keep[ended] = False
+        selectors = keep.tolist()
+        for column in self.columns():
+            column[:] = compress(column, selectors)
+
+
+class ChainRun(Run):
+    """One run of a ChainMux: at most one stream is open, in slot 0."""
+
+    def __init__(self, mux: ChainMux, seed: Seed) -> None:
+        super().__init__([], seed)
+        self.mux = mux
+        self.reader: Iterator | None = None  # of the streamers, where they are read lazily
+
+    def items(self) -> Generator:
+        with self:
+            n_passes, is_barren = 0, False
+            while not n_passes or (self.mux.mode == "cycle" and not is_barren):
+                is_barren = True
+                for streamer in self._streamers(n_passes):
+                    self.streamers = [streamer]
+                    self.append(0, 0)
+                    yield from self.iterators[0]
+                    is_barren = not self.end(0) and is_barren
+                    self.remove(0)
+                self._close_reader()
+                n_passes += 1
+
+    def _streamers(self, number: int) -> Iterator[Streamer]:
+        source = self.mux.streamers
+        if not isinstance(source, list):
+            source = self.reader = begin(self.mux.reader, self.seed, -1, number)
+        for index, streamer in enumerate(source):
+            yield as_streamer(streamer, index)
+
+    def _close_reader(self) -> None:
+        reader, self.reader = self.reader, None
+        if reader is not None:
+            end(self.mux.reader, reader)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._close_reader()

@@ -1,0 +1,101 @@
+"""Where randomness comes from: one seed at the root, a derived one for every run below it.
+
+A run is named by an *entropy* (what the user's ``random_state`` gave) and a *path* (which pass,
+which activation of which child, from the root down). Every random sequence of the run is a
+PCG64 stream whose 256-bit state is BLAKE2b(entropy, path, purpose), so that no two runs, and no
+two purposes inside a run, share one. ``RandomState`` is used on top of it because NumPy freezes
+its streams for good (NEP 19).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+import numpy as np
+
+_PLACE = struct.Struct("<qq")
+
+
+def entropy_of(random_state: Any) -> bytes:
+    """Take what one run needs from a ``random_state``.
+
+    An integer or a SeedSequence always gives the same bytes. None draws from NumPy's global
+    generator, a RandomState or a Generator from itself, so that the next call differs.
+    """
+    if random_state is None:
+        random_state = np.random.mtrand._rand
+    words: np.ndarray
+    if isinstance(random_state, np.random.RandomState):
+        words = random_state.randint(0, 2**32, size=4, dtype=np.uint32)
+    elif isinstance(random_state, np.random.Generator):
+        words = random_state.integers(0, 2**32, size=4, dtype=np.uint32)
+    elif isinstance(random_state, np.random.SeedSequence):
+        words = random_state.generate_state(4)
+    else:
+        return b"int:%d" % int(random_state)
+    return b"words:" + words.astype("<u4").tobytes()
+
+
+class _Entropy:
+    """The entropy of a tree, taken when it is first needed and kept."""
+
+    __slots__ = ("_random_state", "_value")
+
+    def __init__(self, random_state: Any) -> None:
+        self._random_state = random_state
+        self._value: bytes | None = None
+
+    def value(self) -> bytes:
+        if self._value is None:
+            self._value = entropy_of(self._random_state)
+        return self._value
+
+
+class _State(np.random.bit_generator.ISeedSequence):
+    """Hands a bit generator its state ready made: 50 times faster than a SeedSequence."""
+
+    def __init__(self, words: np.ndarray) -> None:
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        return self._words.view(dtype)[:n_words]
+
+
+class Seed:
+    """The name of one run: an entropy, and the path from the root to it."""
+
+    __slots__ = ("_entropy", "_path")
+
+    def __init__(self, entropy: _Entropy, path: bytes = b"") -> None:
+        self._entropy = entropy
+        self._path = path
+
+    @classmethod
+    def root(cls) -> Seed:
+        """Return the seed above a whole tree; it follows ``np.random.seed``, if it is used."""
+        return cls(_Entropy(None))
+
+    def child(self, place: int, number: int) -> Seed:
+        """Return the seed of activation ``number`` of the child at ``place``."""
+        path = hashlib.blake2b(self._path + _PLACE.pack(place, number), digest_size=16)
+        return Seed(self._entropy, path.digest())
+
+    def owned_by(self, random_state: Any) -> Seed:
+        """Return the seed for a run that has a ``random_state`` of its own, or None."""
+        if random_state is None:
+            return self
+        entropy = _Entropy(random_state)
+        entropy.value()  # a generator of the user's is drawn from at the start, never later
+        return Seed(entropy, self._path)
+
+    def words(self, purpose: bytes) -> np.ndarray:
+        """Return 256 bits, as four uint64, that belong to this run and ``purpose`` alone."""
+        digest = hashlib.blake2b(self._path, digest_size=32, person=purpose)
+        digest.update(self._entropy.value())
+        return np.frombuffer(digest.digest(), dtype="<u8").astype(np.uint64)
+
+    def rng(self, purpose: bytes) -> np.random.RandomState:
+        """Return this run's generator for ``purpose`` (at most 16 bytes), from its beginning."""
+        return np.random.RandomState(np.random.PCG64(_State(self.words(purpose))))  # type: ignore[arg-type]

@@ -1,0 +1,628 @@
+"""Streamers and streams: a recipe for an iterator, and one run of it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from itertools import compress, count, islice, repeat
+from operator import length_hint
+from threading import get_ident
+from types import GeneratorType
+from typing import Any
+
+from decorator import decorate
+
+from . import _validate
+from ._callables import GENERATOR, callable_for, check_arguments, is_iterable
+from ._iterator import ClosableIterator, close_iterator
+from ._seeds import Seed
+from .exceptions import PescadorError
+
+__all__ = ["Stream", "Streamer", "streamable"]
+
+_ACCEPTED = (
+    "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
+    " (functools.partial, a method, a callable object, a decorator that sets __wrapped__),"
+    " or a class whose instances are iterable"
+)
+
+# How an activation of a streamer gets its iterator; decided once, at construction.
+_CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
+
+# What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
+_NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_call", "_how", "_origin", "_seeds"}
+_NOT_STATE |= {"active_count_", "stream_"}
+
+
+class Streamer:
+    """A recipe for an iterator, which can be started any number of times.
+
+    Starting a streamer gives a `Stream`, one run of it, and never changes the streamer. A
+    streamer can be copied, pickled, nested in other streamers, and given to a mux.
+
+    Parameters
+    ----------
+    streamer : iterable, generator function, callable or class
+        What to draw from: any iterable (a list, a Streamer, an object with ``__getitem__`` and
+        ``__len__``, ...); a generator function; something that wraps one (a
+        ``functools.partial``, a bound method, a callable object, a decorator that sets
+        ``__wrapped__``); or a class whose instances are iterable. An iterator that can only be
+        read once (a generator object, an open file) is accepted, and can be started once.
+    *args, **kwargs
+        What to call it with. They are handed over as they are, never copied; only a streamer
+        among them is replaced by a copy of itself that takes its seed from the run.
+
+    Attributes
+    ----------
+    streamer : object
+        What was given.
+    args : tuple
+        Its positional arguments.
+    kwargs : dict
+        Its keyword arguments.
+    active_count_ : int
+        The number of runs that are open.
+    stream_ : Stream or None
+        The run of an activated copy (see Notes); None for any other streamer.
+
+    Raises
+    ------
+    PescadorError
+        If ``streamer`` is none of the above, or arguments are given for something that cannot
+        be called. A run raises it when a one-shot iterator is started a second time.
+
+    See Also
+    --------
+    streamable : make every call of a generator function a Streamer.
+
+    Notes
+    -----
+    ``with streamer as active`` gives an activated copy: a copy that is one open run
+    (``active.stream_``), counted by ``streamer.active`` and closed at the end of the block.
+
+    An item costs what the source takes for it plus the cost of a Python frame; an activation
+    costs the same whatever the arguments hold.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> def count_up(start, n):
+    ...     for value in range(start, start + n):
+    ...         yield value
+    >>> streamer = pescador.Streamer(count_up, 10, 3)
+    >>> list(streamer)
+    [10, 11, 12]
+    >>> list(streamer.iterate(max_iter=2))
+    [10, 11]
+    >>> list(streamer.cycle(max_iter=5))
+    [10, 11, 12, 10, 11]
+    """
+
+    # Slots, because a pool may hold a million of them; __dict__ is only made if it is used.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_blocks",
+        "_call",
+        "_how",
+        "_origin",
+        "_seeds",
+        "_ticket",
+        "active_count_",
+        "args",
+        "kwargs",
+        "stream_",
+        "streamer",
+    )
+
+    def __init__(self, streamer: Any, *args: Any, **kwargs: Any) -> None:
+        self.streamer = streamer
+        self.args = args
+        self.kwargs = kwargs
+        self._prepare()
+        # Copies share the ticket, because they share the one pass that it stands for.
+        self._ticket = count() if self._how == _ONE_SHOT else None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_open" in vars(cls):
+            cls._open_own = cls._open
+        elif "iterate" in vars(cls):
+            cls._open = _open_by_iterate  # type: ignore[method-assign]
+
+    def _prepare(self) -> None:
+        self._how, self._call = _classify(self.streamer, self.args, self.kwargs)
+        self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        self.active_count_ = 0
+        self.stream_: Stream | None = None
+        self._origin: Streamer | None = None
+        self._seeds: Iterator[tuple[Seed, int]] | None = None
+        self._blocks: dict[int, list[Streamer]] | None = None
+
+    def __getstate__(self) -> tuple[dict, dict]:
+        names = {name for cls in type(self).__mro__ for name in vars(cls).get("__slots__", ())}
+        slots = {
+            name: getattr(self, name) for name in sorted(names - _NOT_STATE) if hasattr(self, name)
+        }
+        return vars(self).copy(), slots
+
+    def __setstate__(self, state: tuple[dict, dict]) -> None:
+        attributes, slots = state
+        vars(self).update(attributes)
+        for name, value in slots.items():
+            setattr(self, name, value)
+        self._prepare()
+
+    def __repr__(self) -> str:
+        given = [_name(self.streamer), *map(_validate.short, self.args)]
+        given += [f"{key}={_validate.short(value)}" for key, value in self.kwargs.items()]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    @property
+    def active(self) -> int:
+        """The number of runs of this streamer that are open."""
+        return self.active_count_
+
+    @property
+    def is_activated_copy(self) -> bool:
+        """Whether this is the copy that a ``with`` block got."""
+        return self.stream_ is not None
+
+    # One activation. Muxes and streams call these three, and nothing else, on a streamer.
+
+    def _open(self, parent: Seed, place: int, number: int) -> Iterator:
+        """Start activation ``number`` of the child at ``place`` of the run seeded ``parent``."""
+        how = self._how
+        if how == _CALL:  # without keywords: by far the commonest, so first
+            source = self._call(*self.args)
+            if type(source) is GeneratorType:
+                return source
+            return _iterator_of(source, parent, place, number)
+        if how == _CALL_KWARGS:
+            return _iterator_of(self._call(*self.args, **self.kwargs), parent, place, number)
+        if how == _ITERATE:
+            return iter(self.streamer)
+        if how == _NESTED:
+            return _nested(self.streamer, parent, place, number)
+        if how == _CALL_BOUND:
+            args, kwargs = _bind(self.args, self.kwargs, parent.child(place, number))
+            return _iterator_of(self._call(*args, **kwargs), parent, place, number)
+        return self._open_once()
+
+    _open_own = _open  # what a subclass that overrides iterate() reaches by super().iterate()
+
+    def _open_once(self) -> Iterator:
+        assert self._ticket is not None
+        if next(self._ticket) or _is_finished(self.streamer):
+            rule = "can be read only once, and it has been started before"
+            remedy = "give the generator function and its arguments, or a list of the items"
+            raise _validate.refuse("streamer", self.streamer, rule, remedy)
+        if isinstance(self.streamer, (GeneratorType, ClosableIterator)):
+            return self.streamer
+        return _lend(self.streamer)
+
+    def _counted_by(self) -> Streamer:
+        """Return the streamer whose runs the runs of this one are."""
+        return self if self._origin is None else self._origin
+
+    def _next_seed(self) -> tuple[Seed, int]:
+        """Return the seed above the next root run of this streamer, and the run's number."""
+        return (Seed.root(), 0) if self._seeds is None else next(self._seeds)
+
+    # Runs, for the user.
+
+    def iterate(self, max_iter: int | None = None, **older: Any) -> Stream:
+        """Start a fresh run.
+
+        Parameters
+        ----------
+        max_iter : int >= 0, optional
+            The largest number of items; None for all. Integral floats (``1e2``) are accepted.
+        **older
+            ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
+
+        Returns
+        -------
+        Stream
+            An iterator over the items. It pulls exactly as many items as it yields, and opens
+            nothing before the first ``next()``.
+
+        Raises
+        ------
+        PescadorError
+            If ``max_iter`` is not a whole number >= 0.
+        """
+        return Stream(self, _item_limit("iterate", max_iter, older), False, self._open_own)
+
+    def cycle(self, max_iter: int | None = None, **older: Any) -> Stream:
+        """Start a fresh run that begins again whenever the items end.
+
+        Every pass gets a seed of its own, so muxes do not repeat themselves. A complete pass
+        that yields nothing ends the run.
+
+        Parameters
+        ----------
+        max_iter : int >= 0, optional
+            The largest number of items; None for no limit. Integral floats are accepted.
+        **older
+            ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
+
+        Returns
+        -------
+        Stream
+            An iterator over the items.
+
+        Raises
+        ------
+        PescadorError
+            If ``max_iter`` is not a whole number >= 0.
+        """
+        return Stream(self, _item_limit("cycle", max_iter, older), True, self._open)
+
+    def __call__(self, max_iter: int | None = None, cycle: bool = False, **older: Any) -> Stream:
+        """Start a fresh run: `cycle` if ``cycle`` is true, `iterate` otherwise.
+
+        Parameters
+        ----------
+        max_iter : int >= 0, optional
+            The largest number of items; None for no limit of its own.
+        cycle : bool
+            Whether to begin again whenever the items end.
+        **older
+            ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
+
+        Returns
+        -------
+        Stream
+            An iterator over the items.
+        """
+        remedy = "give True to begin again whenever the items end"
+        start = self.cycle if _validate.truth("cycle", cycle, remedy) else self.iterate
+        return start(max_iter, **older)
+
+    def generate(self, max_iter: int | None = None, **older: Any) -> Stream:
+        """Start a fresh run; the older name of `iterate`.
+
+        Parameters
+        ----------
+        max_iter : int >= 0, optional
+            The largest number of items; None for all.
+        **older
+            ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
+
+        Returns
+        -------
+        Stream
+            An iterator over the items.
+        """
+        return self.iterate(max_iter, **older)
+
+    def __iter__(self) -> Stream:
+        return self.iterate()
+
+    def __enter__(self) -> Streamer:
+        if self.is_activated_copy:
+            return self
+        active = self._counted_copy()
+        active.stream_ = Stream(active, None, False, active._open)
+        active.stream_.start()
+        if self._blocks is None:
+            self._blocks = {}
+        self._blocks.setdefault(get_ident(), []).append(active)
+        return active
+
+    def __exit__(self, *exc: object) -> None:
+        if self.is_activated_copy:
+            return  # the block that made the copy ends it
+        assert self._blocks is not None
+        mine = self._blocks[get_ident()]
+        active = mine.pop()
+        if not mine:
+            del self._blocks[get_ident()]
+        active._deactivate()
+
+    def _deactivate(self) -> None:
+        """End the run of an activated copy."""
+        assert self.stream_ is not None
+        self.stream_.close()
+
+    def _counted_copy(self) -> Streamer:
+        """Return a copy whose runs count as runs of this streamer."""
+        other = copy.copy(self)
+        other._origin = self._counted_by()
+        other._seeds = self._seeds
+        return other
+
+
+class Stream(ClosableIterator):
+    """One run of a streamer: an iterator that can be closed.
+
+    Streams are made by `Streamer.iterate`, `Streamer.cycle` and by calling a streamer. A stream
+    opens its sources at the first ``next()``, and closes them when it ends, when it fails, when
+    it is closed, and when it is no longer referenced. It may be used in a ``with`` block.
+
+    Notes
+    -----
+    Several threads may read one stream; each item goes to one of them. ``iter(stream)`` gives
+    a ``for`` loop a way of its own into the stream: all of them read the same items, and leaving
+    a loop early leaves the stream open for as long as something else refers to it.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> with pescador.Streamer(range, 5).iterate() as stream:
+    ...     print(next(stream), next(stream))
+    0 1
+    """
+
+    __slots__ = (
+        "_cycle",
+        "_given_before",
+        "_max_iter",
+        "_n_passes",
+        "_open",
+        "_seed",
+        "_source",
+        "_streamer",
+        "_ticks",
+    )
+
+    def __init__(
+        self,
+        streamer: Streamer,
+        max_iter: int | None,
+        cycle: bool,
+        opener: Callable[[Seed, int, int], Iterator],
+    ) -> None:
+        super().__init__(None)
+        self._streamer = streamer
+        self._max_iter = max_iter
+        self._cycle = cycle
+        self._open = opener
+        self._source: Iterator | None = None
+        self._n_passes = 0
+        self._given_before = 0
+        # Each item takes one tick along, in C; what is left tells how many there were.
+        self._ticks = repeat(True, sys.maxsize)
+
+    def __repr__(self) -> str:
+        return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
+
+    def _n_given(self) -> int:
+        return sys.maxsize - length_hint(self._ticks)
+
+    def start(self) -> None:
+        """Open the sources now, if they are not open yet."""
+        if not self._n_passes:
+            self._advance(self._items)
+
+    def _advance(self, ended: Iterator) -> bool:
+        with self._lock:
+            if self._items is not ended:
+                return True  # another thread has been here
+            if not self._is_closed and self._has_next_pass():
+                try:
+                    self._begin_pass()
+                except BaseException:
+                    self.close()
+                    raise
+                return True
+        self.close()
+        return False
+
+    def _has_next_pass(self) -> bool:
+        given = self._n_given()
+        if self._max_iter is not None and given >= self._max_iter:
+            return False
+        return not self._n_passes or (self._cycle and given > self._given_before)
+
+    def _begin_pass(self) -> None:
+        if self._n_passes:
+            self._close_source()
+        else:
+            self._seed, self._n_passes = self._streamer._next_seed()
+            self._streamer._counted_by().active_count_ += 1
+        given = self._given_before = self._n_given()
+        source = self._source = self._open(self._seed, 0, self._n_passes)
+        self._n_passes += 1
+        if type(source) is not GeneratorType or self._max_iter is not None:
+            left = None if self._max_iter is None else self._max_iter - given
+            source = _bounded(source, left)
+        self._front = source
+        self._items = compress(source, self._ticks)
+
+    def _close_source(self) -> None:
+        super()._release()
+        source, self._source = self._source, None
+        if source is not self._front:
+            close_iterator(source)
+        self._front = None
+
+    def _release(self) -> None:
+        if self._n_passes:
+            try:
+                self._close_source()
+            finally:
+                self._streamer._counted_by().active_count_ -= 1
+
+
+def streamable(function: Callable[..., Iterator]) -> Callable[..., Streamer]:
+    """Make a generator function return a `Streamer`.
+
+    Parameters
+    ----------
+    function : generator function
+        What makes the items. Its signature, name and docstring are kept.
+
+    Returns
+    -------
+    callable
+        A function that, given the arguments of ``function``, returns a Streamer. It may itself
+        be given to `Streamer`.
+
+    Raises
+    ------
+    PescadorError
+        If ``function`` is not a generator function.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> @pescador.streamable
+    ... def squares(n):
+    ...     for value in range(n):
+    ...         yield value**2
+    >>> list(squares(4))
+    [0, 1, 4, 9]
+    """
+    if not inspect.isgeneratorfunction(function):
+        remedy = "decorate a function that uses 'yield'"
+        raise _validate.refuse("function", function, "must be a generator function", remedy)
+
+    # The streamer holds the decorated function: pickle finds that one under the name.
+    def make_streamer(_: Callable, *args: Any, **kwargs: Any) -> Streamer:
+        return Streamer(decorated, *args, **kwargs)
+
+    decorated: Any = decorate(function, make_streamer)
+    setattr(decorated, GENERATOR, function)
+    return decorated
+
+
+# How a streamer is classified, once, at its construction.
+
+
+def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
+    """Return how to open a streamer, and what to call for it (if anything)."""
+    has_arguments = bool(args or kwargs)
+    if is_iterable(streamer) and not has_arguments:
+        if isinstance(streamer, Streamer):
+            return _NESTED, iter
+        return (_ONE_SHOT if isinstance(streamer, Iterator) else _ITERATE), iter
+    # Streamer(mux, 10) is mux(max_iter=10), as in 2.x.
+    call = streamer if isinstance(streamer, Streamer) else callable_for(streamer)
+    if call is None:
+        rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
+        raise _validate.refuse("streamer", streamer, rule, _ACCEPTED)
+    check_arguments(call, args, kwargs)
+    has_streamers = any(isinstance(each, Streamer) for each in (*args, *kwargs.values()))
+    if has_streamers:
+        return _CALL_BOUND, call
+    return (_CALL_KWARGS if kwargs else _CALL), call
+
+
+def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None:
+    """Return the limit that a run was given, by its name or by one of the older ones."""
+    for name, value in older.items():
+        if name not in ("max_items", "max_batches"):
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
+        if max_iter is not None:
+            raise _validate.refuse(name, value, "is the same as max_iter", "give only max_iter")
+        warnings.warn(f"{name} is now called max_iter", DeprecationWarning, stacklevel=3)
+        max_iter = value
+    return _validate.whole_or_none("max_iter", max_iter, 0, "give None for no limit")
+
+
+def as_streamer(value: Any, index: int) -> Streamer:
+    """Return ``value`` if it is a streamer, else wrap it in one."""
+    if isinstance(value, Streamer):
+        return value
+    try:
+        return Streamer(value)
+    except PescadorError as error:
+        rule, remedy = "is not a streamer", "give streamers, or iterables to be made into them"
+        raise _validate.refuse(f"streamers[{index}]", value, rule, remedy) from error
+
+
+# How an activation gets its iterator, where it is not simply a call.
+
+
+def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator:
+    """Open an activation of ``streamer`` and count it."""
+    counted = streamer._origin
+    if counted is None:
+        counted = streamer
+    counted.active_count_ += 1
+    try:
+        return streamer._open(parent, place, number)
+    except BaseException:
+        counted.active_count_ -= 1
+        raise
+
+
+def end(streamer: Streamer, source: Iterator) -> None:
+    """Close what `begin` opened."""
+    counted = streamer._origin
+    if counted is None:
+        counted = streamer
+    counted.active_count_ -= 1
+    if type(source) is GeneratorType:
+        source.close()
+    else:
+        close_iterator(source)
+
+
+def _nested(streamer: Streamer, parent: Seed, place: int, number: int) -> Generator:
+    """Read one activation of another streamer, counting it there."""
+    source = begin(streamer, parent, place, number)
+    try:
+        yield from source
+    finally:
+        end(streamer, source)
+
+
+def _iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
+    """Return an iterator over what the call of a streamer's function returned."""
+    if isinstance(made, (GeneratorType, ClosableIterator)):
+        return made
+    if isinstance(made, Streamer):
+        return _nested(made, parent, place, number)
+    try:
+        return iter(made)
+    except TypeError as error:
+        rule = "is what the streamer's function returned, and it is not iterable"
+        raise _validate.refuse("result", made, rule, _ACCEPTED) from error
+
+
+def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Iterator:
+    """Open a streamer whose class defines its own ``iterate``."""
+    return iter(self.iterate())
+
+
+def _bind(args: tuple, kwargs: dict, seed: Seed) -> tuple[list, dict]:
+    """Give every streamer among the arguments a seed of its own for each of its runs."""
+
+    def bound(index: int, value: Any) -> Any:
+        if not isinstance(value, Streamer):
+            return value
+        other = value._counted_copy()
+        other._seeds = zip(repeat(seed.child(-1 - index, 0)), count())
+        return other
+
+    names = list(kwargs)
+    values = [bound(index, value) for index, value in enumerate((*args, *kwargs.values()))]
+    return values[: len(args)], dict(zip(names, values[len(args) :]))
+
+
+def _is_finished(iterator: Any) -> bool:
+    return isinstance(iterator, GeneratorType) and iterator.gi_frame is None
+
+
+def _lend(iterator: Iterator) -> Generator:
+    """Read an iterator that belongs to the user: closing the reader does not close it."""
+    for item in iterator:  # noqa: UP028 - 'yield from' would close it
+        yield item
+
+
+def _bounded(source: Iterator, n_items: int | None) -> Generator:
+    """Read at most ``n_items``; a generator, so that only one thread at a time is in it."""
+    yield from islice(source, n_items)
+
+
+def _name(value: Any) -> str:
+    name = getattr(value, "__qualname__", None)
+    return name if isinstance(name, str) else _validate.short(value)

@@ -1,0 +1,13 @@
+"""Every error the library raises of its own accord."""
+
+
+class PescadorError(Exception):
+    """The base of the library's errors: a wrong argument, or a misuse."""
+
+
+class DataError(PescadorError):
+    """An item does not have the form that a map or a transport needs."""
+
+
+class WorkerError(PescadorError):
+    """A background process died, or failed with an error that cannot be passed on."""

@@ -1,0 +1,336 @@
+"""Maps: iterators over the items of another iterator.
+
+A map takes any iterable, checks its arguments when it is called, and returns an iterator that
+can be closed and shared among threads. If it started what it reads (a streamer, say), it closes
+that when it ends.
+"""
+
+from __future__ import annotations
+
+import copy as copying
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+from ._batch import Batch, not_a_mapping
+from ._callables import GENERATOR, is_iterable
+from ._iterator import ClosableIterator, close_iterator
+from ._seeds import Seed
+
+__all__ = ["buffer_stream", "cache", "keras_tuples", "tuples"]
+
+
+def _map(check: Callable[..., tuple]) -> Callable[[Callable], Callable]:
+    """Make a generator function a map: ``check`` gets its arguments and returns checked ones."""
+
+    def decorate(function: Callable[..., Generator]) -> Callable[..., ClosableIterator]:
+        check.__qualname__ = function.__qualname__  # for Python's own errors about arguments
+
+        @functools.wraps(function)
+        def start(*args: Any, **kwargs: Any) -> ClosableIterator:
+            return ClosableIterator(generator(*args, **kwargs))
+
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Generator:
+            return function(*check(*args, **kwargs))
+
+        setattr(start, GENERATOR, generator)
+        return start
+
+    return decorate
+
+
+def _iterable(stream: Any) -> Iterable:
+    """Return ``stream``, if it can be a stream of items."""
+    if isinstance(stream, (str, bytes, Mapping)) or not is_iterable(stream):
+        remedy = "give a streamer, a generator, a list or the like"
+        raise _validate.refuse("stream", stream, "must be an iterable of items", remedy)
+    return stream
+
+
+@contextmanager
+def _reading(stream: Iterable) -> Iterator[Iterator]:
+    """Read a stream; close the iterator at the end, if it is not the caller's own."""
+    iterator = iter(stream)
+    try:
+        yield iter(iterator)
+    finally:
+        if iterator is not stream:
+            close_iterator(iterator)
+
+
+def _check_buffer_stream(
+    stream: Any, buffer_size: Any, partial: Any = False, axis: Any = None
+) -> tuple:
+    remedy = "give the number of items in a batch"
+    size = _validate.whole("buffer_size", buffer_size, 1, remedy)
+    partial = _validate.truth("partial", partial, "give True to get the short tail too")
+    if axis is not None:
+        axis = _validate.whole("axis", axis, -_MOST_AXES, "give an axis of the arrays, or None")
+    return _iterable(stream), size, partial, axis
+
+
+_MOST_AXES = 64  # of an array, in NumPy
+
+
+@_map(_check_buffer_stream)
+def buffer_stream(
+    stream: Iterable[Mapping],
+    buffer_size: int,
+    partial: bool = False,
+    axis: int | None = None,
+) -> Iterator[dict]:
+    """Gather items into batches.
+
+    Parameters
+    ----------
+    stream : iterable of dict
+        Items that all have the same keys. A value is an array, a scalar or a string. Values of
+        one key have the same shape (but along ``axis``); dtypes are promoted as NumPy does.
+    buffer_size : int >= 1
+        The number of items in a batch.
+    partial : bool
+        Whether to yield the short batch that may remain at the end.
+    axis : int, optional
+        None stacks the values along a new first axis. A number concatenates them along that
+        axis of theirs.
+
+    Yields
+    ------
+    dict
+        Each key, with an array of shape (buffer_size, ...), or the concatenation. Batches share
+        no memory with the items: a source may reuse its buffers.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+    DataError
+        For an item that is not a mapping, lacks a key or has an additional one, or does not fit
+        the others. It names the position of the item (from 0) and the key, and has a cause.
+
+    Notes
+    -----
+    An item costs one copy of its values, and about half a microsecond.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> items = ({"X": [i, i + 1], "Y": i % 2} for i in range(4))
+    >>> for batch in pescador.buffer_stream(items, 2):
+    ...     print(batch["X"].tolist(), batch["Y"].tolist())
+    [[0, 1], [1, 2]] [0, 1]
+    [[2, 3], [3, 4]] [0, 1]
+    """
+    with _reading(stream) as items:
+        batch = Batch(buffer_size, axis, 0, None)
+        while True:
+            batch.fill(items)
+            n_items = batch.n_items
+            if n_items == buffer_size or (partial and n_items):
+                yield batch.result()
+            if n_items < buffer_size:
+                return
+            batch = batch.next()
+
+
+def _check_tuples(stream: Any, *keys: Any) -> tuple:
+    if not keys:
+        rule, remedy = "there must be at least one key", "give the keys in the order of the tuples"
+        raise _validate.refuse("keys", keys, rule, remedy)
+    return (_iterable(stream), *keys)
+
+
+@_map(_check_tuples)
+def tuples(stream: Iterable[Mapping], *keys: Any) -> Iterator[tuple]:
+    """Turn dicts into tuples.
+
+    Parameters
+    ----------
+    stream : iterable of dict
+        Items, or batches.
+    *keys
+        At least one key.
+
+    Yields
+    ------
+    tuple
+        The values of ``keys``, in their order.
+
+    Raises
+    ------
+    PescadorError
+        At once, if there are no keys.
+    KeyError
+        For an item that lacks a key.
+    DataError
+        For an item that is not a mapping; it names the item's position (from 0).
+
+    Examples
+    --------
+    >>> import pescador
+    >>> list(pescador.tuples([{"X": 1, "Y": 2}], "Y", "X"))
+    [(2, 1)]
+    """
+    (key, *others) = keys
+    yield from _got(stream, itemgetter(*keys) if others else lambda item: (item[key],))
+
+
+def _got(stream: Iterable[Mapping], get: Callable[[Any], Any]) -> Generator:
+    """Yield what ``get`` gives for each item, each of which must be a mapping."""
+    with _reading(stream) as items:
+        for position, item in enumerate(items):
+            if type(item) is not dict and not isinstance(item, Mapping):
+                raise not_a_mapping(item, position)
+            yield get(item)
+
+
+def _check_keras_tuples(
+    stream: Any, inputs: Any = None, outputs: Any = None, weights: Any = None
+) -> tuple:
+    if inputs is None and outputs is None:
+        rule, remedy = "inputs and outputs must not both be None", "give the keys of one of them"
+        raise _validate.refuse("inputs", inputs, rule, remedy)
+    for name, keys in (("inputs", inputs), ("outputs", outputs), ("weights", weights)):
+        if keys is None or isinstance(keys, str):
+            continue
+        is_sequence = isinstance(keys, Sequence) and not isinstance(keys, bytes)
+        if not is_sequence or not keys or not all(isinstance(key, str) for key in keys):
+            rule = "must be a string or a sequence of strings"
+            raise _validate.refuse(name, keys, rule, "give keys of the batches")
+    return _iterable(stream), inputs, outputs, weights
+
+
+@_map(_check_keras_tuples)
+def keras_tuples(
+    stream: Iterable[Mapping],
+    inputs: str | Sequence[str] | None = None,
+    outputs: str | Sequence[str] | None = None,
+    weights: str | Sequence[str] | None = None,
+) -> Iterator[tuple]:
+    """Turn batches into the tuples that Keras takes: ``(x, y)``, or ``(x, y, sample_weight)``.
+
+    Parameters
+    ----------
+    stream : iterable of dict
+        Batches: dicts of arrays.
+    inputs, outputs : str or sequence of str, optional
+        The keys of x and y. A string gives an array, a sequence of strings a list of arrays,
+        None gives None. One of the two must be given.
+    weights : str or sequence of str, optional
+        The keys of the sample weights, likewise; None: tuples have two members.
+
+    Yields
+    ------
+    tuple
+        What `keras.Model.fit` takes.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+    KeyError
+        For a batch that lacks a key.
+    DataError
+        For a batch that is not a mapping; it names its position (from 0).
+
+    Examples
+    --------
+    >>> import pescador
+    >>> list(pescador.keras_tuples([{"X": 1, "Y": 2}], inputs="X", outputs="Y"))
+    [(1, 2)]
+    >>> list(pescador.keras_tuples([{"X": 1, "Y": 2}], inputs=["X", "Y"]))
+    [([1, 2], None)]
+    """
+    getters = [_getter(keys) for keys in (inputs, outputs)]
+    if weights is not None:
+        getters.append(_getter(weights))
+    yield from _got(stream, lambda batch: tuple([get(batch) for get in getters]))
+
+
+def _getter(keys: str | Sequence[str] | None) -> Callable[[Mapping], Any]:
+    """Return what picks the value of a key, or a list of those of several, out of a batch."""
+    if keys is None:
+        return lambda batch: None
+    if isinstance(keys, str):
+        return itemgetter(keys)
+    return lambda batch: [batch[key] for key in keys]
+
+
+def _check_cache(stream: Any, n_cache: Any, prob: Any = 0.5, random_state: Any = None) -> tuple:
+    n_cache = _validate.whole("n_cache", n_cache, 1, "give the number of items to keep")
+    prob = _validate.probability("prob", prob, "give how likely a new item is")
+    return _iterable(stream), n_cache, prob, _validate.random_state(random_state)
+
+
+@_map(_check_cache)
+def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any = None) -> Iterator:
+    """Reuse items: mix new ones with a random selection of past ones.
+
+    The first ``n_cache`` items pass through and fill the cache. From then on, each item is a
+    new one with probability ``prob``, which replaces a random cached one, or else a random
+    cached one.
+
+    Parameters
+    ----------
+    stream : iterable
+        Items of any kind that ``copy.deepcopy`` can copy.
+    n_cache : int >= 1
+        The number of items to keep.
+    prob : float in [0, 1]
+        The probability of a new item. With 0, the stream is not read any further.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where the seed comes from, once, when the first item is asked for.
+
+    Yields
+    ------
+    object
+        Items. Those that come from the cache are copies: changing one changes no other.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> list(pescador.cache(range(10), 3, prob=1.0)) == list(range(10))
+    True
+    """
+    rng = Seed.root().owned_by(random_state).rng(b"cache")
+    with _reading(stream) as items:
+        cached = []
+        for item in islice(items, n_cache):
+            cached.append(_copy(item))
+            yield item
+        while cached:
+            for is_new, draw in zip(*rng.random_sample((2, _DRAWS)).tolist()):
+                index = int(draw * len(cached))
+                if is_new >= prob:
+                    yield _copy(cached[index])
+                    continue
+                item = next(items, _NO_ITEM)
+                if item is _NO_ITEM:
+                    return
+                cached[index] = _copy(item)
+                yield item
+
+
+_DRAWS = 256
+_NO_ITEM = object()
+
+
+def _copy(item: Any) -> Any:
+    """Return a copy of an item; the common kind, a dict of arrays, without deepcopy's detours."""
+    if type(item) is dict and all(
+        type(value) is np.ndarray and not value.dtype.hasobject for value in item.values()
+    ):
+        return {key: value.copy(order="K") for key, value in item.items()}
+    return copying.deepcopy(item)

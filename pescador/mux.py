@@ -1,0 +1,505 @@
+"""Muxes: streamers that mix the items of other streamers.
+
+What the user makes. A run of each is in ``_runs``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _runs, _validate
+from ._seeds import Seed
+from .core import Streamer, as_streamer
+from .util import DEPRECATED, get_rng, rename_kw
+
+__all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
+
+STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
+ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
+CHAIN_MODES = ("exhaustive", "cycle")
+DISTS = ("poisson", "constant", "binomial")
+
+
+class BaseMux(Streamer):
+    """The common base of the muxes: a streamer that draws from other streamers.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
+        function that yields them, or a Streamer of them, if they are finitely many.
+    weights : array_like of float, shape (n_streams,), optional
+        Finite numbers >= 0, at least one of them positive. Copied, never altered.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+
+    Attributes
+    ----------
+    streamers : list of Streamer
+        What is mixed.
+    n_streams : int
+        How many there are.
+    weights : ndarray of float, shape (n_streams,)
+        The weights, scaled to sum to one; equal if none were given.
+    random_state : object
+        As given.
+    rng : module, RandomState or Generator
+        ``np.random`` if ``random_state`` is None; a RandomState for an integer.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong. An empty collection is an error, but for `ChainMux`.
+    """
+
+    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
+        self._mixes(_collect(streamers), weights, random_state)
+
+    def _mixes(self, streamers: Any, weights: Any, random_state: Any) -> None:
+        # A mux has no source of its own: it is opened by _open, below.
+        self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
+        self._prepare()
+        self.streamers = streamers
+        self._weights = None
+        if weights is not None:
+            self._weights = _validate.weights(weights, len(streamers))
+        self.random_state = _validate.random_state(random_state)
+        self._rng = None if random_state is None else get_rng(random_state)
+
+    def _prepare(self) -> None:
+        self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        super()._forget_runs()
+        self._run: _runs.Run | None = None
+
+    def __getstate__(self) -> tuple[dict, dict]:
+        attributes, slots = super().__getstate__()
+        del attributes["_run"]
+        return attributes, slots
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<{_plural(self.n_streams, 'streamer')}>)"
+
+    @property
+    def n_streams(self) -> int:
+        """The number of streamers."""
+        return len(self.streamers)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weights of the streamers, which sum to one."""
+        if self._weights is None:
+            return np.full(self.n_streams, 1 / self.n_streams)
+        return self._weights.copy()
+
+    @property
+    def rng(self) -> Any:
+        """The random generator that ``random_state`` stands for."""
+        return np.random if self._rng is None else self._rng
+
+    def _open(self, parent: Seed, place: int, number: int) -> Iterator:
+        run = self._start(parent.child(place, number).owned_by(self.random_state))
+        if self.is_activated_copy and self._run is None:
+            self._run = run
+        return run.items()
+
+    def _start(self, seed: Seed) -> _runs.Run:
+        """Return the record of a new run."""
+        raise NotImplementedError
+
+    def _record(self, name: str) -> _runs.Run:
+        if not self.is_activated_copy or self._run is None:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}: only the copy that"
+                " 'with mux as active' gives has it"
+            )
+        self._run.fill()
+        return self._run
+
+    def _deactivate(self) -> None:
+        super()._deactivate()
+        assert self._run is not None
+        self._run.close()
+
+    @property
+    def streams_(self) -> list[Iterator]:
+        """The open streams, one for each slot; on activated copies only."""
+        return list(self._record("streams_").sources)
+
+    @property
+    def stream_weights_(self) -> np.ndarray:
+        """The weights of the open streams; on activated copies only."""
+        places = self._record("stream_weights_").places
+        return self.weights[places]
+
+    @property
+    def stream_counts_(self) -> np.ndarray:
+        """The numbers of items that the open streams have given; on activated copies only."""
+        return np.array(self._record("stream_counts_").counts(), dtype=int)
+
+
+class StochasticMux(BaseMux):
+    """Mix a bounded random working set of streamers.
+
+    ``n_active`` streams are open at a time. Each item comes from one of them, drawn at random
+    by weight; a stream that ends, or has given as many items as it was allowed, is replaced by a
+    stream of another streamer, chosen uniformly among those of positive weight.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
+        function that yields them, or a Streamer of them, if they are finitely many.
+    n_active : int >= 1
+        The number of streams that are open at a time. More than there are streamers is
+        allowed: in the modes ``"single_active"`` and ``"exhaustive"`` it means all.
+    rate : float > 0 or None
+        The expected number of items that a stream gives before it is replaced (if it does not
+        end before), and at least 1. None: until it ends by itself.
+    weights : array_like of float, shape (n_streams,), optional
+        How likely each streamer's stream is to be drawn from, relative to the others that are
+        open. Finite, >= 0, at least one positive. A streamer of weight 0 is never opened.
+    mode : {"with_replacement", "single_active", "exhaustive"}
+        Which streamers may be opened: any at any time, even twice at once; each at most once at
+        a time; or each once, the mux ending when all of them have.
+    prune_empty_streams : bool
+        If true, a streamer whose activation gave nothing is not activated again in the run. If
+        false it may be; when every candidate in turn gave nothing, the mux ends.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts. An integer names one sequence of
+        items; None follows ``np.random.seed``, or takes the seed from the mux above.
+    dist : {"poisson", "constant", "binomial"}
+        How the number of items a stream may give is drawn. The mean is ``rate`` in each case
+        (for ``rate >= 1``). Poisson: 1 + Poisson(rate - 1). Constant: ``rate``, or one of the
+        two whole numbers next to it. Binomial: 1 + Binomial(N, q) of variance ``rate * p``,
+        where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
+        variance, and no less than a whole number of that mean can have.
+
+    Attributes
+    ----------
+    streamers, n_streams, weights, random_state, rng
+        See `BaseMux`.
+    n_active, rate, mode, prune_empty_streams, dist
+        As given.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong, or ``streamers`` is empty.
+
+    See Also
+    --------
+    ShuffledMux : keep every stream open.
+    RoundRobinMux : take turns in strict order.
+    ChainMux : read one streamer after the other.
+
+    Notes
+    -----
+    An item costs the same for any number of streamers and, with equal weights, of open streams;
+    with unequal weights, a replacement takes time logarithmic in ``n_active``. The seed fixes
+    every choice and, through the seeds derived from it, every mux below this one.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> streamers = [pescador.Streamer(range, 10 * k, 10 * k + 10) for k in range(5)]
+    >>> mux = pescador.StochasticMux(streamers, 2, rate=4, random_state=0)
+    >>> len(list(mux.iterate(max_iter=100)))
+    100
+    >>> epoch = pescador.StochasticMux(streamers, 2, rate=None, mode="exhaustive")
+    >>> sorted(epoch) == list(range(50))
+    True
+    """
+
+    def __init__(
+        self,
+        streamers: Any,
+        n_active: int,
+        rate: float | None,
+        weights: Any = None,
+        mode: str = "with_replacement",
+        prune_empty_streams: bool = True,
+        random_state: Any = None,
+        *,
+        dist: str = "poisson",
+    ) -> None:
+        super().__init__(streamers, weights, random_state)
+        remedy = "give the number of streams to keep open"
+        self.n_active = _validate.whole("n_active", n_active, 1, remedy)
+        if rate is not None:
+            remedy = "give the mean number of items of a stream, or None for no limit"
+            rate = _validate.positive("rate", rate, remedy)
+        self.rate = rate
+        self.mode = _validate.option("mode", mode, STOCHASTIC_MODES)
+        remedy = "give True to leave out streamers that gave nothing"
+        self.prune_empty_streams = _validate.truth(
+            "prune_empty_streams", prune_empty_streams, remedy
+        )
+        self.dist = _validate.option("dist", dist, DISTS)
+
+    def _start(self, seed: Seed) -> _runs.Run:
+        return _runs.StochasticRun(self, seed)
+
+
+class ShuffledMux(BaseMux):
+    """Keep every stream open, and draw items from them at random by weight.
+
+    A stream that ends is started again; one that gave nothing is left out for the rest of the
+    run. The mux ends when none is left.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix: streamers, or iterables, which are wrapped in streamers.
+    weights : array_like of float, shape (n_streams,), optional
+        The fraction of items that come from each streamer, up to a factor. Finite, >= 0, at
+        least one positive. A streamer of weight 0 is never opened.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+
+    Attributes
+    ----------
+    streamers, n_streams, weights, random_state, rng
+        See `BaseMux`.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong, or ``streamers`` is empty.
+
+    See Also
+    --------
+    StochasticMux : keep only some of them open.
+
+    Notes
+    -----
+    An item costs the same for any number of streamers, while none of them ends.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> mux = pescador.ShuffledMux(["a", "b"], weights=[0.9, 0.1], random_state=0)
+    >>> 850 < sum(item == "a" for item in mux.iterate(max_iter=1000)) < 950
+    True
+    """
+
+    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
+        super().__init__(streamers, weights, random_state)
+
+    def _start(self, seed: Seed) -> _runs.Run:
+        return _runs.ShuffledRun(self, seed)
+
+
+class RoundRobinMux(BaseMux):
+    """Take one item from each stream in turn, in strict order.
+
+    A stream that ends drops out of the round; a pass ends when all have.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix: streamers, or iterables, which are wrapped in streamers.
+    mode : {"exhaustive", "cycle", "permuted_cycle"}
+        What follows a pass: nothing; another one; or another one in a new random order (then
+        the first pass has a random order too). A pass that gives nothing ends the mux.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+
+    Attributes
+    ----------
+    streamers, n_streams, weights, random_state, rng
+        See `BaseMux`.
+    mode : str
+        As given.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong, or ``streamers`` is empty.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> list(pescador.RoundRobinMux(["abc", "x"]))
+    ['a', 'x', 'b', 'c']
+    """
+
+    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
+        super().__init__(streamers, None, random_state)
+        self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
+
+    def _start(self, seed: Seed) -> _runs.Run:
+        return _runs.RoundRobinRun(self, seed)
+
+
+class ChainMux(BaseMux):
+    """Read one streamer after the other.
+
+    Parameters
+    ----------
+    streamers : iterable, generator function or Streamer
+        What to read: streamers, or iterables, which are wrapped in streamers. Anything but a
+        list or tuple is read lazily, one streamer at a time, and afresh in every pass, so that
+        there may be endlessly many. It may be empty.
+    mode : {"exhaustive", "cycle"}
+        What follows a pass: nothing, or another one. A pass that gives nothing ends the mux.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+
+    Attributes
+    ----------
+    streamers : list of Streamer, or object
+        What is read: what was given, if it is read lazily.
+    n_streams : int or None
+        How many there are; None if they are read lazily.
+    random_state, rng
+        See `BaseMux`.
+    mode : str
+        As given.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> list(pescador.ChainMux([range(2), "ab"]))
+    [0, 1, 'a', 'b']
+    """
+
+    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
+        _refuse_mapping(streamers)
+        self.reader = Streamer(streamers)
+        if isinstance(streamers, (list, tuple)):
+            streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
+        self._mixes(streamers, None, random_state)
+        self.mode = _validate.option("mode", mode, CHAIN_MODES)
+
+    @property
+    def n_streams(self) -> int | None:  # type: ignore[override]
+        """The number of streamers; None if they are read lazily."""
+        return len(self.streamers) if isinstance(self.streamers, list) else None
+
+    @property
+    def weights(self) -> np.ndarray | None:  # type: ignore[override]
+        """None: the streamers of a chain have no weights."""
+        return None
+
+    @property
+    def stream_weights_(self) -> np.ndarray:
+        """One for the stream that is open, if there is one; on activated copies only."""
+        return np.ones(len(self._record("stream_weights_").places))
+
+    def _start(self, seed: Seed) -> _runs.Run:
+        return _runs.ChainRun(self, seed)
+
+
+class Mux(StochasticMux):
+    """The mux of pescador 1.x and 2.0; use `StochasticMux` instead.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix.
+    k : int >= 1
+        The number of streams that are open at a time.
+    rate : float > 0 or None
+        A stream may give 1 + Poisson(rate) items; None for no limit.
+    weights : array_like of float, shape (n_streams,), optional
+        As for `StochasticMux`.
+    with_replacement : bool
+        If true, any streamer may be opened at any time.
+    prune_empty_streams : bool
+        As for `StochasticMux`.
+    revive : bool
+        Without replacement: whether a streamer may be opened again once its stream has ended.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+    lam : float > 0 or None
+        The older name of ``rate``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import pescador
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", DeprecationWarning)
+    ...     mux = pescador.mux.Mux(["ab", "cd"], 2, with_replacement=False, rate=None)
+    >>> sorted(mux)
+    ['a', 'b', 'c', 'd']
+    """
+
+    def __init__(
+        self,
+        streamers: Any,
+        k: int,
+        rate: float | None = 256.0,
+        weights: Any = None,
+        with_replacement: bool = True,
+        prune_empty_streams: bool = True,
+        revive: bool = False,
+        random_state: Any = None,
+        lam: Any = DEPRECATED,
+    ) -> None:
+        warnings.warn(
+            "Mux is deprecated since pescador 2.0 and will be removed in 3.0;"
+            " use StochasticMux(streamers, n_active, rate, mode=...)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        rate = rename_kw("lam", lam, "rate", rate, "2.0", "3.0")
+        if rate is not None:
+            remedy = "give the mean number of items of a stream, or None for no limit"
+            rate = _validate.positive("rate", rate, remedy)
+        remedy = "give True or False"
+        self.with_replacement = _validate.truth("with_replacement", with_replacement, remedy)
+        self.revive = _validate.truth("revive", revive, remedy)
+        without = "single_active" if self.revive else "exhaustive"
+        super().__init__(
+            streamers,
+            _validate.whole("k", k, 1, "give the number of streams to keep open"),
+            None if rate is None else rate + 1,
+            weights,
+            "with_replacement" if self.with_replacement else without,
+            prune_empty_streams,
+            random_state,
+        )
+        self.k = self.n_active
+
+
+# What a mux is given.
+
+
+def _collect(streamers: Any) -> list[Streamer]:
+    """Return the streamers of a finite collection, in its order."""
+    _refuse_mapping(streamers)
+    if not isinstance(streamers, (list, tuple)):
+        streamers = Streamer(streamers).iterate()
+    collected = [
+        each if isinstance(each, Streamer) else as_streamer(each, index)
+        for index, each in enumerate(streamers)
+    ]
+    if not collected:
+        rule, remedy = "there is nothing to mix", "give at least one streamer"
+        raise _validate.refuse("streamers", collected, rule, remedy)
+    return collected
+
+
+def _refuse_mapping(streamers: Any) -> None:
+    if isinstance(streamers, (Mapping, str, bytes)):
+        rule = f"a {type(streamers).__name__} is not a collection of streamers"
+        remedy = "give a list of streamers (of a dict d, list(d.values()))"
+        raise _validate.refuse("streamers", streamers, rule, remedy)
+
+
+def _plural(number: int | None, noun: str) -> str:
+    if number is None:
+        return f"{noun}s read lazily"
+    return f"{number} {noun}" + ("" if number == 1 else "s")
