@@ -79,27 +79,15 @@ class Run:
             islice(source, limit - 1) if limit else source, self.ticks[slot]
         )
 
+    def end(self, slot: int, n_given: int) -> None:
+        """Close the stream of a slot, which gave ``n_given`` items."""
+        source, self.sources[slot] = self.sources[slot], _ENDED
+        self.starts[slot] -= n_given
+        end(self.streamers[self.places[slot]], source)
+
     def n_given(self, slot: int) -> int:
         """Return how many items the stream of a slot has given."""
         return self.starts[slot] - length_hint(self.ticks[slot])
-
-    def last_item(self, slot: int) -> Any:
-        """Return the last item that a limited stream may give, if it has come to that."""
-        if self.n_given(slot) != self.stops[slot]:
-            return _NOTHING
-        item = next(self.sources[slot], _NOTHING)
-        if item is not _NOTHING:
-            next(self.ticks[slot])
-        return item
-
-    def end(self, slot: int) -> int:
-        """Close the stream of a slot; return how many items it gave."""
-        source, self.sources[slot] = self.sources[slot], _ENDED
-        left = length_hint(self.ticks[slot])
-        n_given = self.starts[slot] - left
-        self.starts[slot] = left
-        end(self.streamers[self.places[slot]], source)
-        return n_given
 
     def columns(self) -> tuple[list, ...]:
         """Return what is kept by slot."""
@@ -147,7 +135,7 @@ class PoolRun(Run):
     def items(self) -> Generator:
         with self:
             self.fill()
-            sources, iterators = self.sources, self.iterators
+            sources, iterators, stops = self.sources, self.iterators, self.stops
             item = _NOTHING
             while sources:
                 for slot in self.slots.block():
@@ -160,17 +148,22 @@ class PoolRun(Run):
                         continue
                     if slot >= len(sources):
                         continue  # the slot has been taken away since the block was drawn
-                    last = self.last_item(slot)
-                    if last is not _NOTHING:
-                        item = last
-                        yield item
-                    self.replace(slot, item is not _NOTHING)
+                    n_given = self.n_given(slot)
+                    if n_given == stops[slot]:
+                        # That was all but one of the items it may give.
+                        last = next(sources[slot], _NOTHING)
+                        if last is not _NOTHING:
+                            n_given += 1
+                            next(self.ticks[slot])
+                            item = last
+                            yield item
+                    self.replace(slot, n_given, item is not _NOTHING)
                     item = _NOTHING
                     if self.slots.is_stale or not sources:
                         break
 
-    def replace(self, slot: int, has_given: bool) -> None:
-        """Put a new stream in the place of an ended one.
+    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
+        """Put a new stream in the place of an ended one, which gave ``n_given`` items.
 
         ``has_given`` tells whether any stream has given an item since the last replacement.
         """
@@ -215,7 +208,7 @@ class StochasticRun(PoolRun):
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
         for slot, (place, draw) in enumerate(chosen):
-            self.append(place, self.limit(slot, draw))
+            self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
 
     def choose(self) -> tuple[int | None, Any]:
         """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
@@ -229,30 +222,35 @@ class StochasticRun(PoolRun):
             place = self.pool.choose(choice)
         return place, draw
 
-    def limit(self, slot: int, draw: Any) -> int:
-        """Return how many items the stream in a slot may give; 0 for no limit."""
-        if not self.has_own_limits:
-            return draw
+    def own_limit(self, slot: int, draw: float) -> int:
+        """Return how many items the stream in a slot may give, where it depends on its weight."""
         share = self.slots.probability(slot)
         limits = _sampling.limits(self.mux.dist, self.mux.rate, share)
         return limits.draw_block(np.array([draw]))[0]
 
-    def replace(self, slot: int, has_given: bool) -> None:
+    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
         place = self.places[slot]
-        n_given = self.end(slot)
-        self.pool.release(place)
+        self.end(slot, n_given)
+        if self.mux.mode == "single_active":
+            self.pool.release(place)
         if self.barren and has_given:
             self.barren.clear()
             self._reopen_slots()
         if not n_given:
             self._note_empty(place)
-        new_place, draw = self.choose()
+        if self.barren:
+            new_place, draw = self.choose()
+        else:
+            choice, draw = next(self.draws)
+            new_place = self.pool.choose(choice)
         if new_place is None:
             self.remove(slot)
             return
         if self.weights is not None:
             self.slots.put(slot, self.weights[new_place])
-        self.put(slot, new_place, self.limit(slot, draw))
+        if self.has_own_limits:
+            draw = self.own_limit(slot, draw)
+        self.put(slot, new_place, draw)
 
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:
@@ -268,7 +266,7 @@ class StochasticRun(PoolRun):
                 break
             slot = len(self.sources)
             self.slots.grow(1.0 if self.weights is None else self.weights[place])
-            self.append(place, self.limit(slot, draw))
+            self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
 
 
 def _pool(mux: StochasticMux, seed: Seed) -> Any:
@@ -299,8 +297,9 @@ class ShuffledRun(PoolRun):
             for place in self.first:
                 self.append(place, 0)
 
-    def replace(self, slot: int, has_given: bool) -> None:
-        if self.end(slot):
+    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
+        self.end(slot, n_given)
+        if n_given:
             self.put(slot, self.places[slot], 0)
         else:
             self.remove(slot)
@@ -340,7 +339,7 @@ class RoundRobinRun(Run):
                             item = next(iterator)
                         except StopIteration:
                             slot = len(self.sources) - length_hint(turns) - 1
-                            self.end(slot)
+                            self.end(slot, self.n_given(slot))
                             ended.append(slot)
                         else:
                             yield item
@@ -376,7 +375,9 @@ class ChainRun(Run):
                     self.streamers = [streamer]
                     self.append(0, 0)
                     yield from self.iterators[0]
-                    is_barren = not self.end(0) and is_barren
+                    n_given = self.n_given(0)
+                    is_barren = is_barren and not n_given
+                    self.end(0, n_given)
                     self.remove(0)
                 self._close_reader()
                 n_passes += 1

@@ -239,9 +239,10 @@ class Replacing:
 
     def choose(self, draw: float) -> int | None:
         """Return a place for the uniform number ``draw``, or None if there are none."""
-        if not self.n_left:
-            return None
-        return self._place_at(int(draw * self.n_left))
+        n_left = self.n_left
+        if self._at or self._places is not None or not n_left:
+            return self._place_at(int(draw * n_left)) if n_left else None
+        return int(draw * n_left)
 
     def release(self, place: int) -> None:
         """Note that a chosen place is free again."""
@@ -296,7 +297,9 @@ class Distinct(Replacing):
         if rank < len(in_use) and in_use[rank] == position:
             position, rank = self._free_from(n_free, rank)
         in_use.insert(rank, position)
-        return self._place_at(position)
+        if self._at or self._places is not None:
+            return self._place_at(position)
+        return position
 
     def _free_from(self, start: int, rank: int) -> tuple[int, int]:
         """Return the free position number ``rank`` from ``start`` on, and where it sorts."""
@@ -324,26 +327,24 @@ class Distinct(Replacing):
 class Permuted:
     """Chooses every candidate once, in a random order."""
 
-    def __init__(self, n_places: int, places: list[int] | None, rng: np.random.RandomState) -> None:
+    def __init__(
+        self, n_places: int, places: list[int] | None, rng: np.random.RandomState
+    ) -> None:
         self._order = rng.permutation(n_places if places is None else places)
-        self._n_chosen = 0
-
-    @property
-    def n_left(self) -> int:
-        """The number of candidates that have not been chosen."""
-        return len(self._order) - self._n_chosen
-
-    @property
-    def n_free(self) -> int:
-        """The same: none of the others can be chosen."""
-        return self.n_left
+        self._next: list[int] = []  # of the order, the next one last
+        self._n_taken = 0
+        self.n_left = self.n_free = len(self._order)
 
     def choose(self, draw: float) -> int | None:
         """Return the next place of the order; ``draw`` is not needed."""
         if not self.n_left:
             return None
-        self._n_chosen += 1
-        return int(self._order[self._n_chosen - 1])
+        if not self._next:
+            end = self._n_taken + LAST_BLOCK
+            self._next = self._order[self._n_taken : end][::-1].tolist()
+            self._n_taken = end
+        self.n_left = self.n_free = self.n_left - 1
+        return self._next.pop()
 
     def release(self, place: int) -> None:
         """Note that a place is free again; it stays chosen."""
