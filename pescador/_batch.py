@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
@@ -14,8 +15,12 @@ from .exceptions import DataError
 # Values below this many bytes are kept as byte strings and joined at the end, larger ones are
 # written straight into the batch: each is the faster way on its side.
 _SMALL = 1024
+_FIRST_ROOM = 2**26  # bytes made for a key at first: a batch may be larger than its stream
 _PLAIN = frozenset((bool, int, float, complex, str, bytes))
 _SCALARS = (*_PLAIN, np.generic)
+
+
+_NO_ITEM = object()
 
 
 class _Unusual(Exception):
@@ -52,7 +57,8 @@ class Batch:
                 if not self._prepare(key, first[key]):
                     self._to_lists()
                     break
-            self._extend(chain((first,), islice(items, self._size - 1)))
+            n_others = min(self._size - 1, sys.maxsize)
+            self._extend(chain((first,), islice(items, n_others)))
             return
 
     def _check(self, item: Any) -> None:
@@ -80,53 +86,61 @@ class Batch:
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
         is_small = 0 < value.nbytes < _SMALL
-        room = None if is_small else np.empty((self._size, *value.shape), value.dtype)
+        n_rows = min(self._size, max(1, _FIRST_ROOM // max(1, value.nbytes)))
+        room = None if is_small else np.empty((n_rows, *value.shape), value.dtype)
         parts: list[bytes] | None = [] if is_small else None
         self._arrays.append((key, kind, value.shape, value.dtype, parts, room))
         return True
 
     def _extend(self, items: Iterator) -> None:
-        if self._lists is None and len(self._arrays) == 1 and not self._plain:
-            self._extend_one_array(items)
-        if self._lists is None:
-            self._extend_fast(items)
+        fast = self._extend_one_array
+        if len(self._arrays) != 1 or self._plain:
+            fast = self._extend_fast
+        while self._lists is None:
+            item = fast(items)
+            if item is _NO_ITEM:
+                return
+            items = chain((item,), items)
+            self._leave_out_half_item()
+            if not self._grow():
+                self._to_lists()
         for item in items:
             self._add_unusual(item)
             self.n_items += 1
 
-    def _extend_one_array(self, items: Iterator) -> None:
+    def _extend_one_array(self, items: Iterator) -> Any:
         """Do what `_extend_fast` does, in two thirds of the time, for one key with an array."""
         ((key, kind, shape, dtype, parts, room),) = self._arrays
         n_items = self.n_items
         for item in items:
             try:
                 if type(item) is not dict or len(item) != 1:
-                    raise _Unusual
+                    break
                 value = item[key]
                 if value.shape != shape or type(value) is not kind:
-                    raise _Unusual
+                    break
                 if value.dtype is not dtype and value.dtype != dtype:
-                    raise _Unusual
+                    break
                 if room is None:
                     parts.append(value.tobytes())
                 else:
                     room[n_items] = value
-            except (_Unusual, KeyError, AttributeError):
-                self.n_items = n_items
-                self._add_unusual(item)
-                n_items += 1
+            except (KeyError, AttributeError, IndexError):
                 break
             n_items += 1
+        else:
+            item = _NO_ITEM
         self.n_items = n_items
+        return item
 
-    def _extend_fast(self, items: Iterator) -> None:
-        """Copy the values of items until one is unusual, or all have been taken."""
+    def _extend_fast(self, items: Iterator) -> Any:
+        """Copy the values of items; return the first that is unusual, or that finds no room."""
         plain, arrays = self._plain, self._arrays
         n_items, n_keys = self.n_items, len(self.keys or ())
         for item in items:
             try:
                 if type(item) is not dict or len(item) != n_keys:
-                    raise _Unusual
+                    break
                 for key, kind, shape, dtype, parts, room in arrays:
                     value = item[key]
                     if value.shape != shape or type(value) is not kind:
@@ -143,18 +157,35 @@ class Batch:
                         if type(value) is not kind:
                             raise _Unusual
                         values.append(value)
-            except (_Unusual, KeyError, AttributeError):
-                self.n_items = n_items
-                self._add_unusual(item)
-                n_items += 1
+            except (_Unusual, KeyError, AttributeError, IndexError):
                 break
             n_items += 1
+        else:
+            item = _NO_ITEM
         self.n_items = n_items
+        return item
+
+    def _leave_out_half_item(self) -> None:
+        """Remove the values of an item that turned out not to fit after some of its keys."""
+        for _, _, values in self._plain:
+            del values[self.n_items :]
+        for *_, parts, _ in self._arrays:
+            if parts is not None:
+                del parts[self.n_items :]
+
+    def _grow(self) -> bool:
+        """Double the room, if that is what was wanting."""
+        is_full = False
+        for index, (*column, room) in enumerate(self._arrays):
+            if room is not None and len(room) == self.n_items:
+                is_full = True
+                wider = np.empty((min(2 * len(room), self._size), *room.shape[1:]), room.dtype)
+                wider[: len(room)] = room
+                self._arrays[index] = (*column, wider)
+        return is_full
 
     def _add_unusual(self, item: Any) -> None:
         self._check(item)
-        if self._lists is None:
-            self._to_lists()
         assert self._lists is not None
         for key, values in self._lists.items():
             values.append(self._fitting(key, item[key], values))
@@ -164,9 +195,9 @@ class Batch:
         n_items = self.n_items
         lists: dict[Any, list] = {key: [] for key in self.keys or ()}
         for key, _, values in self._plain:
-            lists[key] = values[:n_items]  # without those of the unusual item itself
+            lists[key] = values
         for key, _, shape, dtype, parts, room in self._arrays:
-            rows = _joined(parts[:n_items], shape, dtype) if room is None else room[:n_items]
+            rows = _joined(parts, shape, dtype) if room is None else room[:n_items]
             lists[key] = list(rows)
         self._plain, self._arrays, self._lists = [], [], lists
 

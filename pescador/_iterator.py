@@ -13,8 +13,9 @@ import time
 from collections.abc import Generator, Iterator
 from itertools import chain
 from types import FrameType, GeneratorType
-from typing import Any
+from typing import Any, TypeVar
 
+_Self = TypeVar("_Self", bound="ClosableIterator")
 _LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the other thread is done
 
 
@@ -111,7 +112,7 @@ class ClosableIterator(Iterator):
                 if not self._waited_for_turn(error):
                     raise
 
-    def __enter__(self) -> ClosableIterator:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -20,6 +20,7 @@ FIRST_BLOCK = 16
 LAST_BLOCK = 1024
 _FANOUT = 64
 _CALM = 4  # draws without a change, per slot, before an alias table is worth making
+_ENDLESS = 2.0**62  # items: more than anybody will see
 _LARGEST_TABLE_RATE = 2.0**30
 
 
@@ -327,9 +328,7 @@ class Distinct(Replacing):
 class Permuted:
     """Chooses every candidate once, in a random order."""
 
-    def __init__(
-        self, n_places: int, places: list[int] | None, rng: np.random.RandomState
-    ) -> None:
+    def __init__(self, n_places: int, places: list[int] | None, rng: np.random.RandomState) -> None:
         self._order = rng.permutation(n_places if places is None else places)
         self._next: list[int] = []  # of the order, the next one last
         self._n_taken = 0
@@ -395,7 +394,8 @@ class WideLimits:
 
     def draw_block(self, uniforms: np.ndarray) -> list[int]:
         """Return the numbers that belong to uniform numbers in [0, 1)."""
-        return [max(1, round(self._normal.inv_cdf(each + 2.0**-54))) for each in uniforms.tolist()]
+        inverse = self._normal.inv_cdf
+        return [max(1, round(inverse(each + 2.0**-54))) for each in uniforms.tolist()]
 
 
 def limits(dist: str, rate: float | None, probability: float = 1.0) -> Limits:
@@ -412,7 +412,7 @@ def limits(dist: str, rate: float | None, probability: float = 1.0) -> Limits:
     """
     if rate is None:
         return NoLimits()
-    rate = max(rate, 1.0)
+    rate = min(max(rate, 1.0), _ENDLESS)
     if dist != "binomial":
         return _limits(dist, rate, 0.0)
     return _limits(dist, rate, rate * probability)

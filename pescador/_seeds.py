@@ -24,10 +24,10 @@ def entropy_of(random_state: Any) -> bytes:
     An integer or a SeedSequence always gives the same bytes. None draws from NumPy's global
     generator, a RandomState or a Generator from itself, so that the next call differs.
     """
-    if random_state is None:
-        random_state = np.random.mtrand._rand
     words: np.ndarray
-    if isinstance(random_state, np.random.RandomState):
+    if random_state is None:
+        words = np.random.randint(0, 2**32, size=4, dtype=np.uint32)
+    elif isinstance(random_state, np.random.RandomState):
         words = random_state.randint(0, 2**32, size=4, dtype=np.uint32)
     elif isinstance(random_state, np.random.Generator):
         words = random_state.integers(0, 2**32, size=4, dtype=np.uint32)

@@ -76,7 +76,7 @@ class Streamer:
 
     See Also
     --------
-    streamable : make every call of a generator function a Streamer.
+    streamable : Make every call of a generator function a Streamer.
 
     Notes
     -----
@@ -431,7 +431,7 @@ class Stream(ClosableIterator):
         source = self._source = self._open(self._seed, 0, self._n_passes)
         self._n_passes += 1
         if type(source) is not GeneratorType or self._max_iter is not None:
-            left = None if self._max_iter is None else self._max_iter - given
+            left = None if self._max_iter is None else min(self._max_iter - given, sys.maxsize)
             source = _bounded(source, left)
         self._front = source
         self._items = compress(source, self._ticks)

@@ -194,9 +194,9 @@ class StochasticMux(BaseMux):
 
     See Also
     --------
-    ShuffledMux : keep every stream open.
-    RoundRobinMux : take turns in strict order.
-    ChainMux : read one streamer after the other.
+    ShuffledMux : Keep every stream open.
+    RoundRobinMux : Take turns in strict order.
+    ChainMux : Read one streamer after the other.
 
     Notes
     -----
@@ -274,7 +274,7 @@ class ShuffledMux(BaseMux):
 
     See Also
     --------
-    StochasticMux : keep only some of them open.
+    StochasticMux : Keep only some of them open.
 
     Notes
     -----

@@ -194,10 +194,14 @@ def rename_kw(
 
     Parameters
     ----------
-    old_name, new_name : str
-        The two names.
-    old_value, new_value
-        What was given under each; ``old_value`` is an instance of `Deprecated` if nothing was.
+    old_name : str
+        The old name.
+    old_value : object
+        What was given under it; an instance of `Deprecated` if nothing was.
+    new_name : str
+        The new name.
+    new_value : object
+        What was given under it, or its default.
     version_deprecated, version_removed : str
         The version since which the old name is deprecated, and the one in which it will be gone.
 

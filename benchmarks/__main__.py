@@ -1,0 +1,182 @@
+"""Print the table of the README: ``python -m benchmarks [--repeats N] [--only TEXT]``.
+
+Three columns from one run: this library, pescador 3.0.0 (installed from PyPI into an environment
+of its own, and used as a black box), and loops written by hand. The three take turns, and the
+minimum of several turns counts.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+PEER = "pescador==3.0.0"
+MODES = ("with_replacement", "single_active", "exhaustive")
+
+
+class Case(NamedTuple):
+    """A row: what is measured in each column, and how many items are read."""
+
+    title: str
+    name: str
+    arguments: tuple = ()
+    by_hand: tuple = ("one_by_hand",)
+    n_first: int = 2_000
+    n_items: int = 100_000
+    n_items_peer: int = 2_000
+    max_repeats: int = 100
+    goal_hand: float | None = None
+    goal_peer: float | None = None
+
+
+def table():
+    """Yield the rows."""
+    yield Case("Streamer.iterate", "iterate", n_items_peer=100_000, goal_hand=2.5, goal_peer=1.2)
+    for n in (8, 64, 512):
+        goals = {"by_hand": ("slots_by_hand", n), "goal_hand": 2.5, "goal_peer": 80}
+        yield Case(f"ShuffledMux, {n} open", "shuffled", (n,), **goals)
+        yield Case("the same, unequal weights", "shuffled_weighted", (n,), **goals)
+        yield Case(f"StochasticMux(rate=None), {n} open", "stochastic", (n,), **goals)
+        yield Case("the same, unequal weights", "stochastic_weighted", (n,), **goals)
+    rate = {"by_hand": ("slots_by_hand", 64), "n_items": 10_000}
+    for mode in MODES:
+        title = f"StochasticMux, 1,000 streamers, 64 open, rate 16, {mode}"
+        yield Case(title, "rate_16", (1000, mode), **rate, goal_hand=6, goal_peer=50)
+    yield Case("the same, unequal weights", "rate_16_weighted", (1000,), **rate)
+    for n in (100_000, 1_000_000):
+        for mode in MODES:
+            title = f"the same, {n:,} streamers, {mode}"
+            # A million streamers take the peer 7 seconds to start, each time.
+            few = 2 if n == 1_000_000 else 100
+            yield Case(title, "rate_16", (n, mode), **rate, max_repeats=few, goal_peer=100)
+    for n in (64, 100_000):
+        title = f"StochasticMux, {n:,} open, unequal weights, rate 4"
+        yield Case(title, "rate_4_weighted", (n,), n_first=2 * n, n_items=20_000, n_items_peer=0)
+    hand = {"by_hand": ("slots_by_hand", 512), "goal_hand": 2, "goal_peer": 50}
+    yield Case("RoundRobinMux, 512 open", "round_robin", (512,), **hand)
+    yield Case("ChainMux, streams of 1,000", "chain", goal_hand=2.5, goal_peer=5)
+    hand = {"by_hand": ("slots_by_hand", 64), "goal_hand": 8, "goal_peer": 60}
+    yield Case("three muxes nested", "nested", n_first=10_000, **hand)
+    hand = {"by_hand": ("slots_by_hand", 64), "n_items_peer": 200}
+    yield Case("4 streamers, 2 open, rate 16", "arguments", (1,), **hand)
+    title = "the same, with arguments of 40 MB each"
+    yield Case(title, "arguments", (5_000_000,), **hand, goal_peer=500)
+    for size in (1, 16, 256, 4096, 65_536):
+        n = max(20, min(500, 2**24 // (size * 128)))
+        counts = {"n_first": 5, "n_items": n, "n_items_peer": max(5, n // 4)}
+        hand = {"by_hand": ("concatenated_by_hand", size), "goal_hand": 2}
+        title = f"buffer_stream, 128 items of {size:,} float64 (per batch)"
+        goal = 1 if size >= 512 else None
+        yield Case(title, "buffered", (size,), **hand, **counts, goal_peer=goal)
+
+
+class Worker:
+    """A process that measures, in some interpreter."""
+
+    def __init__(self, python, **environment):
+        self._process = subprocess.Popen(
+            [str(python), str(HERE / "worker.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+
+    def measure(self, name, arguments, n_first, n_items):
+        print(json.dumps([name, arguments, n_first, n_items]), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"the measurement of {name}{arguments} failed")
+        return float(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def peer_python():
+    """Return the interpreter of an environment that holds the last public release."""
+    folder = HERE.parent / ".benchmarks" / f"peer-{platform.python_version()}"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
+        (folder / "ready").touch()
+    return python
+
+
+def run(case, ours, peer, repeats):
+    """Return the minimum for each column: ours, the peer's (or None), by hand."""
+    results = []
+    hand_name, *hand_arguments = case.by_hand
+    for _ in range(min(repeats, case.max_repeats)):
+        counts = case.n_first, case.n_items
+        mine = ours.measure(case.name, case.arguments, *counts)
+        theirs = None
+        if case.n_items_peer:
+            n_first = min(case.n_first, 2_000)
+            theirs = peer.measure(case.name, case.arguments, n_first, case.n_items_peer)
+        by_hand = ours.measure(hand_name, hand_arguments, *counts)
+        results.append((mine, theirs, by_hand))
+    return [None if column[0] is None else min(column) for column in zip(*results)]
+
+
+def ratio(value, goal, at_most):
+    """Return a ratio as text, marked where it misses its goal."""
+    if value is None:
+        return "-"
+    text = f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    if goal is not None and (value > goal if at_most else value < goal):
+        text += " (goal " + ("<= " if at_most else ">= ") + f"{goal:g})"
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", default="", help="rows whose title holds this text")
+    options = parser.parse_args()
+    print("| ns per item | pescador | 3.0.0 | by hand | times by hand | faster than 3.0.0 |")
+    print("|---|---:|---:|---:|---:|---:|")
+    ours_path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    with Worker(sys.executable, PYTHONPATH=ours_path) as ours, Worker(peer_python()) as peer:
+        for case in table():
+            if options.only not in case.title:
+                continue
+            mine, theirs, by_hand = run(case, ours, peer, options.repeats)
+            faster = None if theirs is None else theirs / mine
+            cells = [f"{mine:,.0f}", "-" if theirs is None else f"{theirs:,.0f}", f"{by_hand:,.0f}"]
+            cells += [ratio(mine / by_hand, case.goal_hand, True)]
+            cells += [ratio(faster, case.goal_peer, False)]
+            print(f"| {case.title} | {' | '.join(cells)} |", flush=True)
+    print()
+    print(machine())
+
+
+def machine():
+    """Return a line that says where this was measured."""
+    import numpy
+
+    model = platform.processor() or platform.machine()
+    cpu = Path("/proc/cpuinfo")
+    if cpu.exists():
+        names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return (
+        f"Minimum of several turns. {model}, {os.cpu_count()} cores, {platform.system()};"
+        f" {platform.python_implementation()} {platform.python_version()},"
+        f" NumPy {numpy.__version__}."
+    )
+
+
+if __name__ == "__main__":
+    main()

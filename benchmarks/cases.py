@@ -1,0 +1,123 @@
+"""The cases, for this library and for pescador 3.0.0 alike.
+
+Each function returns an iterator that can be read for as long as a measurement takes. Sources
+are generators of numbers: as close to free as a source can be.
+"""
+
+import functools
+import itertools
+
+import numpy as np
+
+import pescador
+
+BATCH = 128
+
+
+def numbers(n=10**12):
+    """Yield numbers: the bare generator."""
+    for i in range(n):  # noqa: UP028 - 'yield from' would not be a bare generator
+        yield i
+
+
+def numbers_beside(array):
+    """Yield numbers, and hold on to an array."""
+    for i in range(10**12):  # noqa: UP028
+        yield i
+
+
+def arrays(size):
+    """Yield dicts of one array of float64."""
+    pool = [np.full(size, float(i)) for i in range(16)]
+    for array in itertools.cycle(pool):
+        yield {"x": array}
+
+
+@functools.lru_cache(maxsize=2)
+def streamers(n):
+    return [pescador.Streamer(numbers) for _ in range(n)]
+
+
+def iterate():
+    return pescador.Streamer(numbers).iterate()
+
+
+def shuffled(n):
+    return pescador.ShuffledMux(streamers(n)).iterate()
+
+
+def shuffled_weighted(n):
+    return pescador.ShuffledMux(streamers(n), weights=np.arange(1.0, n + 1)).iterate()
+
+
+def stochastic(n):
+    return pescador.StochasticMux(streamers(n), n, None).iterate()
+
+
+def stochastic_weighted(n):
+    return pescador.StochasticMux(streamers(n), n, None, np.arange(1.0, n + 1)).iterate()
+
+
+def rate_16(n, mode):
+    return pescador.StochasticMux(streamers(n), 64, 16, mode=mode).iterate()
+
+
+def rate_16_weighted(n):
+    return pescador.StochasticMux(streamers(n), 64, 16, np.arange(1.0, n + 1)).iterate()
+
+
+def rate_4_weighted(n_open):
+    pool = streamers(100_000)
+    return pescador.StochasticMux(pool, n_open, 4, np.arange(1.0, len(pool) + 1)).iterate()
+
+
+def round_robin(n):
+    return pescador.RoundRobinMux(streamers(n)).iterate()
+
+
+def chain():
+    return pescador.ChainMux([pescador.Streamer(numbers, 1000)] * 20, mode="cycle").iterate()
+
+
+def nested():
+    inner = [[pescador.ShuffledMux(streamers(8)) for _ in range(32)] for _ in range(4)]
+    middle = [pescador.StochasticMux(muxes, 8, 256) for muxes in inner]
+    return pescador.ShuffledMux(middle).iterate()
+
+
+def arguments(n_values):
+    pool = [pescador.Streamer(numbers_beside, np.zeros(n_values)) for _ in range(4)]
+    return pescador.StochasticMux(pool, 2, 16).iterate()
+
+
+def buffered(size):
+    return pescador.buffer_stream(arrays(size), BATCH, axis=0)
+
+
+def one_by_hand():
+    return numbers()
+
+
+def slots_by_hand(n):
+    """Draw from pre-drawn slots: one index, one next, one yield."""
+
+    def loop():
+        iterators = [numbers() for _ in range(n)]
+        slots = np.random.randint(n, size=200_000).tolist()
+        while True:
+            for slot in slots:
+                yield next(iterators[slot])
+
+    return loop()
+
+
+def concatenated_by_hand(size):
+    """Concatenate the arrays of each batch, without a care for sources that reuse theirs."""
+
+    def loop():
+        items = arrays(size)
+        while True:
+            batch = [item["x"] for item in itertools.islice(items, BATCH)]
+            yield {"x": np.concatenate(batch)}
+
+    return loop()
