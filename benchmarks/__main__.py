@@ -67,7 +67,7 @@ def table():
     yield Case("4 streamers, 2 open, rate 16", "arguments", (1,), **hand)
     title = "the same, with arguments of 40 MB each"
     yield Case(title, "arguments", (5_000_000,), **hand, goal_peer=500)
-    for size in (1, 16, 256, 4096, 65_536):
+    for size in (1, 16, 256, 512, 4096, 65_536):
         n = max(20, min(500, 2**24 // (size * 128)))
         counts = {"n_first": 5, "n_items": n, "n_items_peer": max(5, n // 4)}
         hand = {"by_hand": ("concatenated_by_hand", size), "goal_hand": 2}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from itertools import chain, islice
 from typing import Any
 
@@ -12,10 +14,9 @@ import numpy as np
 from . import _validate
 from .exceptions import DataError
 
-# Values below this many bytes are kept as byte strings and joined at the end, larger ones are
-# written straight into the batch: each is the faster way on its side.
-_SMALL = 1024
-_FIRST_ROOM = 2**26  # bytes made for a key at first: a batch may be larger than its stream
+_LARGE = 2**16  # bytes of an array that is copied into rows made ahead
+_FIRST_ROWS = 2**26  # bytes made ahead at first: a batch may be larger than its stream
+
 _PLAIN = frozenset((bool, int, float, complex, str, bytes))
 _SCALARS = (*_PLAIN, np.generic)
 
@@ -25,6 +26,61 @@ _NO_ITEM = object()
 
 class _Unusual(Exception):
     """An item that the fast way of `Batch.extend` does not take."""
+
+
+class _Bytes:
+    """Copies of small arrays, one after the other, in a BytesIO: the cheapest way there is."""
+
+    def __init__(self, first: np.ndarray) -> None:
+        self._shape, self._dtype, self._n_bytes = first.shape, first.dtype, first.nbytes
+        self._buffer = BytesIO()
+        self.write: Callable[[Any], int] = self._buffer.write
+        try:
+            self.write(first)
+        except (BufferError, ValueError):  # not contiguous, or of a dtype that has no buffer
+            self.write = lambda value: self._buffer.write(value.tobytes())
+        self._buffer.seek(0)
+
+    def n_written(self, excess: int) -> int:
+        """Return the number of arrays written before ``excess`` bytes of another shape."""
+        return (self._buffer.tell() - excess) // self._n_bytes
+
+    def stacked(self, n_items: int) -> np.ndarray:
+        """Return the first ``n_items``, as one array, in the memory they were written to."""
+        self._buffer.truncate(n_items * self._n_bytes)
+        stacked = np.frombuffer(self._buffer.getbuffer(), self._dtype)
+        return stacked.reshape(n_items, *self._shape)
+
+
+class _Rows:
+    """Copies of large arrays (or of empty ones), as the rows of an array."""
+
+    def __init__(self, first: np.ndarray, size: int) -> None:
+        self._n_bytes, self._n_items, self._size = first.nbytes, 0, size
+        n_rows = min(size, max(1, _FIRST_ROWS // max(1, first.nbytes)))
+        self._rows = np.empty((n_rows, *first.shape), first.dtype)
+
+    def write(self, value: np.ndarray) -> int:
+        """Copy one array, if it has the size of the first; return its number of bytes."""
+        if value.nbytes == self._n_bytes:
+            if self._n_items == len(self._rows):
+                self._grow()
+            self._rows[self._n_items] = value
+            self._n_items += 1
+        return value.nbytes
+
+    def _grow(self) -> None:
+        rows = self._rows
+        self._rows = np.empty((min(2 * len(rows), self._size), *rows.shape[1:]), rows.dtype)
+        self._rows[: len(rows)] = rows
+
+    def n_written(self, excess: int) -> int:
+        """Return the number of arrays written."""
+        return self._n_items
+
+    def stacked(self, n_items: int) -> np.ndarray:
+        """Return the first ``n_items``, as one array."""
+        return self._rows if n_items == len(self._rows) else self._rows[:n_items].copy()
 
 
 class Batch:
@@ -43,8 +99,7 @@ class Batch:
         self._position = position  # of the first item in the stream
         # What takes the fast way, and where it is put:
         self._plain: list[tuple] = []  # key, type, list: of Python's own scalars
-        # key, type, shape, dtype, list of byte strings or None, array of shape (size, ...)
-        self._arrays: list[tuple] = []
+        self._arrays: list[tuple] = []  # key, type, shape, dtype, store, its write method
         self._lists: dict[Any, list] | None = None  # by key, once something unusual has come
 
     def fill(self, items: Iterator) -> None:
@@ -85,104 +140,78 @@ class Batch:
             return False
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
-        is_small = 0 < value.nbytes < _SMALL
-        n_rows = min(self._size, max(1, _FIRST_ROOM // max(1, value.nbytes)))
-        room = None if is_small else np.empty((n_rows, *value.shape), value.dtype)
-        parts: list[bytes] | None = [] if is_small else None
-        self._arrays.append((key, kind, value.shape, value.dtype, parts, room))
+        store = _Bytes(value) if 0 < value.nbytes < _LARGE else _Rows(value, self._size)
+        self._arrays.append((key, kind, value.shape, value.dtype, store, store.write))
         return True
 
     def _extend(self, items: Iterator) -> None:
         fast = self._extend_one_array
         if len(self._arrays) != 1 or self._plain:
             fast = self._extend_fast
-        while self._lists is None:
-            item = fast(items)
-            if item is _NO_ITEM:
+        if self._lists is None:
+            unusual = fast(items)
+            if unusual is _NO_ITEM:
                 return
-            items = chain((item,), items)
-            self._leave_out_half_item()
-            if not self._grow():
-                self._to_lists()
+            items = chain((unusual,), items)
+            self._to_lists()
         for item in items:
             self._add_unusual(item)
             self.n_items += 1
 
     def _extend_one_array(self, items: Iterator) -> Any:
         """Do what `_extend_fast` does, in two thirds of the time, for one key with an array."""
-        ((key, kind, shape, dtype, parts, room),) = self._arrays
-        n_items = self.n_items
+        ((key, kind, shape, dtype, store, write),) = self._arrays
+        n_dims, n_bytes, excess = len(shape), dtype.itemsize * math.prod(shape), 0
         for item in items:
             try:
                 if type(item) is not dict or len(item) != 1:
                     break
                 value = item[key]
-                if value.shape != shape or type(value) is not kind:
+                if type(value) is not kind or value.ndim != n_dims:
                     break
                 if value.dtype is not dtype and value.dtype != dtype:
                     break
-                if room is None:
-                    parts.append(value.tobytes())
-                else:
-                    room[n_items] = value
-            except (KeyError, AttributeError, IndexError):
+                if n_dims > 1 and value.shape != shape:
+                    break
+                written = write(value)
+                if written != n_bytes:  # with one dimension, this tells that the shape differs
+                    excess = written
+                    break
+            except (KeyError, AttributeError, BufferError, ValueError):
                 break
-            n_items += 1
         else:
             item = _NO_ITEM
-        self.n_items = n_items
+        self.n_items = store.n_written(excess)
         return item
 
     def _extend_fast(self, items: Iterator) -> Any:
-        """Copy the values of items; return the first that is unusual, or that finds no room."""
+        """Copy the values of items; return the first that is unusual."""
         plain, arrays = self._plain, self._arrays
         n_items, n_keys = self.n_items, len(self.keys or ())
         for item in items:
             try:
                 if type(item) is not dict or len(item) != n_keys:
                     break
-                for key, kind, shape, dtype, parts, room in arrays:
+                for key, kind, shape, dtype, _, write in arrays:
                     value = item[key]
                     if value.shape != shape or type(value) is not kind:
                         raise _Unusual
                     if value.dtype is not dtype and value.dtype != dtype:
                         raise _Unusual
-                    if room is None:
-                        parts.append(value.tobytes())
-                    else:
-                        room[n_items] = value
+                    write(value)
                 if plain:
                     for key, kind, values in plain:
                         value = item[key]
                         if type(value) is not kind:
                             raise _Unusual
                         values.append(value)
-            except (_Unusual, KeyError, AttributeError, IndexError):
+            except (_Unusual, KeyError, AttributeError, BufferError, ValueError):
                 break
             n_items += 1
         else:
             item = _NO_ITEM
         self.n_items = n_items
         return item
-
-    def _leave_out_half_item(self) -> None:
-        """Remove the values of an item that turned out not to fit after some of its keys."""
-        for _, _, values in self._plain:
-            del values[self.n_items :]
-        for *_, parts, _ in self._arrays:
-            if parts is not None:
-                del parts[self.n_items :]
-
-    def _grow(self) -> bool:
-        """Double the room, if that is what was wanting."""
-        is_full = False
-        for index, (*column, room) in enumerate(self._arrays):
-            if room is not None and len(room) == self.n_items:
-                is_full = True
-                wider = np.empty((min(2 * len(room), self._size), *room.shape[1:]), room.dtype)
-                wider[: len(room)] = room
-                self._arrays[index] = (*column, wider)
-        return is_full
 
     def _add_unusual(self, item: Any) -> None:
         self._check(item)
@@ -195,10 +224,9 @@ class Batch:
         n_items = self.n_items
         lists: dict[Any, list] = {key: [] for key in self.keys or ()}
         for key, _, values in self._plain:
-            lists[key] = values
-        for key, _, shape, dtype, parts, room in self._arrays:
-            rows = _joined(parts, shape, dtype) if room is None else room[:n_items]
-            lists[key] = list(rows)
+            lists[key] = values[:n_items]  # without that of the unusual item itself
+        for key, *_, store, _ in self._arrays:
+            lists[key] = list(store.stacked(n_items))
         self._plain, self._arrays, self._lists = [], [], lists
 
     def _fitting(self, key: Any, value: Any, values: list) -> Any:
@@ -236,11 +264,8 @@ class Batch:
         if self._lists is not None:
             return {key: self._join(values) for key, values in self._lists.items()}
         stacked = {key: np.array(values) for key, _, values in self._plain}
-        for key, _, shape, dtype, parts, room in self._arrays:
-            if room is None:
-                stacked[key] = _joined(parts, shape, dtype)
-            else:
-                stacked[key] = room if n_items == len(room) else room[:n_items].copy()
+        for key, *_, store, _ in self._arrays:
+            stacked[key] = store.stacked(n_items)
         return {key: self._along_axis(key, stacked[key]) for key in self.keys or ()}
 
     def _along_axis(self, key: Any, stacked: np.ndarray) -> np.ndarray:
@@ -253,12 +278,6 @@ class Batch:
             return np.concatenate(list(stacked), axis=self._axis)
         except ValueError as error:
             raise _misfit(self._position, key, stacked[0], str(error)) from error
-
-
-def _joined(parts: list[bytes], shape: tuple, dtype: np.dtype) -> np.ndarray:
-    """Return the array of shape (n, ...) whose rows are byte strings."""
-    joined = np.frombuffer(bytearray().join(parts), dtype=dtype)
-    return joined.reshape(len(parts), *shape)
 
 
 def _check_text(key: Any, value: Any, values: list, position: int) -> None:

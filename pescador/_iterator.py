@@ -16,6 +16,7 @@ from types import FrameType, GeneratorType
 from typing import Any, TypeVar
 
 _Self = TypeVar("_Self", bound="ClosableIterator")
+_COLLISION = ("generator already executing",)  # the arguments of CPython's error
 _LONGEST_PAUSE = 1e-3  # seconds between two looks at whether the other thread is done
 
 
@@ -75,9 +76,9 @@ class ClosableIterator(Iterator):
         """Wait, if ``error`` says no more than that another thread is inside the generator."""
         assert error.__traceback__ is not None
         # An error from within the generator would have the generator's frame below ours.
-        if type(error) is not ValueError or error.__traceback__.tb_next is not None:
-            return False
-        return self._wait_until_idle()
+        if type(error) is ValueError and error.args == _COLLISION:
+            return error.__traceback__.tb_next is None and self._wait_until_idle()
+        return False
 
     def _wait_until_idle(self) -> bool:
         """Wait until no other thread is in the generator; False if it is this one that is."""

@@ -183,6 +183,7 @@ class StochasticRun(PoolRun):
         super().__init__(mux.streamers, seed)
         self.mux = mux
         self.pool = _pool(mux, seed)
+        self.is_exclusive = mux.mode == "single_active"
         self.n_slots = mux.n_active
         if mux.mode != "with_replacement":
             self.n_slots = min(mux.n_active, self.pool.n_left)
@@ -231,7 +232,7 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> None:
         place = self.places[slot]
         self.end(slot, n_given)
-        if self.mux.mode == "single_active":
+        if self.is_exclusive:
             self.pool.release(place)
         if self.barren and has_given:
             self.barren.clear()

@@ -310,7 +310,7 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
         for item in islice(items, n_cache):
             cached.append(_copy(item))
             yield item
-        while cached:
+        while len(cached) == n_cache:
             for is_new, draw in zip(*rng.random_sample((2, _DRAWS)).tolist()):
                 index = int(draw * len(cached))
                 if is_new >= prob:
