@@ -31,10 +31,10 @@ class _Unusual(Exception):
 class _Bytes:
     """Copies of small arrays, one after the other, in a BytesIO: the cheapest way there is."""
 
-    def __init__(self, first: np.ndarray) -> None:
+    def __init__(self, first: Any) -> None:
         self._shape, self._dtype, self._n_bytes = first.shape, first.dtype, first.nbytes
         self._buffer = BytesIO()
-        self.write: Callable[[Any], int] = self._buffer.write
+        self.write: Callable[[Any], int] = self._buffer.write  # of anything with a buffer
         try:
             self.write(first)
         except (BufferError, ValueError):  # not contiguous, or of a dtype that has no buffer
@@ -53,12 +53,13 @@ class _Bytes:
 
 
 class _Rows:
-    """Copies of large arrays (or of empty ones), as the rows of an array."""
+    """Copies of large arrays (or of empty or byte-swapped ones), as the rows of an array."""
 
     def __init__(self, first: np.ndarray, size: int) -> None:
         self._n_bytes, self._n_items, self._size = first.nbytes, 0, size
         n_rows = min(size, max(1, _FIRST_ROWS // max(1, first.nbytes)))
-        self._rows = np.empty((n_rows, *first.shape), first.dtype)
+        # In the byte order of the machine, like all that NumPy stacks.
+        self._rows = np.empty((n_rows, *first.shape), first.dtype.newbyteorder("="))
 
     def write(self, value: np.ndarray) -> int:
         """Copy one array, if it has the size of the first; return its number of bytes."""
@@ -140,7 +141,8 @@ class Batch:
             return False
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
-        store = _Bytes(value) if 0 < value.nbytes < _LARGE else _Rows(value, self._size)
+        is_simple = 0 < value.nbytes < _LARGE and value.dtype.isnative
+        store = _Bytes(value) if is_simple else _Rows(value, self._size)
         self._arrays.append((key, kind, value.shape, value.dtype, store, store.write))
         return True
 
@@ -230,29 +232,32 @@ class Batch:
         self._plain, self._arrays, self._lists = [], [], lists
 
     def _fitting(self, key: Any, value: Any, values: list) -> Any:
-        """Return a value (a copy, if it may change) that can be joined to the others."""
+        """Return a value (a copy, if it may change) that can be joined to the first one."""
         position = self._position + self.n_items
-        is_scalar = self._axis is None and isinstance(value, _SCALARS)
-        if is_scalar and (not values or isinstance(values[0], _SCALARS)):
-            _check_text(key, value, values, position)
-            return value
         try:
+            _check_text(value, values)
+            if self._axis is None and _is_scalar(value) and all(map(_is_scalar, values[:1])):
+                return value
             kept = np.ma.array(value, copy=True) if np.ma.isMA(value) else np.array(value)
-            if values:
-                _check_text(key, kept, values, position)
-            self._join([*values[:1], kept])
+            _join([*values[:1], kept], self._axis)
         except (ValueError, TypeError) as error:
-            raise _misfit(position, key, value, str(error)) from error
+            raise _misfit(position, key, value, error) from error
         return kept
 
-    def _join(self, values: list) -> np.ndarray:
-        if self._axis is None:
-            if isinstance(values[0], _SCALARS) and isinstance(values[-1], _SCALARS):
-                return np.array(values)
-            stack = np.ma.stack if any(map(np.ma.isMA, values)) else np.stack
-            return stack(values)
-        concatenate = np.ma.concatenate if any(map(np.ma.isMA, values)) else np.concatenate
-        return concatenate(values, axis=self._axis)
+    def _joined(self, key: Any, values: list) -> np.ndarray:
+        """Return the values of a key, joined."""
+        try:
+            return _join(values, self._axis)
+        except (ValueError, TypeError):
+            pass
+        # They fit the first one, but not all of them each other: which is the first to blame?
+        for n_values in range(1, len(values) + 1):
+            try:
+                _join(values[:n_values], self._axis)
+            except (ValueError, TypeError) as error:
+                position = self._position + n_values - 1
+                raise _misfit(position, key, values[n_values - 1], error) from error
+        raise AssertionError("the whole of the values is among their beginnings")
 
     def next(self) -> Batch:
         """Return an empty batch for the items that follow."""
@@ -262,7 +267,7 @@ class Batch:
         """Return the batch, as arrays that share memory with nothing."""
         n_items = self.n_items
         if self._lists is not None:
-            return {key: self._join(values) for key, values in self._lists.items()}
+            return {key: self._joined(key, values) for key, values in self._lists.items()}
         stacked = {key: np.array(values) for key, _, values in self._plain}
         for key, *_, store, _ in self._arrays:
             stacked[key] = store.stacked(n_items)
@@ -273,22 +278,35 @@ class Batch:
         if self._axis is None:
             return stacked
         if self._axis == 0:
-            return stacked.reshape(-1, *stacked.shape[2:])
+            n_rows = stacked.shape[0] * stacked.shape[1]
+            return stacked.reshape(n_rows, *stacked.shape[2:])
         try:
             return np.concatenate(list(stacked), axis=self._axis)
         except ValueError as error:
-            raise _misfit(self._position, key, stacked[0], str(error)) from error
+            raise _misfit(self._position, key, stacked[0], error) from error
 
 
-def _check_text(key: Any, value: Any, values: list, position: int) -> None:
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, _SCALARS)
+
+
+def _join(values: list, axis: int | None) -> np.ndarray:
+    """Stack values, or concatenate them along an axis of theirs."""
+    has_masks = any(map(np.ma.isMA, values))
+    if axis is not None:
+        return (np.ma.concatenate if has_masks else np.concatenate)(values, axis=axis)
+    if has_masks:
+        return np.ma.stack([np.ma.asarray(value) for value in values])
+    if _is_scalar(values[0]) and len(set(map(type, values))) == 1:
+        return np.array(values)
+    return np.stack([np.asarray(value) for value in values])
+
+
+def _check_text(value: Any, values: list) -> None:
     """Refuse to join text and numbers, which NumPy would do, turning numbers into text."""
-    if values and _is_text(value) != _is_text(values[0]):
-        why = "text and numbers do not go into one array"
-        raise _misfit(position, key, value, why) from TypeError(why)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, (str, bytes)) or getattr(value, "dtype", np.dtype(int)).kind in "US"
+    kinds = [np.asarray(each).dtype.kind for each in (value, *values[:1])]
+    if any(kind in "US" for kind in kinds) and any(kind in "biufc" for kind in kinds):
+        raise TypeError("text and numbers do not go into one array")
 
 
 def not_a_mapping(item: Any, position: int) -> DataError:
@@ -304,7 +322,7 @@ def _wrong_key(position: int, key: Any, what: str) -> DataError:
     return DataError(_validate.explain("key", key, rule, "give all items the same keys"))
 
 
-def _misfit(position: int, key: Any, value: Any, why: str) -> DataError:
+def _misfit(position: int, key: Any, value: Any, why: Exception) -> DataError:
     given = getattr(value, "shape", None)
     what = type(value).__name__ if given is None else f"{type(value).__name__} of shape {given}"
     rule = f"item {position} of the stream, key {key!r}: {what} does not fit the others ({why})"

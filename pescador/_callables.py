@@ -23,6 +23,8 @@ def is_iterable(value: Any) -> bool:
     """Tell whether ``iter(value)`` is defined, without running it."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
+    if isinstance(value, np.generic) and not isinstance(value, np.flexible):
+        return False  # NumPy's scalars have methods that only fail
     return makes_iterables(type(value))
 
 
@@ -38,6 +40,8 @@ def callable_for(streamer: Any) -> Callable | None:
     if isinstance(streamer, type):
         return streamer if makes_iterables(streamer) else None
     generator_function = getattr(streamer, GENERATOR, None)
+    if inspect.ismethod(streamer) and generator_function is not None:
+        return generator_function.__get__(streamer.__self__)
     if generator_function is not None:
         return generator_function
     return streamer if callable(streamer) and _wraps_generator_function(streamer) else None

@@ -21,6 +21,7 @@ LAST_BLOCK = 1024
 _FANOUT = 64
 _CALM = 4  # draws without a change, per slot, before an alias table is worth making
 _ENDLESS = 2.0**62  # items: more than anybody will see
+_ROUNDING = 1e-12
 _LARGEST_TABLE_RATE = 2.0**30
 
 
@@ -435,7 +436,7 @@ def _limits(dist: str, rate: float, variance: float) -> Limits:
         variance, dist = rate - 1, "poisson"
     mean = rate - 1  # of the items beyond the first
     part = mean % 1.0
-    if variance <= part * (1 - part):
+    if variance <= part * (1 - part) + _ROUNDING * mean:
         # No whole number with this mean varies less than the two neighbours of the mean.
         return LimitTable(int(rate), np.array([1 - part, part]) if part else np.ones(1))
     if rate > _LARGEST_TABLE_RATE:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import reprlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,20 +35,38 @@ def refuse(name: str, value: Any, rule: str, remedy: str) -> PescadorError:
     return PescadorError(explain(name, value, rule, remedy))
 
 
-def _is_real(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim == 0 and value.dtype.kind in "iuf"
-    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+def _real(value: Any) -> int | float | None:
+    """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        kind = value.dtype.kind if value.ndim == 0 else ""
+        if kind in "iu" and kind:
+            return int(value)
+        return float(value) if kind == "f" else None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value)
 
 
-def whole(name: str, value: Any, minimum: int, remedy: str) -> int:
+def _is_finite(number: int | float | None) -> bool:
+    return number is not None and abs(number) <= sys.float_info.max
+
+
+def whole(name: str, value: Any, minimum: int, remedy: str, maximum: int | None = None) -> int:
     """Return ``value`` as an int: a whole number of at least ``minimum``.
 
-    Integral floats such as ``1e2`` and NumPy scalars are accepted.
+    Integral floats such as ``1e2`` and NumPy scalars are accepted. A number beyond
+    ``sys.maxsize`` stands for it, if there is no ``maximum``.
     """
-    if _is_real(value) and math.isfinite(value) and int(value) == value and value >= minimum:
-        return int(value)
-    raise refuse(name, value, f"must be a whole number >= {minimum}", remedy)
+    number = _real(value)
+    is_whole = number is not None and _is_finite(number) and int(number) == number
+    if is_whole and minimum <= number <= (number if maximum is None else maximum):  # type: ignore
+        return min(int(number), sys.maxsize)  # type: ignore[arg-type]
+    rule = f"must be a whole number >= {minimum}"
+    if maximum is not None:
+        rule += f" and <= {maximum}"
+    raise refuse(name, value, rule, remedy)
 
 
 def whole_or_none(name: str, value: Any, minimum: int, remedy: str) -> int | None:
@@ -58,21 +76,23 @@ def whole_or_none(name: str, value: Any, minimum: int, remedy: str) -> int | Non
 
 def positive(name: str, value: Any, remedy: str) -> float:
     """Return ``value`` as a float: finite and greater than zero."""
-    if _is_real(value) and math.isfinite(value) and value > 0:
-        return float(value)
-    raise refuse(name, value, "must be a finite number > 0", remedy)
+    number = _real(value)
+    if number is None or not _is_finite(number) or number <= 0:
+        raise refuse(name, value, "must be a finite number > 0", remedy)
+    return float(number)
 
 
 def probability(name: str, value: Any, remedy: str) -> float:
     """Return ``value`` as a float in the closed interval [0, 1]."""
-    if _is_real(value) and 0 <= value <= 1:
-        return float(value)
-    raise refuse(name, value, "must be a number from 0 to 1", remedy)
+    number = _real(value)
+    if number is None or not 0 <= number <= 1:
+        raise refuse(name, value, "must be a number from 0 to 1", remedy)
+    return float(number)
 
 
 def truth(name: str, value: Any, remedy: str) -> bool:
     """Return ``value`` as a bool; 0 and 1 are accepted, other numbers are not."""
-    if isinstance(value, (bool, np.bool_)) or (_is_real(value) and value in (0, 1)):
+    if isinstance(value, (bool, np.bool_)) or _real(value) in (0, 1):
         return bool(value)
     raise refuse(name, value, "must be True or False", remedy)
 
@@ -99,13 +119,7 @@ def weights(value: Any, n_streams: int) -> np.ndarray | None:
     remedy = f"give {n_streams} finite numbers >= 0, one for each streamer, or None"
     if isinstance(value, (str, bytes, Mapping)):
         raise refuse("weights", value, "must be a sequence of numbers", remedy)
-    try:
-        given = np.asarray(value)
-        if given.dtype.kind not in "iuf":
-            raise TypeError(f"they have dtype {given.dtype}")
-        array = given.astype(float)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise refuse("weights", value, "must be a sequence of numbers", remedy) from error
+    array = _real_array(value, remedy)
     if array.shape != (n_streams,):
         rule = f"must have one weight for each of {n_streams} streamers, has shape {array.shape}"
         raise refuse("weights", value, rule, remedy)
@@ -116,9 +130,30 @@ def weights(value: Any, n_streams: int) -> np.ndarray | None:
     if not array.any():
         rule = "must have at least one positive weight, all are zero (weights[0] too)"
         raise refuse("weights", value, rule, remedy)
-    # The largest first, so that the sum can neither overflow nor vanish.
+    # The largest first, so that the sum can neither overflow nor vanish; and nothing positive
+    # may vanish, since zero means never.
+    is_positive = array > 0
     array /= array.max()
-    return array / array.sum()
+    array /= array.sum()
+    return np.where(is_positive, np.maximum(array, sys.float_info.min), 0.0)
+
+
+def _real_array(value: Any, remedy: str) -> np.ndarray:
+    """Return weights as a fresh array of floats."""
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError):
+        given = np.array(None)  # ragged: the loop below finds where
+    if given.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):  # infinities are found later
+            return given.astype(float)
+    if isinstance(value, (list, tuple)):  # say which; very large integers are fine, however
+        for index, weight in enumerate(value):
+            if not _is_finite(_real(weight)):
+                rule = "must be a number, finite and >= 0"
+                raise refuse(f"weights[{index}]", weight, rule, remedy)
+        return np.array([float(weight) for weight in value])
+    raise refuse("weights", value, "must be a sequence of numbers", remedy)
 
 
 def random_state(value: Any, name: str = "random_state") -> Any:
@@ -126,8 +161,9 @@ def random_state(value: Any, name: str = "random_state") -> Any:
     generators = (np.random.RandomState, np.random.Generator, np.random.SeedSequence)
     if value is None or isinstance(value, generators):
         return value
-    if isinstance(value, numbers.Integral) and _is_real(value) and int(value) >= 0:
-        return value
+    number = _real(value)
+    if isinstance(number, int) and number >= 0:
+        return number
     raise refuse(
         name,
         value,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import sys
 import warnings
@@ -141,7 +142,7 @@ class Streamer:
         self.active_count_ = 0
         self.stream_: Stream | None = None
         self._origin: Streamer | None = None
-        self._seeds: Iterator[tuple[Seed, int]] | None = None
+        self._seeds: Iterator[Seed] | None = None
         self._blocks: dict[int, list[Streamer]] | None = None
 
     def __getstate__(self) -> tuple[dict, dict]:
@@ -190,8 +191,8 @@ class Streamer:
         if how == _NESTED:
             return _nested(self.streamer, parent, place, number)
         if how == _CALL_BOUND:
-            args, kwargs = _bind(self.args, self.kwargs, parent.child(place, number))
-            return _iterator_of(self._call(*args, **kwargs), parent, place, number)
+            made = _call_bound(self._call, self.args, self.kwargs, parent.child(place, number))
+            return _iterator_of(made, parent, place, number)
         return self._open_once()
 
     _open_own = _open  # what a subclass that overrides iterate() reaches by super().iterate()
@@ -210,9 +211,9 @@ class Streamer:
         """Return the streamer whose runs the runs of this one are."""
         return self if self._origin is None else self._origin
 
-    def _next_seed(self) -> tuple[Seed, int]:
-        """Return the seed above the next root run of this streamer, and the run's number."""
-        return (Seed.root(), 0) if self._seeds is None else next(self._seeds)
+    def _next_seed(self) -> Seed:
+        """Return the seed above the next root run of this streamer."""
+        return Seed.root() if self._seeds is None else next(self._seeds)
 
     # Runs, for the user.
 
@@ -283,7 +284,7 @@ class Streamer:
         """
         remedy = "give True to begin again whenever the items end"
         start = self.cycle if _validate.truth("cycle", cycle, remedy) else self.iterate
-        return start(max_iter, **older)
+        return start(_item_limit("__call__", max_iter, older))
 
     def generate(self, max_iter: int | None = None, **older: Any) -> Stream:
         """Start a fresh run; the older name of `iterate`.
@@ -300,7 +301,7 @@ class Streamer:
         Stream
             An iterator over the items.
         """
-        return self.iterate(max_iter, **older)
+        return self.iterate(_item_limit("generate", max_iter, older))
 
     def __iter__(self) -> Stream:
         return self.iterate()
@@ -425,20 +426,23 @@ class Stream(ClosableIterator):
         if self._n_passes:
             self._close_source()
         else:
-            self._seed, self._n_passes = self._streamer._next_seed()
+            self._seed = self._streamer._next_seed()
             self._streamer._counted_by().active_count_ += 1
-        given = self._given_before = self._n_given()
-        source = self._source = self._open(self._seed, 0, self._n_passes)
+        number = self._n_passes
         self._n_passes += 1
+        given = self._given_before = self._n_given()
+        try:
+            source = self._source = self._open(self._seed, 0, number)
+        except StopIteration as error:  # here it would pass for the end of the data
+            raise RuntimeError(f"{self._streamer!r} raised StopIteration as it started") from error
         if type(source) is not GeneratorType or self._max_iter is not None:
-            left = None if self._max_iter is None else min(self._max_iter - given, sys.maxsize)
-            source = _bounded(source, left)
+            source = _bounded(source, None if self._max_iter is None else self._max_iter - given)
         self._front = source
         self._items = compress(source, self._ticks)
 
     def _close_source(self) -> None:
-        super()._release()
         source, self._source = self._source, None
+        super()._release()
         if source is not self._front:
             close_iterator(source)
         self._front = None
@@ -509,8 +513,9 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
         rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
         raise _validate.refuse("streamer", streamer, rule, _ACCEPTED)
     check_arguments(call, args, kwargs)
-    has_streamers = any(isinstance(each, Streamer) for each in (*args, *kwargs.values()))
-    if has_streamers:
+    if isinstance(call, (Streamer, functools.partial)) or any(
+        isinstance(each, Streamer) for each in (*args, *kwargs.values())
+    ):
         return _CALL_BOUND, call
     return (_CALL_KWARGS if kwargs else _CALL), call
 
@@ -588,27 +593,42 @@ def _iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
         raise _validate.refuse("result", made, rule, _ACCEPTED) from error
 
 
-def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Iterator:
-    """Open a streamer whose class defines its own ``iterate``."""
-    return iter(self.iterate())
+def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
+    """Read a streamer whose class defines its own ``iterate``."""
+    counted = self._counted_by()
+    counted.active_count_ -= 1  # the run that iterate() starts counts itself
+    stream = self.iterate()
+    try:
+        yield from stream
+    finally:
+        close_iterator(stream)
+        counted.active_count_ += 1
 
 
-def _bind(args: tuple, kwargs: dict, seed: Seed) -> tuple[list, dict]:
-    """Give every streamer among the arguments a seed of its own for each of its runs."""
+def _call_bound(call: Callable, args: tuple, kwargs: dict, seed: Seed) -> Any:
+    """Call a function, with seeds for the streamers among (and under) its arguments."""
+    function: Any = call
+    while isinstance(function, functools.partial):
+        args, kwargs = function.args + args, {**function.keywords, **kwargs}
+        function = function.func
+    # By position, then by name: an argument's number says where in the tree it is.
+    values = [function, *args, *kwargs.values()]
+    function, *values = [_bound(value, seed, -1 - index) for index, value in enumerate(values)]
+    return function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
 
-    def bound(index: int, value: Any) -> Any:
-        if not isinstance(value, Streamer):
-            return value
-        other = value._counted_copy()
-        other._seeds = zip(repeat(seed.child(-1 - index, 0)), count())
-        return other
 
-    names = list(kwargs)
-    values = [bound(index, value) for index, value in enumerate((*args, *kwargs.values()))]
-    return values[: len(args)], dict(zip(names, values[len(args) :]))
+def _bound(value: Any, seed: Seed, place: int) -> Any:
+    """Return a streamer that takes its seeds from the run; anything else as it is."""
+    if not isinstance(value, Streamer):
+        return value
+    other = value._counted_copy()
+    other._seeds = map(functools.partial(seed.child, place), count())
+    return other
 
 
 def _is_finished(iterator: Any) -> bool:
+    if isinstance(iterator, ClosableIterator):
+        return iterator._is_closed
     return isinstance(iterator, GeneratorType) and iterator.gi_frame is None
 
 

@@ -5,6 +5,7 @@ What the user makes. A run of each is in ``_runs``.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -113,10 +114,10 @@ class BaseMux(Streamer):
         raise NotImplementedError
 
     def _record(self, name: str) -> _runs.Run:
-        if not self.is_activated_copy or self._run is None:
+        if self._run is None:
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: only the copy that"
-                " 'with mux as active' gives has it"
+                " 'with mux as active' gives has it, inside the block"
             )
         self._run.fill()
         return self._run
@@ -125,6 +126,7 @@ class BaseMux(Streamer):
         super()._deactivate()
         assert self._run is not None
         self._run.close()
+        self._run = None
 
     @property
     def streams_(self) -> list[Iterator]:
@@ -230,7 +232,7 @@ class StochasticMux(BaseMux):
     ) -> None:
         super().__init__(streamers, weights, random_state)
         remedy = "give the number of streams to keep open"
-        self.n_active = _validate.whole("n_active", n_active, 1, remedy)
+        self.n_active = _validate.whole("n_active", n_active, 1, remedy, sys.maxsize)
         if rate is not None:
             remedy = "give the mean number of items of a stream, or None for no limit"
             rate = _validate.positive("rate", rate, remedy)
