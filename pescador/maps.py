@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy as copying
 import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -54,13 +53,23 @@ def _iterable(stream: Any) -> Iterable:
     return stream
 
 
-@contextmanager
-def _reading(stream: Iterable) -> Iterator[Iterator]:
-    """Read a stream; close the iterator at the end, if it is not the caller's own."""
-    iterator = iter(stream)
-    try:
-        yield iter(iterator)
-    finally:
+class _reading:  # noqa: N801 - used like a function
+    """Read a stream; close the iterator at the end, if it is not the caller's own.
+
+    (A class, since a generator-based context manager keeps what it has read alive in a cycle of
+    references when it is left by an exception, before Python 3.11.)
+    """
+
+    def __init__(self, stream: Iterable) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> Iterator:
+        self._iterator = iter(self._stream)
+        return iter(self._iterator)
+
+    def __exit__(self, *exc: object) -> None:
+        iterator, stream = self._iterator, self._stream
+        del self._iterator, self._stream
         if iterator is not stream:
             close_iterator(iterator)
 
