@@ -146,26 +146,35 @@ class PoolRun(Run):
                     else:
                         yield item
                         continue
-                    if slot >= len(sources):
-                        continue  # the slot has been taken away since the block was drawn
-                    n_given = self.n_given(slot)
-                    if n_given == stops[slot]:
-                        # That was all but one of the items it may give.
-                        last = next(sources[slot], _NOTHING)
-                        if last is not _NOTHING:
-                            n_given += 1
-                            next(self.ticks[slot])
-                            item = last
+                    while slot < len(sources):  # else it has been taken away since it was drawn
+                        n_given = self.n_given(slot)
+                        if n_given == stops[slot]:
+                            # That was all but one of the items it may give.
+                            last = next(sources[slot], _NOTHING)
+                            if last is not _NOTHING:
+                                next(self.ticks[slot])
+                                item = last
+                                yield item
+                                self.replace(slot, n_given + 1, True)
+                                item = _NOTHING
+                                break
+                        # It had ended before this draw, which its successor takes over, so that
+                        # short streams do not get less than their share.
+                        if not self.replace(slot, n_given, item is not _NOTHING):
+                            item = _NOTHING
+                            break
+                        item = next(iterators[slot], _NOTHING)
+                        if item is not _NOTHING:
                             yield item
-                    self.replace(slot, n_given, item is not _NOTHING)
-                    item = _NOTHING
+                            break
                     if self.slots.is_stale or not sources:
                         break
 
-    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
+    def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         """Put a new stream in the place of an ended one, which gave ``n_given`` items.
 
         ``has_given`` tells whether any stream has given an item since the last replacement.
+        Return whether there was a new stream; else the slot has been taken away.
         """
         raise NotImplementedError
 
@@ -188,11 +197,9 @@ class StochasticRun(PoolRun):
         if mux.mode != "with_replacement":
             self.n_slots = min(mux.n_active, self.pool.n_left)
         self._set_slots(self.n_slots, mux._weights)
-        # Binomial limits depend on the weights of all open streams, if these differ.
-        self.has_own_limits = mux.dist == "binomial" and self.weights is not None
-        limits = None
-        if not self.has_own_limits:
-            limits = _sampling.limits(mux.dist, mux.rate, 1 / self.n_slots)
+        # Binomial limits depend on the other streams that are open.
+        self.has_own_limits = mux.dist == "binomial" and mux.rate is not None
+        limits = None if self.has_own_limits else _sampling.limits(mux.dist, mux.rate)
         self.draws = _sampling.activations(seed.rng(b"activations"), limits)
         # Streamers that gave nothing since the last item, where they may be tried again.
         self.barren: set[int] = set()
@@ -226,10 +233,9 @@ class StochasticRun(PoolRun):
     def own_limit(self, slot: int, draw: float) -> int:
         """Return how many items the stream in a slot may give, where it depends on its weight."""
         share = self.slots.probability(slot)
-        limits = _sampling.limits(self.mux.dist, self.mux.rate, share)
-        return limits.draw_block(np.array([draw]))[0]
+        return _sampling.limits(self.mux.dist, self.mux.rate, share).draw(draw)
 
-    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
+    def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
         if self.is_exclusive:
@@ -246,12 +252,13 @@ class StochasticRun(PoolRun):
             new_place = self.pool.choose(choice)
         if new_place is None:
             self.remove(slot)
-            return
+            return False
         if self.weights is not None:
             self.slots.put(slot, self.weights[new_place])
         if self.has_own_limits:
             draw = self.own_limit(slot, draw)
         self.put(slot, new_place, draw)
+        return True
 
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:
@@ -298,12 +305,13 @@ class ShuffledRun(PoolRun):
             for place in self.first:
                 self.append(place, 0)
 
-    def replace(self, slot: int, n_given: int, has_given: bool) -> None:
+    def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         self.end(slot, n_given)
         if n_given:
             self.put(slot, self.places[slot], 0)
         else:
             self.remove(slot)
+        return n_given > 0
 
 
 class RoundRobinRun(Run):

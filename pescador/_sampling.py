@@ -367,12 +367,19 @@ class Permuted:
 class Limits(Protocol):
     """A distribution over whole numbers >= 1 (0: no limit)."""
 
+    def draw(self, uniform: float) -> int:
+        """Return the number that belongs to a uniform number in [0, 1)."""
+
     def draw_block(self, uniforms: np.ndarray) -> list[int]:
         """Return the numbers that belong to uniform numbers in [0, 1)."""
 
 
 class NoLimits:
     """No limit, whatever the random number."""
+
+    def draw(self, uniform: float) -> int:
+        """Return zero."""
+        return 0
 
     def draw_block(self, uniforms: np.ndarray) -> list[int]:
         """Return a zero for every number."""
@@ -386,6 +393,10 @@ class LimitTable:
         self._lowest = lowest
         self._sums = np.cumsum(probabilities)
         self._sums /= self._sums[-1]
+
+    def draw(self, uniform: float) -> int:
+        """Return the number that belongs to a uniform number in [0, 1)."""
+        return self._lowest + bisect_right(self._sums, uniform)
 
     def draw_block(self, uniforms: np.ndarray) -> list[int]:
         """Return the numbers that belong to uniform numbers in [0, 1)."""
@@ -401,10 +412,13 @@ class WideLimits:
     def __init__(self, mean: float, variance: float) -> None:
         self._normal = statistics.NormalDist(mean, variance**0.5)
 
+    def draw(self, uniform: float) -> int:
+        """Return the number that belongs to a uniform number in [0, 1)."""
+        return max(1, round(self._normal.inv_cdf(max(uniform, 2.0**-54))))
+
     def draw_block(self, uniforms: np.ndarray) -> list[int]:
         """Return the numbers that belong to uniform numbers in [0, 1)."""
-        inverse = self._normal.inv_cdf
-        return [max(1, round(inverse(each + 2.0**-54))) for each in uniforms.tolist()]
+        return [self.draw(uniform) for uniform in uniforms.tolist()]
 
 
 def limits(dist: str, rate: float | None, probability: float = 1.0) -> Limits:

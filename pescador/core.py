@@ -281,6 +281,11 @@ class Streamer:
         -------
         Stream
             An iterator over the items.
+
+        Raises
+        ------
+        PescadorError
+            If ``max_iter`` is not a whole number >= 0, or ``cycle`` not a truth value.
         """
         remedy = "give True to begin again whenever the items end"
         start = self.cycle if _validate.truth("cycle", cycle, remedy) else self.iterate

@@ -55,6 +55,13 @@ class BaseMux(Streamer):
     ------
     PescadorError
         If an argument is wrong. An empty collection is an error, but for `ChainMux`.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> mux = pescador.ShuffledMux(["ab", "cd"], weights=[3, 1])
+    >>> isinstance(mux, pescador.BaseMux), mux.n_streams, mux.weights.tolist()
+    (True, 2, [0.75, 0.25])
     """
 
     def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
@@ -426,6 +433,11 @@ class Mux(StochasticMux):
         Where a run gets its seed, once, when it starts.
     lam : float > 0 or None
         The older name of ``rate``.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong, or ``streamers`` is empty.
 
     Examples
     --------
