@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import reprlib
 import sys
@@ -46,7 +47,10 @@ def _real(value: Any) -> int | float | None:
         return None
     if isinstance(value, numbers.Integral):
         return int(value)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _is_finite(number: int | float | None) -> bool:
@@ -60,9 +64,9 @@ def whole(name: str, value: Any, minimum: int, remedy: str, maximum: int | None 
     ``sys.maxsize`` stands for it, if there is no ``maximum``.
     """
     number = _real(value)
-    is_whole = number is not None and _is_finite(number) and int(number) == number
-    if is_whole and minimum <= number <= (number if maximum is None else maximum):  # type: ignore
-        return min(int(number), sys.maxsize)  # type: ignore[arg-type]
+    # (inf // 1 is nan, which equals nothing)
+    if number is not None and minimum <= number <= (maximum or number) and number // 1 == number:
+        return min(int(number), sys.maxsize)
     rule = f"must be a whole number >= {minimum}"
     if maximum is not None:
         rule += f" and <= {maximum}"
@@ -126,7 +130,7 @@ def weights(value: Any, n_streams: int) -> np.ndarray | None:
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:
         index = int(wrong[0])
-        raise refuse(f"weights[{index}]", array[index], "must be finite and >= 0", remedy)
+        raise refuse(f"weights[{index}]", array[index].item(), "must be finite and >= 0", remedy)
     if not array.any():
         rule = "must have at least one positive weight, all are zero (weights[0] too)"
         raise refuse("weights", value, rule, remedy)

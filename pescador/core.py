@@ -354,9 +354,10 @@ class Stream(ClosableIterator):
 
     Notes
     -----
-    Several threads may read one stream; each item goes to one of them. ``iter(stream)`` gives
-    a ``for`` loop a way of its own into the stream: all of them read the same items, and leaving
-    a loop early leaves the stream open for as long as something else refers to it.
+    Several threads may read one stream, with ``for`` or ``next()``; each item goes to one of
+    them. ``iter(stream)`` returns a way into the stream for the thread that asks: all of them
+    read the same items, and leaving a loop early leaves the stream open for as long as something
+    else refers to it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Sources for the tests, at module level so that other processes can import them."""
+"""Sources and helpers for the tests; other processes can import them."""
 
 import contextlib
 import functools
@@ -174,6 +174,160 @@ class Uncopyable:
 
     def __reduce_ex__(self, protocol):
         raise AssertionError("pickled")
+
+
+# The ways to leave a stream, each after an item or two.
+
+
+def _close(streamer):
+    stream = streamer.iterate()
+    next(stream)
+    stream.close()
+
+
+def _close_cycle(streamer):
+    stream = streamer.cycle()
+    next(stream)
+    stream.close()
+
+
+def _break(streamer):
+    for _ in streamer:
+        break
+
+
+def _break_cycle(streamer):
+    for _ in streamer.cycle():
+        break
+
+
+def _delete(streamer):
+    stream = streamer.iterate()
+    next(stream)
+    del stream
+
+
+def _fail(streamer):
+    with contextlib.suppress(ZeroDivisionError):
+        for _ in streamer:
+            1 / 0
+
+
+def _leave_block(streamer):
+    with streamer.iterate() as stream:
+        next(stream)
+
+
+def _leave_activated(streamer):
+    with streamer as active:
+        next(active.stream_)
+
+
+def _limit(streamer):
+    assert len(list(streamer.iterate(2))) == 2
+
+
+def _slice(streamer):
+    assert len(list(itertools.islice(streamer, 2))) == 2
+
+
+WAYS_OUT = {
+    "close": _close,
+    "close a cycle": _close_cycle,
+    "break": _break,
+    "break a cycle": _break_cycle,
+    "delete": _delete,
+    "error": _fail,
+    "block": _leave_block,
+    "activated copy": _leave_activated,
+    "limit": _limit,
+    "slice": _slice,
+}
+
+
+# Threads.
+
+
+def within(seconds, function, *args):
+    """Return what a function returns, or fail if that takes too long."""
+    results, errors = [], []
+
+    def work():
+        try:
+            results.append(function(*args))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def run_together(*functions):
+    """Call functions in a thread each, at the same time; return the errors they raised."""
+    barrier = threading.Barrier(len(functions))
+    errors = []
+
+    def work(function):
+        barrier.wait(TIMEOUT)
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
+    return errors
+
+
+def read_together(stream, readers):
+    """Return what each of several threads got out of one stream."""
+    got = [[] for _ in readers]
+    works = [functools.partial(read, stream, mine) for read, mine in zip(readers, got)]
+    assert run_together(*works) == []
+    return got
+
+
+def by_for(stream, mine):
+    for item in stream:
+        mine.append(item)
+
+
+def by_next(stream, mine):
+    while True:
+        try:
+            mine.append(next(stream))
+        except StopIteration:
+            return
+
+
+def _by_short_loops(stream, mine):
+    while before := len(mine) + 1:
+        for item in stream:
+            mine.append(item)
+            break
+        if len(mine) < before:
+            return
+
+
+def _by_list(stream, mine):
+    mine += list(stream)
+
+
+READERS = {
+    "for": [by_for] * 4,
+    "next": [by_next] * 4,
+    "short loops": [_by_short_loops] * 4,
+    "mixed": [by_for, by_next, _by_short_loops, _by_list],
+}
 
 
 # Other processes.

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("_sources")
+
 _PROC = Path("/proc")
 _DESCRIPTORS = "/proc/self/fd"
-_TASKS = Path("/proc/self/task")
-_TASKS_TELL_CHILDREN = (_TASKS / str(os.getpid()) / "children").exists()
+_OWN_THREADS = Path("/proc/self/task")
+_THREADS_TELL_CHILDREN = (_OWN_THREADS / str(os.getpid()) / "children").exists()
 _SHARED_MEMORY = "/dev/shm"
 _TIMEOUT = 5  # seconds, for a thread that is about to end
 
@@ -30,12 +32,12 @@ def _threads():
 
 
 def _children():
-    if not _TASKS_TELL_CHILDREN:
+    if not _THREADS_TELL_CHILDREN:
         return {str(child.pid): repr(child) for child in multiprocessing.active_children()}
     found = []
-    for task in _TASKS.iterdir():
+    for thread in _OWN_THREADS.iterdir():
         with contextlib.suppress(OSError):  # a thread that has just ended
-            found += (task / "children").read_text().split()
+            found += (thread / "children").read_text().split()
     return {pid: f"pid {pid}" for pid in found}
 
 
@@ -76,9 +78,10 @@ class LeakGuard:
 
     def leaked(self):
         """Return the descriptions of what has been added since and is still there."""
-        if self._added():
+        suspects = self._added()
+        if suspects:
             self._settle()
-        return self._added()
+        return [each for each in self._added() if each in suspects]
 
     def _added(self):
         return [
@@ -97,13 +100,13 @@ class LeakGuard:
 
 
 def _is_of_others(kind, name):
-    """Tell whether shared memory is that of another program on this machine."""
+    """Tell whether shared memory is that of another program on this machine, or gone by now."""
     if kind != "shared memory":
         return False
     path = f"{_SHARED_MEMORY}/{name}"
     family = {str(os.getpid()), *_children()}
     others = (each for each in _PROC.iterdir() if each.name.isdigit() and each.name not in family)
-    return any(_maps_file(process, path) for process in others)
+    return any(_maps_file(each, path) for each in others) or not os.path.exists(path)
 
 
 def _maps_file(process, path):
@@ -123,8 +126,9 @@ def _helper_processes():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _temporary_folder(_helper_processes):
+def _temporary_folder(_helper_processes, tmp_path_factory):
     """Make a temporary folder for this session alone, so that other programs do not matter."""
+    tmp_path_factory.getbasetemp()  # those of pytest are elsewhere
     folder = tempfile.mkdtemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)

@@ -161,7 +161,9 @@ def test_no_module_imports_itself_through_others():
 
 def test_the_reader_of_imports_sees_every_form():
     code = "import pescador.mux as a\nfrom pescador import core\nfrom . import maps, Stream\n"
-    code += "def f():\n    from .util import get_rng\n    from .a.b import c\nimport os, numpy.random"
+    code += (
+        "def f():\n    from .util import get_rng\n    from .a.b import c\nimport os, numpy.random"
+    )
     found = own_imports(ast.walk(ast.parse(code)))
     assert found == {"mux", "core", "maps", "__init__", "util", "a"}
 
@@ -308,7 +310,7 @@ def test_a_leak_is_noticed_while_it_lasts(kind, leak_guard):
 
 
 def test_garbage_is_no_leak(leak_guard):
-    loop = [open(os.devnull)]
+    loop = [open(os.devnull)]  # noqa: SIM115 - it is left open on purpose
     loop.append(loop)
     with pytest.warns(ResourceWarning, match="unclosed"):
         del loop

@@ -1,0 +1,432 @@
+"""Documentation: docstrings are complete, and all the code that is shown runs."""
+
+import ast
+import builtins
+import doctest
+import importlib
+import inspect
+import itertools
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import pescador
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT = 100  # seconds; only ever used up by an example that hangs
+
+# Docstrings: what there is.
+
+MODULES = [
+    "pescador",
+    *(f"pescador.{module.name}" for module in pkgutil.walk_packages(pescador.__path__)),
+]
+
+
+def public_objects():
+    """Return the public functions and classes, by qualified name."""
+    found = {}
+    for name in MODULES:
+        if any(part.startswith("_") for part in name.split(".")):
+            continue
+        module = importlib.import_module(name)
+        names = getattr(module, "__all__", [key for key in vars(module) if key[0] != "_"])
+        for key in names:
+            value = getattr(module, key)
+            is_code = inspect.isfunction(value) or inspect.isclass(value)
+            if is_code and value.__module__ == name:
+                found[f"{name}.{key}"] = value
+    return found
+
+
+def public_methods():
+    """Return the public methods and properties of the public classes, by qualified name."""
+    found = {}
+    for name, cls in CLASSES.items():
+        for key, value in vars(cls).items():
+            if key == "__call__" or not key.startswith("_"):
+                if isinstance(value, (classmethod, staticmethod)):
+                    value = value.__func__
+                if inspect.isfunction(value) or isinstance(value, property):
+                    found[f"{name}.{key}"] = value
+    return found
+
+
+OBJECTS = public_objects()
+CLASSES = {name: value for name, value in OBJECTS.items() if inspect.isclass(value)}
+METHODS = public_methods()
+FUNCTIONS = {
+    name: value for name, value in {**OBJECTS, **METHODS}.items() if inspect.isfunction(value)
+}
+STREAMERS = {
+    name: value
+    for name, value in CLASSES.items()
+    if not issubclass(value, BaseException) and value is not pescador.util.Deprecated
+}
+# A stream is made by a streamer, not by the user.
+CONSTRUCTED = {name: value for name, value in STREAMERS.items() if value is not pescador.Stream}
+
+
+def each_of(table):
+    return pytest.mark.parametrize("name", table)
+
+
+# Docstrings: what is in them.
+
+
+def sections_of(value):
+    """Return the text of each section of a numpydoc docstring, by its heading."""
+    lines = inspect.cleandoc(value.__doc__ or "").splitlines()
+    starts = [
+        index
+        for index, (line, below) in enumerate(itertools.pairwise(lines))
+        if line and re.fullmatch("-+", below) and len(below) == len(line)
+    ]
+    ends = [*starts[1:], len(lines)]
+    sections = {"": lines[: starts[0] if starts else len(lines)]}
+    for start, end in zip(starts, ends):
+        sections[lines[start]] = lines[start + 2 : end]
+    return sections
+
+
+def entries_of(lines):
+    """Return the names that a section describes, in order."""
+    heads = [line.split(" : ")[0] for line in lines if line and not line.startswith(" ")]
+    return [name.strip().lstrip("*") for head in heads for name in head.split(",")]
+
+
+def parameters_of(value):
+    return [name for name in inspect.signature(value).parameters if name != "self"]
+
+
+def test_sections_are_found():
+    def documented():
+        """Do something.
+
+        In detail:
+        -
+
+        Parameters
+        ----------
+        x : int
+            About x: much.
+        *y, **z
+            About both.
+
+        Returns
+        -------
+        int
+            One: two.
+        """
+
+    sections = sections_of(documented)
+    assert list(sections) == ["", "Parameters", "Returns"]
+    assert entries_of(sections["Parameters"]) == ["x", "y", "z"]
+    assert entries_of(sections["Returns"]) == ["int"]
+
+
+HEADINGS = [
+    "Parameters",
+    "Attributes",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Warns",
+    "See Also",
+    "Notes",
+    "References",
+    "Examples",
+]
+
+
+@each_of({**OBJECTS, **METHODS})
+def test_every_public_name_has_a_docstring_in_order(name):
+    value = {**OBJECTS, **METHODS}[name]
+    headings = [heading for heading in sections_of(value) if heading]
+    assert headings == sorted(headings, key=HEADINGS.index)
+    summary = inspect.cleandoc(value.__doc__).splitlines()[0]
+    assert re.fullmatch(r"\S.*[.:]", summary)
+    assert "\n\n" in inspect.cleandoc(value.__doc__) or "\n" not in value.__doc__
+
+
+@each_of(MODULES)
+def test_every_module_says_what_it_is(name):
+    assert re.match(r"\S.*", importlib.import_module(name).__doc__ or "")
+
+
+def test_everything_exported_is_documented():
+    documented = {id(value) for value in OBJECTS.values()}
+    exported = {name: getattr(pescador, name) for name in pescador.__all__}
+    code = {name: value for name, value in exported.items() if callable(value)}
+    assert {name for name, value in code.items() if id(value) not in documented} == set()
+
+
+@each_of({**CONSTRUCTED, **FUNCTIONS})
+def test_the_parameters_are_those_of_the_signature(name):
+    value = {**CONSTRUCTED, **FUNCTIONS}[name]
+    assert entries_of(sections_of(value).get("Parameters", [])) == parameters_of(value)
+
+
+@each_of(STREAMERS)
+def test_classes_have_examples(name):
+    lines = sections_of(STREAMERS[name]).get("Examples", [])
+    assert any(line.startswith(">>> ") for line in lines)
+
+
+def returns_something(function):
+    return inspect.signature(function).return_annotation not in (None, "None")
+
+
+@each_of(FUNCTIONS)
+def test_functions_say_what_they_return(name):
+    sections = sections_of(FUNCTIONS[name])
+    has_section = "Returns" in sections or "Yields" in sections
+    assert has_section == returns_something(FUNCTIONS[name])
+
+
+def makes_generators(function):
+    annotation = str(inspect.signature(function).return_annotation)
+    return annotation.startswith(("Iterator", "Generator"))
+
+
+@each_of([name for name in FUNCTIONS if makes_generators(FUNCTIONS[name])])
+def test_maps_say_what_they_yield(name):
+    assert len(entries_of(sections_of(FUNCTIONS[name])["Yields"])) == 1
+
+
+def raises_errors(function):
+    """Tell whether errors are raised in the code of a function itself."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            return True
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "_validate":
+            return True
+    return False
+
+
+@each_of([name for name in FUNCTIONS if raises_errors(FUNCTIONS[name])])
+def test_functions_say_what_they_raise(name):
+    errors = entries_of(sections_of(FUNCTIONS[name]).get("Raises", []))
+    assert errors
+    for error in errors:
+        cls = getattr(pescador, error, None) or getattr(builtins, error)
+        assert issubclass(cls, Exception)
+
+
+@each_of(CONSTRUCTED)
+def test_classes_say_what_they_raise(name):
+    assert entries_of(sections_of(CONSTRUCTED[name]).get("Raises", [])) == ["PescadorError"]
+
+
+OPTION_TUPLES = [
+    name
+    for name, value in vars(pescador.mux).items()
+    if name.isupper() and name[0] != "_" and isinstance(value, tuple)
+]
+
+
+@each_of(OPTION_TUPLES)
+def test_docstrings_name_all_options(name):
+    shown = ", ".join(f'"{option}"' for option in getattr(pescador.mux, name))
+    classes = [cls for cls in CLASSES.values() if cls.__module__ == "pescador.mux"]
+    assert any(f" : {{{shown}}}" in cls.__doc__ for cls in classes)
+
+
+@pytest.mark.parametrize(
+    "make, parameter, options",
+    [
+        (pescador.StochasticMux, "mode", pescador.mux.STOCHASTIC_MODES),
+        (pescador.StochasticMux, "dist", pescador.mux.DISTS),
+        (pescador.RoundRobinMux, "mode", pescador.mux.ROUND_ROBIN_MODES),
+        (pescador.ChainMux, "mode", pescador.mux.CHAIN_MODES),
+    ],
+)
+def test_docstrings_and_errors_agree_about_options(make, parameter, options):
+    shown = ", ".join(f'"{option}"' for option in options)
+    assert f"{parameter} : {{{shown}}}" in make.__doc__
+    arguments = {"n_active": 1, "rate": None} if make is pescador.StochasticMux else {}
+    with pytest.raises(pescador.PescadorError) as caught:
+        make(["ab"], **arguments, **{parameter: "none of them"})
+    assert all(repr(option) in str(caught.value) for option in options)
+
+
+# Docstrings: the examples run.
+
+
+@each_of(MODULES)
+def test_examples_in_docstrings(name):
+    tests = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name))
+    report = []
+    runner = doctest.DocTestRunner()
+    for test in tests:
+        runner.run(test, out=report.append)
+    assert not runner.summarize(verbose=False).failed, "".join(report)
+
+
+def test_functions_with_examples_are_found_by_doctest():
+    finder = doctest.DocTestFinder()
+    modules = [importlib.import_module(name) for name in MODULES]
+    found = {test.name for module in modules for test in finder.find(module) if test.examples}
+    shown = {name for name, value in OBJECTS.items() if "Examples" in sections_of(value)}
+    assert shown <= found
+
+
+# Pages: the code in them runs.
+
+
+def python_blocks(text):
+    """Return the blocks of Python code of a page, with the number of the line each starts at."""
+    pattern = re.compile(
+        r"^(?P<fence>[ ]*```)[ ]*(?:python|py|pycon)\b[^\n]*\n(?P<fenced>.*?)^(?P=fence)"
+        r"|^(?P<margin>[ ]*)\.\. code(?:-block)?:: (?:python|pycon)\n(?:(?P=margin)[ ]+:[^\n]*\n)*"
+        r"(?P<indented>(?:[ ]*\n|(?P=margin)[ ]+[^\n]*(?:\n|\Z))+)",
+        re.MULTILINE | re.DOTALL,
+    )
+    blocks = []
+    for match in pattern.finditer(text):
+        kind = "fenced" if match["fenced"] is not None else "indented"
+        line = text.count("\n", 0, match.start(kind)) + 1
+        blocks.append((line, textwrap.dedent(match[kind])))
+    return blocks
+
+
+def test_python_blocks_are_found():
+    page = textwrap.dedent(
+        """\
+        ```python
+        x = 1
+
+        y = 2
+        ```
+        ```sh
+        ls
+        ```
+          ``` pycon
+          >>> x
+          1
+          ```
+        ```
+        plain
+        ```
+
+        .. code-block:: python
+
+            z = 3
+
+            if z:
+                z = 4
+
+        Text.
+
+        .. code-block:: sh
+
+            ls
+        """
+    )
+    blocks = [(line, code.strip()) for line, code in python_blocks(page)]
+    assert blocks == [
+        (2, "x = 1\n\ny = 2"),
+        (10, ">>> x\n1"),
+        (18, "z = 3\n\nif z:\n    z = 4"),
+    ]
+
+
+def run_block(code, namespace, path, line):
+    """Run a block, which is either a program or a session with its output."""
+    if not code.lstrip().startswith(">>>"):
+        exec(compile("\n" * (line - 1) + code, str(path), "exec"), namespace)
+        return
+    test = doctest.DocTestParser().get_doctest(code, {}, path.name, str(path), line - 1)
+    test.globs = namespace
+    report = []
+    failed, _ = doctest.DocTestRunner().run(test, out=report.append, clear_globs=False)
+    assert not failed, "".join(report)
+
+
+def run_page(path):
+    """Run the blocks of a page one after the other, in one namespace."""
+    namespace = {"__name__": "__main__"}
+    for line, code in python_blocks(path.read_text(encoding="utf-8")):
+        run_block(code, namespace, path, line)
+
+
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        ("```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n", AssertionError),
+        ("```python\n>>> 1 + 1\n3\n```\n", AssertionError),
+        ("```python\nx = 1\n```\n\n```python\n>>> x\n2\n```\n", AssertionError),
+        ("```python\nif True\n```\n", SyntaxError),
+    ],
+)
+def test_a_page_with_wrong_code_fails(tmp_path, code, error):
+    path = tmp_path / "page.md"
+    path.write_text(code)
+    with pytest.raises(error):
+        run_page(path)
+
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("docs/**/*.rst")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_code_on_pages_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_page(path)
+
+
+def test_the_readme_shows_code():
+    assert python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+# Examples: they run, and have nothing to complain about.
+
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+# A progress bar ends with the time gone and to go, and the speed.
+PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
+
+
+def complaints(errors):
+    """Return what was written to stderr, but for progress bars."""
+    return [
+        line for line in re.split(r"[\r\n]+", errors) if line.strip() and not PROGRESS.search(line)
+    ]
+
+
+def test_complaints_are_told_from_progress_bars():
+    bars = "\r  0%|          | 0/9 [00:00<?, ?it/s]\r100%|####| 9/9 [00:01<00:00, 8.53it/s]\n"
+    assert complaints(bars + "5it [00:00, 10.00it/s]\n\n") == []
+    assert complaints(bars + "page.py:3: UserWarning: beware\n") == [
+        "page.py:3: UserWarning: beware"
+    ]
+
+
+def test_the_examples_are_there():
+    assert {"quickstart.py", "from_disk.py"} <= {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(path, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-W", "default::ResourceWarning", str(path), "--quick"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(pescador.__path__[0]).parent)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert result.returncode == 0, result.stderr
+    assert complaints(result.stderr) == []
+    assert result.stdout.strip()
+    assert list(tmp_path.iterdir()) == []
