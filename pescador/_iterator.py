@@ -45,9 +45,7 @@ class ClosableIterator(Iterator):
             except StopIteration:
                 pass
             except BaseException as error:
-                if not self._waited_for_turn(error):
-                    self.close()
-                    raise
+                self._wait_or_fail(error)
                 continue
             if not self._advance(items):
                 raise StopIteration
@@ -60,9 +58,7 @@ class ClosableIterator(Iterator):
             except GeneratorExit:
                 raise
             except BaseException as error:
-                if not self._waited_for_turn(error):
-                    self.close()
-                    raise
+                self._wait_or_fail(error)
                 continue
             if not self._advance(items):
                 return
@@ -72,18 +68,28 @@ class ClosableIterator(Iterator):
         self.close()
         return False
 
-    def _waited_for_turn(self, error: BaseException) -> bool:
-        """Wait, if ``error`` says no more than that another thread is inside the generator."""
-        assert error.__traceback__ is not None
-        # An error from within the generator would have the generator's frame below ours.
-        if type(error) is ValueError and error.args == _COLLISION:
-            return error.__traceback__.tb_next is None and self._wait_until_idle()
-        return False
+    def _wait_or_fail(self, error: BaseException) -> None:
+        """Wait, if another thread is inside the generator; else close, and raise the error."""
+        if not self._is_collision(error):
+            try:
+                self.close()
+            finally:
+                raise error
+        if not self._wait_until_idle():
+            raise error  # a source that reads its own stream is told so, and may go on
+
+    def _is_collision(self, error: BaseException) -> bool:
+        if type(error) is not ValueError or error.args != _COLLISION:
+            return False
+        # From within the generator, it would have the generator's frame below ours.
+        return error.__traceback__ is not None and error.__traceback__.tb_next is None
 
     def _wait_until_idle(self) -> bool:
         """Wait until no other thread is in the generator; False if it is this one that is."""
         front = self._front
-        if not isinstance(front, GeneratorType) or _is_below(front):
+        if not isinstance(front, GeneratorType):
+            return True
+        if _is_below(front):
             return False
         pause = 0.0
         while front.gi_running:
@@ -99,6 +105,8 @@ class ClosableIterator(Iterator):
         with self._lock:
             if self._is_closed:
                 return
+            if self._front is not None and _is_below(self._front):
+                raise ValueError("a source cannot close the stream that is reading it")
             self._is_closed = True
             self._items = iter(())
         self._release()
@@ -110,7 +118,7 @@ class ClosableIterator(Iterator):
                 self._front.close()
                 return
             except ValueError as error:
-                if not self._waited_for_turn(error):
+                if not (self._is_collision(error) and self._wait_until_idle()):
                     raise
 
     def __enter__(self: _Self) -> _Self:
@@ -131,8 +139,10 @@ def close_iterator(source: Any) -> None:
         close()
 
 
-def _is_below(generator: GeneratorType) -> bool:
-    """Tell whether ``generator`` is among the frames that led to this call."""
+def _is_below(generator: Any) -> bool:
+    """Tell whether ``generator`` is running, and its frame among those that led to this call."""
+    if not generator.gi_running:
+        return False
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame is not generator.gi_frame:
         frame = frame.f_back

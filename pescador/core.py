@@ -10,8 +10,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from itertools import compress, count, islice, repeat
 from operator import length_hint
-from threading import get_ident
-from types import GeneratorType
+from types import FrameType, GeneratorType
 from typing import Any
 
 from decorator import decorate
@@ -125,7 +124,7 @@ class Streamer:
         self.kwargs = kwargs
         self._prepare()
         # Copies share the ticket, because they share the one pass that it stands for.
-        self._ticket = count() if self._how == _ONE_SHOT else None
+        self._ticket: list | None = [] if self._how == _ONE_SHOT else None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -143,7 +142,7 @@ class Streamer:
         self.stream_: Stream | None = None
         self._origin: Streamer | None = None
         self._seeds: Iterator[Seed] | None = None
-        self._blocks: dict[int, list[Streamer]] | None = None
+        self._blocks: list[tuple[FrameType, Streamer]] | None = None
 
     def __getstate__(self) -> tuple[dict, dict]:
         names = {name for cls in type(self).__mro__ for name in vars(cls).get("__slots__", ())}
@@ -199,7 +198,8 @@ class Streamer:
 
     def _open_once(self) -> Iterator:
         assert self._ticket is not None
-        if next(self._ticket) or _is_finished(self.streamer):
+        self._ticket.append(True)
+        if len(self._ticket) > 1 or _is_finished(self.streamer):
             rule = "can be read only once, and it has been started before"
             remedy = "give the generator function and its arguments, or a list of the items"
             raise _validate.refuse("streamer", self.streamer, rule, remedy)
@@ -318,18 +318,22 @@ class Streamer:
         active.stream_ = Stream(active, None, False, active._open)
         active.stream_.start()
         if self._blocks is None:
-            self._blocks = {}
-        self._blocks.setdefault(get_ident(), []).append(active)
+            self._blocks = []
+        self._blocks.append((sys._getframe(1), active))
         return active
 
     def __exit__(self, *exc: object) -> None:
         if self.is_activated_copy:
             return  # the block that made the copy ends it
-        assert self._blocks is not None
-        mine = self._blocks[get_ident()]
-        active = mine.pop()
-        if not mine:
-            del self._blocks[get_ident()]
+        assert self._blocks
+        # Blocks may end in any order, in any thread; a frame tells which one this is. (Where
+        # contextlib stands between, no frame fits, and it is the last.)
+        frame = sys._getframe(1)
+        index = len(self._blocks) - 1
+        for position, (each, _) in enumerate(self._blocks):
+            if each is frame:
+                index = position
+        _, active = self._blocks.pop(index)
         active._deactivate()
 
     def _deactivate(self) -> None:
@@ -513,14 +517,17 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
         if isinstance(streamer, Streamer):
             return _NESTED, iter
         return (_ONE_SHOT if isinstance(streamer, Iterator) else _ITERATE), iter
-    # Streamer(mux, 10) is mux(max_iter=10), as in 2.x.
-    call = streamer if isinstance(streamer, Streamer) else callable_for(streamer)
+    # As in 2.x, Streamer(mux, 10) is mux(max_iter=10), and mux.iterate is a source too.
+    is_streamers = isinstance(getattr(streamer, "__self__", streamer), Streamer)
+    call = streamer if is_streamers else callable_for(streamer)
     if call is None:
         rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
         raise _validate.refuse("streamer", streamer, rule, _ACCEPTED)
     check_arguments(call, args, kwargs)
-    if isinstance(call, (Streamer, functools.partial)) or any(
-        isinstance(each, Streamer) for each in (*args, *kwargs.values())
+    if (
+        is_streamers
+        or isinstance(call, functools.partial)
+        or any(isinstance(each, Streamer) for each in (*args, *kwargs.values()))
     ):
         return _CALL_BOUND, call
     return (_CALL_KWARGS if kwargs else _CALL), call
@@ -625,6 +632,8 @@ def _call_bound(call: Callable, args: tuple, kwargs: dict, seed: Seed) -> Any:
 
 def _bound(value: Any, seed: Seed, place: int) -> Any:
     """Return a streamer that takes its seeds from the run; anything else as it is."""
+    if inspect.ismethod(value) and isinstance(value.__self__, Streamer):
+        return getattr(_bound(value.__self__, seed, place), value.__name__)
     if not isinstance(value, Streamer):
         return value
     other = value._counted_copy()
