@@ -60,7 +60,7 @@ def train(seed=0, n_batches=500, batch_size=32, show_progress=True):
     ]
     mux = pescador.StochasticMux(streams, 3, rate=64, random_state=seed)
     batches = pescador.Streamer(pescador.buffer_stream, mux, batch_size)
-    model = SGDClassifier(random_state=seed)
+    model = SGDClassifier(average=True, random_state=seed)
     progress = tqdm(batches(max_iter=n_batches), total=n_batches, disable=not show_progress)
     for batch in progress:
         model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)

@@ -604,8 +604,9 @@ def test_chain_reads_one_after_the_other():
     assert "".join(ChainMux(["abc", "", "x", "12"])) == "abcx12"
 
 
-def test_chain_cycles():
-    assert "".join(ChainMux(["ab", "", "x"], mode="cycle").iterate(8)) == "abxabxab"
+@pytest.mark.parametrize("streamers", [["ab", "", "x"], ["abx", ""], ["", "abx"]])
+def test_chain_cycles(streamers):
+    assert "".join(ChainMux(streamers, mode="cycle").iterate(8)) == "abxabxab"
 
 
 @pytest.mark.parametrize("mode", ["exhaustive", "cycle"])
@@ -696,6 +697,16 @@ def test_a_cycle_without_items_ends_a_lazy_chain(recorder, form):
     mux = ChainMux(lazily(recorder.read, 0, ["", ()])[form], "cycle")
     assert list(mux) == []
     assert recorder.started == [0]
+
+
+@pytest.mark.parametrize("random_state", [None, 0])
+def test_a_chain_of_streamers_that_another_mux_chooses(random_state):
+    letters = [[Streamer(letter)] for letter in "abcdefgh"]
+    order_of_streamers = StochasticMux(letters, 3, None, mode="exhaustive")
+    mux = ChainMux(order_of_streamers, "cycle", random_state)
+    passes = permuted_passes(mux, 10, 8)
+    assert {"".join(sorted(each)) for each in passes} == {"abcdefgh"}
+    assert len(set(passes)) == 10
 
 
 def test_a_chain_of_one_pass_reads_an_iterator():
@@ -942,6 +953,15 @@ def test_counts_restart_with_every_stream(mode):
             assert len(active.stream_counts_) == 2
             largest = max(largest, active.stream_counts_.max())
     assert largest == 4
+
+
+@pytest.mark.parametrize("weights", [None, [1, 2, 3, 4, 5]])
+def test_a_stream_is_replaced_before_the_next_item_once_it_gave_its_last(weights):
+    streamers = [Streamer(forever, place) for place in range(5)]
+    mux = StochasticMux(streamers, 4, 3, weights, random_state=0, dist="constant")
+    with mux as active:
+        n_full = {(active.stream_counts_ == 3).sum() for _ in itertools.islice(active.stream_, 200)}
+    assert n_full == {0, 1}
 
 
 def test_weights_of_the_open_streams():

@@ -1,0 +1,60 @@
+"""The benchmarks measure what they say, and can be run."""
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Import the parts of the benchmarks, with a pool of streamers that is quick to make."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import cases
+    import worker
+
+    from benchmarks import __main__ as main
+
+    yield cases, worker, main
+    for name in ("cases", "worker", "benchmarks", "benchmarks.__main__"):
+        sys.modules.pop(name, None)
+
+
+def test_every_case_gives_items_in_every_column(benchmarks):
+    cases, _, main = benchmarks
+    rows = [case for case in main.table() if max([0, *map(_size, case.arguments)]) <= 10_000]
+    assert len(rows) > 20
+    for case in rows:
+        hand, *arguments = case.by_hand
+        for name, given in ((case.name, case.arguments), (hand, arguments)):
+            items = getattr(cases, name)(*given)
+            assert len(list(itertools.islice(items, 3))) == 3, case.title
+            items.close()
+
+
+def _size(argument):
+    return argument if isinstance(argument, int) else 0
+
+
+def test_batches_by_hand_are_those_of_the_library(benchmarks):
+    cases, _, _ = benchmarks
+    by_hand, ours = next(cases.concatenated_by_hand(7)), next(cases.buffered(7))
+    np.testing.assert_array_equal(by_hand["x"], ours["x"].ravel())
+
+
+def test_a_measurement_is_a_time(benchmarks):
+    _, worker, _ = benchmarks
+    assert 0 < worker.measure("iterate", [], 10, 1000) < 1e6
+
+
+def test_goals_that_are_missed_are_marked(benchmarks):
+    _, _, main = benchmarks
+    assert main.ratio(3.0, 2.5, at_most=True) == "3.00 (goal <= 2.5)"
+    assert main.ratio(3.0, 2.5, at_most=False) == "3.00"
+    assert main.ratio(70.2, 80, at_most=False) == "70 (goal >= 80)"
+    assert main.ratio(None, 80, at_most=False) == "-"

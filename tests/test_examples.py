@@ -1,0 +1,45 @@
+"""What the examples show must be so."""
+
+import importlib.util
+import statistics
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+N_SEEDS = 10
+LEAST_ACCURACY = 0.88
+
+
+def load(name):
+    """Import an example without running it."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_quickstart_learns():
+    quickstart = load("quickstart")
+    scores = [quickstart.train(seed, show_progress=False) for seed in range(N_SEEDS)]
+    assert statistics.fmean(scores) > LEAST_ACCURACY
+
+
+def test_the_quickstart_repeats_itself():
+    quickstart = load("quickstart")
+    once, again = (quickstart.train(1, n_batches=20, show_progress=False) for _ in range(2))
+    assert once == again
+
+
+@pytest.mark.parametrize("kind", ["archives", "arrays"])
+def test_an_epoch_from_disk_has_every_row_once(kind, tmp_path):
+    from_disk = load("from_disk")
+    archives, arrays = from_disk.write_files(tmp_path, 100)
+    assert len(archives) == len(arrays) == -(-100 // from_disk.ROWS_PER_FILE)
+    streams = [from_disk.rows_of_archive(path) for path in archives]
+    if kind == "arrays":
+        streams = [from_disk.rows_of_arrays(*paths) for paths in arrays]
+    assert from_disk.one_epoch(streams, 100) == 100
+    with pytest.raises(AssertionError, match="a row is missing"):
+        from_disk.one_epoch(streams[1:], 100)
+    assert from_disk.endless(streams, 20) == 100
