@@ -61,8 +61,8 @@ def train(seed=0, n_batches=500, batch_size=32, show_progress=True):
     mux = pescador.StochasticMux(streams, 3, rate=64, random_state=seed)
     batches = pescador.Streamer(pescador.buffer_stream, mux, batch_size)
     model = SGDClassifier(average=True, random_state=seed)
-    progress = tqdm(batches(max_iter=n_batches), total=n_batches, disable=not show_progress)
-    for batch in progress:
+    stream = batches(max_iter=n_batches)
+    for batch in tqdm(stream, total=n_batches) if show_progress else stream:
         model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)
     return model.score(x_test, y_test)
 

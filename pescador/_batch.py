@@ -239,7 +239,7 @@ class Batch:
             if self._axis is None and _is_scalar(value) and all(map(_is_scalar, values[:1])):
                 return value
             kept = np.ma.array(value, copy=True) if np.ma.isMA(value) else np.array(value)
-            _join([*values[:1], kept], self._axis)
+            _check_fit(kept, values, self._axis)
         except (ValueError, TypeError) as error:
             raise _misfit(position, key, value, error) from error
         return kept
@@ -300,6 +300,17 @@ def _join(values: list, axis: int | None) -> np.ndarray:
     if _is_scalar(values[0]) and len(set(map(type, values))) == 1:
         return np.array(values)
     return np.stack([np.asarray(value) for value in values])
+
+
+def _check_fit(value: np.ndarray, values: list, axis: int | None) -> None:
+    """Raise the error that joining a value to the first one would, without copying them."""
+    arrays = [np.asarray(each) for each in (*values[:1], value)]
+    np.result_type(*(array.dtype for array in arrays))
+    if axis is None and len({array.shape for array in arrays}) == 1:
+        return
+    if axis is not None and all(-array.ndim <= axis < array.ndim for array in arrays):
+        arrays = [array[(slice(None),) * (axis % array.ndim) + (slice(0),)] for array in arrays]
+    _join(arrays, axis)
 
 
 def _check_text(value: Any, values: list) -> None:

@@ -16,6 +16,10 @@ from ._validate import refuse, short
 # ``streamable``) under which the bare generator function is found.
 GENERATOR = "_pescador_generator"
 
+# The attribute of such a function under which there is one that takes, before the arguments,
+# the seed of the run that it is part of.
+SEEDED = "_pescador_seeded"
+
 _DEEPEST_WRAPPING = 100
 
 

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
-from itertools import chain
+from itertools import compress
+from operator import length_hint
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
 
@@ -27,15 +28,18 @@ class ClosableIterator(Iterator):
     a frame of its own to wait in. All ways in read the same items; dropping one closes nothing.
     """
 
-    __slots__ = ("__weakref__", "_front", "_is_closed", "_items", "_lock")
+    __slots__ = ("__weakref__", "_front", "_is_closed", "_items", "_lock", "_ticks")
 
     def __init__(self, front: Generator | None) -> None:
         self._lock = threading.RLock()
         self._is_closed = False
         self._front = front
-        # What is read: the generator behind something that has no close() of its own, so that
-        # a loop that ends early does not end the run for the others.
-        self._items: Iterator = iter(()) if front is None else chain(front)
+        # Each item takes one tick along, in C; what is left tells how many there were, and
+        # when close() takes the rest away, all readers come to an end.
+        self._ticks: Any = iter(range(1, sys.maxsize))
+        # What is read has no close() of its own, so that a loop that is left early does not
+        # end the run for the others.
+        self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
 
     def __next__(self) -> Any:
         while True:
@@ -63,6 +67,10 @@ class ClosableIterator(Iterator):
             if not self._advance(items):
                 return
 
+    def _n_given(self) -> int:
+        """Return how many items have been given."""
+        return sys.maxsize - 1 - length_hint(self._ticks)
+
     def _advance(self, ended: Iterator) -> bool:
         """Put what follows ``ended`` in its place; False if nothing does."""
         self.close()
@@ -73,8 +81,9 @@ class ClosableIterator(Iterator):
         if not self._is_collision(error):
             try:
                 self.close()
-            finally:
-                raise error
+            except Exception as error_of_closing:
+                error.__context__ = error_of_closing
+            raise error
         if not self._wait_until_idle():
             raise error  # a source that reads its own stream is told so, and may go on
 
@@ -109,7 +118,14 @@ class ClosableIterator(Iterator):
                 raise ValueError("a source cannot close the stream that is reading it")
             self._is_closed = True
             self._items = iter(())
+            # The item that another thread is making may still be given.
+            is_busy = getattr(self._front, "gi_running", False)
+            self._stop_ticking(n_left=int(is_busy))
         self._release()
+
+    def _stop_ticking(self, n_left: int) -> None:
+        """Leave so many ticks for those who are reading."""
+        self._ticks.__setstate__(sys.maxsize - 1 - n_left)
 
     def _release(self) -> None:
         """Close the generator underneath."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
 from itertools import compress, islice, repeat
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -107,13 +106,26 @@ class Run:
         return [self.n_given(slot) for slot in range(len(self.sources))]
 
     def close(self) -> None:
-        """Close every open stream, also when closing some of them fails."""
-        with ExitStack() as stack:
-            for place, source in zip(self.places, self.sources):
-                if source is not _ENDED:
-                    stack.callback(end, self.streamers[place], source)
-            for column in self.columns():
-                column.clear()
+        """Close every open stream, also when closing some of them fails, or is interrupted."""
+        failure: BaseException | None = None
+        while self.sources:
+            source, place = self.sources.pop(), self.places.pop()
+            if source is _ENDED:
+                continue
+            try:
+                end(self.streamers[place], source)
+            except BaseException as error:
+                # Raised in the end: the last one, but not in place of an interrupt.
+                if isinstance(error, Exception) and not isinstance(
+                    failure, (Exception, type(None))
+                ):
+                    continue
+                error.__context__ = failure
+                failure = error
+        for column in self.columns():
+            column.clear()
+        if failure is not None:
+            raise failure
 
 
 class PoolRun(Run):
@@ -138,6 +150,7 @@ class PoolRun(Run):
             sources, iterators, stops = self.sources, self.iterators, self.stops
             item = _NOTHING
             while sources:
+                self.before_block(item is not _NOTHING)
                 for slot in self.slots.block():
                     try:
                         item = next(iterators[slot])
@@ -169,6 +182,9 @@ class PoolRun(Run):
                             break
                     if self.slots.is_stale or not sources:
                         break
+
+    def before_block(self, has_given: bool) -> None:
+        """Do what is to be done now and then; ``has_given`` as for `replace`."""
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         """Put a new stream in the place of an ended one, which gave ``n_given`` items.
@@ -235,14 +251,17 @@ class StochasticRun(PoolRun):
         share = self.slots.probability(slot)
         return _sampling.limits(self.mux.dist, self.mux.rate, share).draw(draw)
 
+    def before_block(self, has_given: bool) -> None:
+        if self.barren and has_given:
+            self.barren.clear()
+            self._reopen_slots()
+
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
         if self.is_exclusive:
             self.pool.release(place)
-        if self.barren and has_given:
-            self.barren.clear()
-            self._reopen_slots()
+        self.before_block(has_given)
         if not n_given:
             self._note_empty(place)
         if self.barren:
@@ -281,11 +300,11 @@ def _pool(mux: StochasticMux, seed: Seed) -> Any:
     """Return what chooses the streamers to open: those of positive weight, as the mode says."""
     places = None
     if mux._weights is not None and not mux._weights.all():
-        places = np.flatnonzero(mux._weights).tolist()
+        places = np.flatnonzero(mux._weights)
     if mux.mode == "exhaustive":
         return _sampling.Permuted(mux.n_streams, places, seed.rng(b"order"))
     kind = _sampling.Replacing if mux.mode == "with_replacement" else _sampling.Distinct
-    return kind(mux.n_streams, places)
+    return kind(mux.n_streams, None if places is None else places.tolist())
 
 
 class ShuffledRun(PoolRun):

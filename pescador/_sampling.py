@@ -337,7 +337,7 @@ class Distinct(Replacing):
 class Permuted:
     """Chooses every candidate once, in a random order."""
 
-    def __init__(self, n_places: int, places: list[int] | None, rng: np.random.RandomState) -> None:
+    def __init__(self, n_places: int, places: Any, rng: np.random.RandomState) -> None:
         self._order = rng.permutation(n_places if places is None else places)
         self._next: list[int] = []  # of the order, the next one last
         self._n_taken = 0

@@ -38,19 +38,20 @@ def entropy_of(random_state: Any) -> bytes:
     return b"words:" + words.astype("<u4").tobytes()
 
 
-class _Entropy:
-    """The entropy of a tree, taken when it is first needed and kept."""
+class _Root:
+    """What a whole tree has taken from sources of randomness, each of them once."""
 
-    __slots__ = ("_random_state", "_value")
+    __slots__ = ("_taken",)
 
-    def __init__(self, random_state: Any) -> None:
-        self._random_state = random_state
-        self._value: bytes | None = None
+    def __init__(self) -> None:
+        self._taken: dict[int, tuple[Any, bytes]] = {}  # by id; the object is kept with it
 
-    def value(self) -> bytes:
-        if self._value is None:
-            self._value = entropy_of(self._random_state)
-        return self._value
+    def entropy(self, random_state: Any) -> bytes:
+        if isinstance(random_state, (np.random.RandomState, np.random.Generator, type(None))):
+            if id(random_state) not in self._taken:
+                self._taken[id(random_state)] = random_state, entropy_of(random_state)
+            return self._taken[id(random_state)][1]
+        return entropy_of(random_state)
 
 
 class _State(np.random.bit_generator.ISeedSequence):
@@ -66,34 +67,38 @@ class _State(np.random.bit_generator.ISeedSequence):
 class Seed:
     """The name of one run: an entropy, and the path from the root to it."""
 
-    __slots__ = ("_entropy", "_path")
+    __slots__ = ("_entropy", "_path", "_root")
 
-    def __init__(self, entropy: _Entropy, path: bytes = b"") -> None:
-        self._entropy = entropy
+    def __init__(self, root: _Root, entropy: bytes | None, path: bytes) -> None:
+        self._root = root
+        self._entropy = entropy  # None: not needed yet
         self._path = path
 
     @classmethod
     def root(cls) -> Seed:
         """Return the seed above a whole tree; it follows ``np.random.seed``, if it is used."""
-        return cls(_Entropy(None))
+        return cls(_Root(), None, b"")
 
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
         path = hashlib.blake2b(self._path + _PLACE.pack(place, number), digest_size=16)
-        return Seed(self._entropy, path.digest())
+        return Seed(self._root, self._entropy, path.digest())
 
     def owned_by(self, random_state: Any) -> Seed:
-        """Return the seed for a run that has a ``random_state`` of its own, or None."""
-        if random_state is None:
+        """Return the seed for a run that may have a ``random_state`` of its own.
+
+        What it needs is taken now; from a generator, once for the whole tree.
+        """
+        if random_state is None and self._entropy is not None:
             return self
-        entropy = _Entropy(random_state)
-        entropy.value()  # a generator of the user's is drawn from at the start, never later
-        return Seed(entropy, self._path)
+        return Seed(self._root, self._root.entropy(random_state), self._path)
 
     def words(self, purpose: bytes) -> np.ndarray:
         """Return 256 bits, as four uint64, that belong to this run and ``purpose`` alone."""
         digest = hashlib.blake2b(self._path, digest_size=32, person=purpose)
-        digest.update(self._entropy.value())
+        if self._entropy is None:
+            self._entropy = self._root.entropy(None)
+        digest.update(self._entropy)
         return np.frombuffer(digest.digest(), dtype="<u8").astype(np.uint64)
 
     def rng(self, purpose: bytes) -> np.random.RandomState:

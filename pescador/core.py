@@ -8,15 +8,14 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from itertools import compress, count, islice, repeat
-from operator import length_hint
+from itertools import compress, count, islice
 from types import FrameType, GeneratorType
 from typing import Any
 
 from decorator import decorate
 
 from . import _validate
-from ._callables import GENERATOR, callable_for, check_arguments, is_iterable
+from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import Seed
 from .exceptions import PescadorError
@@ -128,10 +127,11 @@ class Streamer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "_open" in vars(cls):
-            cls._open_own = cls._open
-        elif "iterate" in vars(cls):
-            cls._open = _open_by_iterate  # type: ignore[method-assign]
+        above = next(each for each in cls.__mro__[1:] if issubclass(each, Streamer))
+        if "_open_run" in vars(cls):
+            cls._open_run_own = cls._open_run
+        elif cls.iterate is not above.iterate:
+            cls._open_run = _open_by_iterate  # type: ignore[method-assign]
 
     def _prepare(self) -> None:
         self._how, self._call = _classify(self.streamer, self.args, self.kwargs)
@@ -175,7 +175,7 @@ class Streamer:
 
     # One activation. Muxes and streams call these three, and nothing else, on a streamer.
 
-    def _open(self, parent: Seed, place: int, number: int) -> Iterator:
+    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         """Start activation ``number`` of the child at ``place`` of the run seeded ``parent``."""
         how = self._how
         if how == _CALL:  # without keywords: by far the commonest, so first
@@ -194,7 +194,9 @@ class Streamer:
             return _iterator_of(made, parent, place, number)
         return self._open_once()
 
-    _open_own = _open  # what a subclass that overrides iterate() reaches by super().iterate()
+    _open_run_own = (
+        _open_run  # what a subclass that overrides iterate() reaches by super().iterate()
+    )
 
     def _open_once(self) -> Iterator:
         assert self._ticket is not None
@@ -238,7 +240,7 @@ class Streamer:
         PescadorError
             If ``max_iter`` is not a whole number >= 0.
         """
-        return Stream(self, _item_limit("iterate", max_iter, older), False, self._open_own)
+        return Stream(self, _item_limit("iterate", max_iter, older), False, self._open_run_own)
 
     def cycle(self, max_iter: int | None = None, **older: Any) -> Stream:
         """Start a fresh run that begins again whenever the items end.
@@ -263,7 +265,7 @@ class Streamer:
         PescadorError
             If ``max_iter`` is not a whole number >= 0.
         """
-        return Stream(self, _item_limit("cycle", max_iter, older), True, self._open)
+        return Stream(self, _item_limit("cycle", max_iter, older), True, self._open_run)
 
     def __call__(self, max_iter: int | None = None, cycle: bool = False, **older: Any) -> Stream:
         """Start a fresh run: `cycle` if ``cycle`` is true, `iterate` otherwise.
@@ -315,7 +317,7 @@ class Streamer:
         if self.is_activated_copy:
             return self
         active = self._counted_copy()
-        active.stream_ = Stream(active, None, False, active._open)
+        active.stream_ = Stream(active, None, False, active._open_run)
         active.stream_.start()
         if self._blocks is None:
             self._blocks = []
@@ -376,11 +378,11 @@ class Stream(ClosableIterator):
         "_given_before",
         "_max_iter",
         "_n_passes",
-        "_open",
+        "_open_run",
         "_seed",
         "_source",
         "_streamer",
-        "_ticks",
+        "_total",
     )
 
     def __init__(
@@ -394,18 +396,21 @@ class Stream(ClosableIterator):
         self._streamer = streamer
         self._max_iter = max_iter
         self._cycle = cycle
-        self._open = opener
+        self._open_run = opener
         self._source: Iterator | None = None
         self._n_passes = 0
         self._given_before = 0
-        # Each item takes one tick along, in C; what is left tells how many there were.
-        self._ticks = repeat(True, sys.maxsize)
+        self._total: int | None = None  # of the items given, once the stream is closed
 
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
 
     def _n_given(self) -> int:
-        return sys.maxsize - length_hint(self._ticks)
+        return super()._n_given() if self._total is None else self._total
+
+    def _stop_ticking(self, n_left: int) -> None:
+        self._total = self._n_given() + n_left
+        super()._stop_ticking(n_left)
 
     def start(self) -> None:
         """Open the sources now, if they are not open yet."""
@@ -442,7 +447,7 @@ class Stream(ClosableIterator):
         self._n_passes += 1
         given = self._given_before = self._n_given()
         try:
-            source = self._source = self._open(self._seed, 0, number)
+            source = self._source = self._open_run(self._seed, 0, number)
         except StopIteration as error:  # here it would pass for the end of the data
             raise RuntimeError(f"{self._streamer!r} raised StopIteration as it started") from error
         if type(source) is not GeneratorType or self._max_iter is not None:
@@ -566,7 +571,7 @@ def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator
         counted = streamer
     counted.active_count_ += 1
     try:
-        return streamer._open(parent, place, number)
+        return streamer._open_run(parent, place, number)
     except BaseException:
         counted.active_count_ -= 1
         raise
@@ -609,8 +614,10 @@ def _iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
 def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
     """Read a streamer whose class defines its own ``iterate``."""
     counted = self._counted_by()
+    other = _bound(self, parent.child(place, number), 0)
+    other.__dict__ = vars(self)  # what iterate() sets, it sets on the original too
     counted.active_count_ -= 1  # the run that iterate() starts counts itself
-    stream = self.iterate()
+    stream = other.iterate()
     try:
         yield from stream
     finally:
@@ -625,6 +632,8 @@ def _call_bound(call: Callable, args: tuple, kwargs: dict, seed: Seed) -> Any:
         args, kwargs = function.args + args, {**function.keywords, **kwargs}
         function = function.func
     # By position, then by name: an argument's number says where in the tree it is.
+    if hasattr(function, SEEDED):
+        function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
     values = [function, *args, *kwargs.values()]
     function, *values = [_bound(value, seed, -1 - index) for index, value in enumerate(values)]
     return function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _validate
 from ._batch import Batch, not_a_mapping
-from ._callables import GENERATOR, is_iterable
+from ._callables import GENERATOR, SEEDED, is_iterable
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import Seed
 
@@ -313,7 +313,14 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
     >>> list(pescador.cache(range(10), 3, prob=1.0)) == list(range(10))
     True
     """
-    rng = Seed.root().owned_by(random_state).rng(b"cache")
+    yield from _cached(Seed.root(), stream, n_cache, prob, random_state)
+
+
+def _cached(
+    seed: Seed, stream: Iterable, n_cache: int, prob: float, random_state: Any
+) -> Generator:
+    """Do the work of `cache`, as part of a run that has a seed."""
+    rng = seed.owned_by(random_state).rng(b"cache")
     with _reading(stream) as items:
         cached = []
         for item in islice(items, n_cache):
@@ -331,6 +338,12 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
                 cached[index] = _copy(item)
                 yield item
 
+
+def _cache_in_run(seed: Seed, *args: Any, **kwargs: Any) -> Generator:
+    return _cached(seed, *_check_cache(*args, **kwargs))
+
+
+setattr(getattr(cache, GENERATOR), SEEDED, _cache_in_run)
 
 _DRAWS = 256
 _NO_ITEM = object()

@@ -68,7 +68,7 @@ class BaseMux(Streamer):
         self._mixes(_collect(streamers), weights, random_state)
 
     def _mixes(self, streamers: Any, weights: Any, random_state: Any) -> None:
-        # A mux has no source of its own: it is opened by _open, below.
+        # A mux has no source of its own: it is opened by _open_run, below.
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
         self.streamers = streamers
@@ -110,7 +110,7 @@ class BaseMux(Streamer):
         """The random generator that ``random_state`` stands for."""
         return np.random if self._rng is None else self._rng
 
-    def _open(self, parent: Seed, place: int, number: int) -> Iterator:
+    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         run = self._start(parent.child(place, number).owned_by(self.random_state))
         if self.is_activated_copy and self._run is None:
             self._run = run
@@ -126,7 +126,11 @@ class BaseMux(Streamer):
                 f"{type(self).__name__!r} object has no attribute {name!r}: only the copy that"
                 " 'with mux as active' gives has it, inside the block"
             )
-        self._run.fill()
+        try:
+            self._run.fill()
+        except BaseException:
+            self._run.close()
+            raise
         return self._run
 
     def _deactivate(self) -> None:

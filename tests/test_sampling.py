@@ -484,6 +484,20 @@ def test_draws_among_equal_slots(one_size, n_slots):
     assert drawn(slots, 10 * n_slots).tolist() == [10] * n_slots
 
 
+def test_equal_slots_that_come_and_go():
+    slots = EqualSlots(np.random.RandomState(0), 3)
+    assert set(slots.block()) == {0, 1, 2}
+    slots.shrink()
+    assert not slots.is_stale  # what is left of the block is still good
+    assert slots.probability(0) == 1 / 2
+    assert set(slots.block()) == {0, 1}
+    slots.grow(1.0)
+    assert slots.is_stale  # but it lacks a slot that has been added
+    assert slots.probability(0) == 1 / 3
+    assert set(slots.block()) == {0, 1, 2}
+    assert not slots.is_stale
+
+
 @pytest.mark.parametrize("make", [EqualSlots, WeightedSlots])
 @pytest.mark.parametrize("n_slots", [1, 3, 64, 65, 300, 5000])
 @pytest.mark.parametrize("draw", [0.0, 2.0**-53, 0.5, LARGEST])
