@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 PEER = "pescador==3.0.0"
+TITLE_1000 = "StochasticMux, 1,000 streamers, 64 open, rate 16"
 MODES = ("with_replacement", "single_active", "exhaustive")
 
 
@@ -46,8 +47,9 @@ def table():
         yield Case("the same, unequal weights", "stochastic_weighted", (n,), **goals)
     rate = {"by_hand": ("slots_by_hand", 64), "n_items": 10_000}
     for mode in MODES:
-        title = f"StochasticMux, 1,000 streamers, 64 open, rate 16, {mode}"
-        yield Case(title, "rate_16", (1000, mode), **rate, goal_hand=6, goal_peer=50)
+        yield Case(
+            f"{TITLE_1000}, {mode}", "rate_16", (1000, mode), **rate, goal_hand=6, goal_peer=50
+        )
     yield Case("the same, unequal weights", "rate_16_weighted", (1000,), **rate)
     for n in (100_000, 1_000_000):
         for mode in MODES:
@@ -74,6 +76,22 @@ def table():
         title = f"buffer_stream, 128 items of {size:,} float64 (per batch)"
         goal = 1 if size >= 512 else None
         yield Case(title, "buffered", (size,), **hand, **counts, goal_peer=goal)
+
+
+# Rows whose cost is compared, and the largest ratio.
+ALIKE = [
+    *(
+        (f"the same, {n:,} streamers, {mode}", f"{TITLE_1000}, {mode}", 1.3)
+        for n in (100_000, 1_000_000)
+        for mode in MODES
+    ),
+    (
+        "StochasticMux, 100,000 open, unequal weights, rate 4",
+        "StochasticMux, 64 open, unequal weights, rate 4",
+        4,
+    ),
+    ("the same, with arguments of 40 MB each", "4 streamers, 2 open, rate 16", 1.1),
+]
 
 
 class Worker:
@@ -149,15 +167,21 @@ def main():
     print("|---|---:|---:|---:|---:|---:|")
     ours_path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     with Worker(sys.executable, PYTHONPATH=ours_path) as ours, Worker(peer_python()) as peer:
+        costs = {}
         for case in table():
             if options.only not in case.title:
                 continue
             mine, theirs, by_hand = run(case, ours, peer, options.repeats)
+            costs[case.title] = mine
             faster = None if theirs is None else theirs / mine
             cells = [f"{mine:,.0f}", "-" if theirs is None else f"{theirs:,.0f}", f"{by_hand:,.0f}"]
             cells += [ratio(mine / by_hand, case.goal_hand, True)]
             cells += [ratio(faster, case.goal_peer, False)]
             print(f"| {case.title} | {' | '.join(cells)} |", flush=True)
+    print()
+    for title, other, goal in ALIKE:
+        if title in costs and other in costs:
+            print(f"- {title}: {ratio(costs[title] / costs[other], goal, True)} x {other}")
     print()
     print(machine())
 

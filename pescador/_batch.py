@@ -14,7 +14,10 @@ import numpy as np
 from . import _validate
 from .exceptions import DataError
 
-_LARGE = 2**16  # bytes of an array that is copied into rows made ahead
+# Bytes of an array, or of a batch of them, up to which they are written one after the other. The
+# larger ones are copied into rows made ahead: growing a large buffer may take as long as that.
+_SMALL_ITEM = 2**10
+_SMALL_BATCH = 2**20
 _FIRST_ROWS = 2**26  # bytes made ahead at first: a batch may be larger than its stream
 
 _PLAIN = frozenset((bool, int, float, complex, str, bytes))
@@ -141,8 +144,9 @@ class Batch:
             return False
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
-        is_simple = 0 < value.nbytes < _LARGE and value.dtype.isnative
-        store = _Bytes(value) if is_simple else _Rows(value, self._size)
+        is_small = value.nbytes < _SMALL_ITEM or value.nbytes * self._size <= _SMALL_BATCH
+        fits = is_small and value.nbytes > 0 and value.dtype.isnative
+        store = _Bytes(value) if fits else _Rows(value, self._size)
         self._arrays.append((key, kind, value.shape, value.dtype, store, store.write))
         return True
 

@@ -11,8 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
-from itertools import compress
-from operator import length_hint
+from itertools import compress, repeat
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
 
@@ -28,15 +27,17 @@ class ClosableIterator(Iterator):
     a frame of its own to wait in. All ways in read the same items; dropping one closes nothing.
     """
 
-    __slots__ = ("__weakref__", "_front", "_is_closed", "_items", "_lock", "_ticks")
+    __slots__ = ("__weakref__", "_front", "_gate", "_is_closed", "_items", "_lock", "_ticks")
 
     def __init__(self, front: Generator | None) -> None:
         self._lock = threading.RLock()
         self._is_closed = False
         self._front = front
-        # Each item takes one tick along, in C; what is left tells how many there were, and
-        # when close() takes the rest away, all readers come to an end.
-        self._ticks: Any = iter(range(1, sys.maxsize))
+        # Each item takes one tick along, in C. Closing the gate, of which every tick is one more
+        # sight, ends all loops over the items: a memoryview that has been released is neither
+        # true nor false. This costs the readers nothing, and nothing else could reach them.
+        self._gate = memoryview(b"open")
+        self._ticks = repeat(self._gate, sys.maxsize)
         # What is read has no close() of its own, so that a loop that is left early does not
         # end the run for the others.
         self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
@@ -58,7 +59,8 @@ class ClosableIterator(Iterator):
         while True:
             items = self._items
             try:
-                yield from items
+                for item in items:  # noqa: UP028 - 'yield from' takes longer
+                    yield item
             except GeneratorExit:
                 raise
             except BaseException as error:
@@ -67,10 +69,6 @@ class ClosableIterator(Iterator):
             if not self._advance(items):
                 return
 
-    def _n_given(self) -> int:
-        """Return how many items have been given."""
-        return sys.maxsize - 1 - length_hint(self._ticks)
-
     def _advance(self, ended: Iterator) -> bool:
         """Put what follows ``ended`` in its place; False if nothing does."""
         self.close()
@@ -78,6 +76,8 @@ class ClosableIterator(Iterator):
 
     def _wait_or_fail(self, error: BaseException) -> None:
         """Wait, if another thread is inside the generator; else close, and raise the error."""
+        if self._is_closed and _is_raised_here(error):
+            return  # the gate was closed
         if not self._is_collision(error):
             try:
                 self.close()
@@ -88,10 +88,7 @@ class ClosableIterator(Iterator):
             raise error  # a source that reads its own stream is told so, and may go on
 
     def _is_collision(self, error: BaseException) -> bool:
-        if type(error) is not ValueError or error.args != _COLLISION:
-            return False
-        # From within the generator, it would have the generator's frame below ours.
-        return error.__traceback__ is not None and error.__traceback__.tb_next is None
+        return error.args == _COLLISION and _is_raised_here(error)
 
     def _wait_until_idle(self) -> bool:
         """Wait until no other thread is in the generator; False if it is this one that is."""
@@ -109,7 +106,8 @@ class ClosableIterator(Iterator):
     def close(self) -> None:
         """End the iteration, and run the ``finally`` blocks of everything underneath, now.
 
-        Idempotent. If another thread is in the middle of an item, that item is finished first.
+        Idempotent. If another thread is in the middle of an item, that item is finished first,
+        but not given any more.
         """
         with self._lock:
             if self._is_closed:
@@ -118,14 +116,8 @@ class ClosableIterator(Iterator):
                 raise ValueError("a source cannot close the stream that is reading it")
             self._is_closed = True
             self._items = iter(())
-            # The item that another thread is making may still be given.
-            is_busy = getattr(self._front, "gi_running", False)
-            self._stop_ticking(n_left=int(is_busy))
+            self._gate.release()
         self._release()
-
-    def _stop_ticking(self, n_left: int) -> None:
-        """Leave so many ticks for those who are reading."""
-        self._ticks.__setstate__(sys.maxsize - 1 - n_left)
 
     def _release(self) -> None:
         """Close the generator underneath."""
@@ -146,6 +138,12 @@ class ClosableIterator(Iterator):
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
             self.close()
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    """Tell whether this is a ValueError that did not come out of a frame below the reader's."""
+    is_ours = error.__traceback__ is not None and error.__traceback__.tb_next is None
+    return type(error) is ValueError and is_ours
 
 
 def close_iterator(source: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from itertools import compress, count, islice
+from operator import length_hint
 from types import FrameType, GeneratorType
 from typing import Any
 
@@ -382,7 +383,6 @@ class Stream(ClosableIterator):
         "_seed",
         "_source",
         "_streamer",
-        "_total",
     )
 
     def __init__(
@@ -400,17 +400,13 @@ class Stream(ClosableIterator):
         self._source: Iterator | None = None
         self._n_passes = 0
         self._given_before = 0
-        self._total: int | None = None  # of the items given, once the stream is closed
 
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
 
     def _n_given(self) -> int:
-        return super()._n_given() if self._total is None else self._total
-
-    def _stop_ticking(self, n_left: int) -> None:
-        self._total = self._n_given() + n_left
-        super()._stop_ticking(n_left)
+        """Return how many items have taken their tick."""
+        return sys.maxsize - length_hint(self._ticks)
 
     def start(self) -> None:
         """Open the sources now, if they are not open yet."""

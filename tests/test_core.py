@@ -1425,7 +1425,8 @@ def test_closing_lets_an_item_in_the_making_be_finished(recorder):
         stream.close()
 
     assert run_together(functools.partial(by_next, stream, got), close) == []
-    assert len(got) == recorder.n_pulled
+    assert len(got) <= recorder.n_pulled == 1  # it may be made too late to be given
+    assert recorder.n_open == 0
 
 
 def test_a_stream_may_be_closed_in_another_thread(recorder):

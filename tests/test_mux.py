@@ -933,6 +933,16 @@ def test_an_activated_copy_tells_about_its_streams(make):
     assert sum(each.active for each in mux.streamers) == 0
 
 
+@every_mux
+def test_streams_opened_by_looking_at_them_are_closed(make):
+    mux = make(streams_of(4, 3))
+    with mux as active:
+        n_open = len(active.streams_)
+        assert n_open == sum(each.active for each in mux.streamers)
+        assert n_open > 0 or isinstance(mux, ChainMux)
+    assert [each.active for each in mux.streamers] == [0] * 4
+
+
 def test_counts_of_the_open_streams():
     with ShuffledMux([forever(place) for place in range(4)], [4, 3, 2, 1], 0) as active:
         for n_items in range(300):
@@ -1247,7 +1257,7 @@ def states(random_state):
 def test_a_generator_is_drawn_from_when_a_run_starts_and_never_later(make, index):
     random_state = generators(9)[index]
     before = states(random_state)
-    mux = make([shuffled(), *streams_of(5, 7)], random_state=random_state)
+    mux = make([*streams_of(5, 7), shuffled()], random_state=random_state)
     stream = mux.iterate(50)
     assert states(random_state) == before
     next(stream)
@@ -1347,6 +1357,37 @@ def test_children_side_by_side_differ(seed, is_same):
     assert items[::2] != items[1::2]
 
 
+def side_by_side(first, second):
+    """Yield the items of two muxes, by turns."""
+    for pair in zip(first, second):
+        yield from pair
+
+
+def twice(mux):
+    """Yield the items of a mux, and then those of another run of it."""
+    yield from mux
+    yield from mux
+
+
+@pytest.mark.parametrize("seed", [None, 4])
+@pytest.mark.parametrize("root", [None, 0])
+def test_muxes_that_are_arguments_differ(seed, root):
+    child = epoch_mux(12, seed)
+    mux = ChainMux([Streamer(side_by_side, child, second=child)], random_state=root)
+    items = [item["x"] for item in mux]
+    assert sorted(items[::2]) == sorted(items[1::2])
+    assert items[::2] != items[1::2]
+
+
+@pytest.mark.parametrize("seed", [None, 4])
+@pytest.mark.parametrize("root", [None, 0])
+def test_runs_of_an_argument_differ(seed, root):
+    mux = ChainMux([Streamer(twice, epoch_mux(12, seed))], "cycle", root)
+    epochs = epochs_of(mux, 6, 12)
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) == 1
+    assert len(set(epochs)) == 6
+
+
 # One seed at the root fixes the tree.
 
 
@@ -1357,6 +1398,7 @@ WRAPPERS = {
     "a call": lambda mux: Streamer(mux, 13),
     "batches": lambda mux: Streamer(pescador.buffer_stream, mux, 4),
     "batches, by keyword": lambda mux: Streamer(pescador.buffer_stream, buffer_size=4, stream=mux),
+    "a cache": lambda mux: Streamer(pescador.cache, mux, 4),
     "a partial": lambda mux: Streamer(functools.partial(pescador.buffer_stream, mux, 4)),
     "batches of batches": lambda mux: Streamer(
         pescador.buffer_stream, Streamer(pescador.buffer_stream, mux, 2), 2
