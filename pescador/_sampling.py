@@ -325,7 +325,10 @@ class Distinct(Replacing):
         return start + rank + low - first, low
 
     def release(self, place: int) -> None:
-        del self._in_use[bisect_left(self._in_use, self._position(place))]
+        if self._position_of or self._places is not None:
+            place = self._position(place)
+        in_use = self._in_use
+        del in_use[bisect_left(in_use, place)]
 
     def _vacate(self, position: int) -> None:
         super()._vacate(position)

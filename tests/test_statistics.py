@@ -131,7 +131,6 @@ class Log:
         self.times = []  # the number of items that had been read when it was opened
         self.free_at = []  # the places that were not open
         self.open = []
-        self.draws = []  # of each item, its place and the places that were open
         self._time = 0
 
     def opened(self, place):
@@ -163,7 +162,7 @@ class Log:
 
 
 class Source:
-    """A source that tells a log when it is opened, drawn from, and over."""
+    """A source that tells a log when it is opened, and when it is over."""
 
     def __init__(self, log, place, is_empty):
         self.log = log
@@ -177,7 +176,6 @@ class Source:
         try:
             while not self.is_empty:
                 self.log.n_given[number] += 1
-                self.log.draws.append((self.place, tuple(self.log.open)))
                 yield self.place
         finally:
             self.log.closed(number)
@@ -266,16 +264,20 @@ def test_shares_among_the_open_streams(mode, weights, n_active):
 
 
 def check_shares_of_the_open(mode, rate):
-    """Check the draws that were made while two certain streams were open."""
-    weights = [1, 3, 5, 11]
-    log = Log(4)
-    mux = StochasticMux(log.sources, 2, rate, weights, mode, random_state=SEED)
-    list(mux.iterate(60_000))
+    """Check the first draws that are made while two certain streams are open."""
+    weights, n_draws = [1, 3, 5, 11], 2000
     pairs = list(itertools.combinations(range(4), 2))
-    for pair in pairs:
-        items = [pair.index(item) for item, opened in log.draws if set(opened) == set(pair)]
-        assert len(items) > 2000
-        check_counts(np.bincount(items), [weights[place] for place in pair], len(pairs))
+    drawn = {pair: [] for pair in pairs}
+    log = Log(4)
+    with StochasticMux(log.sources, 2, rate, weights, mode, random_state=SEED).iterate() as stream:
+        while min(map(len, drawn.values())) < n_draws:
+            place = next(stream)
+            opened = tuple(sorted(set(log.open)))
+            if len(opened) == 2:
+                drawn[opened].append(opened.index(place))
+    for pair, items in drawn.items():
+        counts = np.bincount(items[:n_draws], minlength=2)
+        check_counts(counts, [weights[place] for place in pair], len(pairs))
 
 
 @pytest.mark.parametrize("mode", REPLACING)
