@@ -61,7 +61,9 @@ class ClosableIterator(Iterator):
             try:
                 for item in items:  # noqa: UP028 - 'yield from' takes longer
                     yield item
-            except GeneratorExit:
+            except GeneratorExit as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                    self.close()  # a source raised it; else this loop alone is over
                 raise
             except BaseException as error:
                 self._wait_or_fail(error)

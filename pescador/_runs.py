@@ -261,9 +261,13 @@ class StochasticRun(PoolRun):
         self.end(slot, n_given)
         if self.is_exclusive:
             self.pool.release(place)
-        self.before_block(has_given)
-        if not n_given:
+        may_reopen = has_given and bool(self.barren)
+        if may_reopen:
+            self.barren.clear()
+        if not n_given:  # noted first, so that no slot is reopened with this streamer
             self._note_empty(place)
+        if may_reopen:
+            self._reopen_slots()
         if self.barren:
             new_place, draw = self.choose()
         else:

@@ -186,3 +186,17 @@ def test_streams_that_cannot_be_opened_leave_a_closed_copy():
         with pytest.raises(OSError, match="gone"):
             active.streams_
         assert good.active == 0
+
+
+def test_a_source_that_raises_generator_exit_ends_the_stream():
+    def bad():
+        yield 1
+        raise GeneratorExit
+
+    good = Streamer("ab")
+    mux = RoundRobinMux([Streamer(bad), good])
+    stream = mux.iterate()
+    with pytest.raises(GeneratorExit):
+        list(stream)
+    assert (mux.active, good.active) == (0, 0)
+    assert next(stream, "over") == "over"
