@@ -191,7 +191,8 @@ class StochasticMux(BaseMux):
         (for ``rate >= 1``). Poisson: 1 + Poisson(rate - 1). Constant: ``rate``, or one of the
         two whole numbers next to it. Binomial: 1 + Binomial(N, q) of variance ``rate * p``,
         where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
-        variance, and no less than a whole number of that mean can have.
+        variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
+        a rounded normal variable stands for Poisson and binomial.)
 
     Attributes
     ----------
