@@ -5,16 +5,18 @@ Layout, each module resting on those above it only:
 - ``exceptions``, ``version``
 - ``util``, ``_validate``, ``_callables``, ``_seeds``, ``_iterator``: they know no streamers
 - ``core``: streamers and streams; ``maps`` (with ``_batch``): iterators over items;
-  ``_sampling``: the arithmetic of muxing
-- ``mux`` (with ``_runs``): the muxes
+  ``_sampling``: the arithmetic of muxing; ``_frames``, ``_shared``, ``_worker``, ``_channel``:
+  arrays as bytes, shared memory, the life of a process, the socket to it
+- ``mux`` (with ``_runs``): the muxes; ``zmq_stream`` (with ``_transport``): background processes
 """
 
-from . import core, exceptions, maps, mux, util
+from . import core, exceptions, maps, mux, util, zmq_stream
 from .core import Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
 from .version import version as __version__
+from .zmq_stream import ZMQStreamer
 
 __all__ = [
     "BaseMux",
@@ -28,6 +30,7 @@ __all__ = [
     "Stream",
     "Streamer",
     "WorkerError",
+    "ZMQStreamer",
     "__version__",
     "buffer_stream",
     "cache",
@@ -39,4 +42,5 @@ __all__ = [
     "streamable",
     "tuples",
     "util",
+    "zmq_stream",
 ]

@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 _PLACE = struct.Struct("<qq")
+
+# What is drawn from once for a whole tree of runs, and so advances.
+GENERATORS = (np.random.RandomState, np.random.Generator)
 
 
 def entropy_of(random_state: Any) -> bytes:
@@ -47,7 +51,7 @@ class _Root:
         self._taken: dict[int, tuple[Any, bytes]] = {}  # by id; the object is kept with it
 
     def entropy(self, random_state: Any) -> bytes:
-        if isinstance(random_state, (np.random.RandomState, np.random.Generator, type(None))):
+        if random_state is None or isinstance(random_state, GENERATORS):
             if id(random_state) not in self._taken:
                 self._taken[id(random_state)] = random_state, entropy_of(random_state)
             return self._taken[id(random_state)][1]
@@ -92,6 +96,24 @@ class Seed:
         if random_state is None and self._entropy is not None:
             return self
         return Seed(self._root, self._root.entropy(random_state), self._path)
+
+    def sent(self, generators: Iterable) -> tuple[bytes, bytes, list]:
+        """Return what another process needs in order to make this seed.
+
+        That is all that its tree takes from sources of randomness, the given generators among
+        them: those of this process must advance, not their copies over there.
+        """
+        if self._entropy is None:
+            self._entropy = self._root.entropy(None)
+        taken = [(each, self._root.entropy(each)) for each in generators]
+        return self._entropy, self._path, taken
+
+    @classmethod
+    def received(cls, entropy: bytes, path: bytes, taken: list) -> Seed:
+        """Make the seed from what `sent` returned."""
+        root = _Root()
+        root._taken = {id(each): (each, words) for each, words in taken}
+        return cls(root, entropy, path)
 
     def words(self, purpose: bytes) -> np.ndarray:
         """Return 256 bits, as four uint64, that belong to this run and ``purpose`` alone."""

@@ -18,7 +18,7 @@ from decorator import decorate
 from . import _validate
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
 from ._iterator import ClosableIterator, close_iterator
-from ._seeds import Seed
+from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
 
 __all__ = ["Stream", "Streamer", "streamable"]
@@ -199,16 +199,32 @@ class Streamer:
         _open_run  # what a subclass that overrides iterate() reaches by super().iterate()
     )
 
-    def _open_once(self) -> Iterator:
-        assert self._ticket is not None
+    def _use_ticket(self) -> None:
+        """Refuse to start a one-shot iterator for a second time."""
+        if self._ticket is None:
+            return
         self._ticket.append(True)
         if len(self._ticket) > 1 or _is_finished(self.streamer):
             rule = "can be read only once, and it has been started before"
             remedy = "give the generator function and its arguments, or a list of the items"
             raise _validate.refuse("streamer", self.streamer, rule, remedy)
+
+    def _open_once(self) -> Iterator:
+        self._use_ticket()
         if isinstance(self.streamer, (GeneratorType, ClosableIterator)):
             return self.streamer
         return _lend(self.streamer)
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return what this streamer is made of, where other streamers may be found."""
+        return (self.streamer, *self.args, *self.kwargs.values())
+
+    def _generators(self) -> tuple[Any, ...]:
+        """Return the random generators that runs of this streamer draw from."""
+        if not hasattr(self.streamer, SEEDED):
+            return ()
+        values = (*self.args, *self.kwargs.values())
+        return tuple(each for each in values if isinstance(each, GENERATORS))
 
     def _counted_by(self) -> Streamer:
         """Return the streamer whose runs the runs of this one are."""
@@ -555,6 +571,24 @@ def as_streamer(value: Any, index: int) -> Streamer:
     except PescadorError as error:
         rule, remedy = "is not a streamer", "give streamers, or iterables to be made into them"
         raise _validate.refuse(f"streamers[{index}]", value, rule, remedy) from error
+
+
+def generators_of(streamer: Streamer) -> list:
+    """Return the random generators that a run of ``streamer`` draws from, however deep."""
+    found: dict[int, Any] = {}
+    seen: dict[int, Any] = {}
+    left: list[Any] = [streamer]
+    while left:
+        each = left.pop()
+        if isinstance(each, functools.partial):
+            left += (each.func, *each.args, *each.keywords.values())
+        elif inspect.ismethod(each):
+            left.append(each.__self__)
+        elif isinstance(each, Streamer) and id(each) not in seen:
+            seen[id(each)] = each
+            found |= {id(generator): generator for generator in each._generators()}
+            left += each._parts()
+    return list(found.values())
 
 
 # How an activation gets its iterator, where it is not simply a call.

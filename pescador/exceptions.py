@@ -11,3 +11,7 @@ class DataError(PescadorError):
 
 class WorkerError(PescadorError):
     """A background process died, or failed with an error that cannot be passed on."""
+
+
+class WorkerTimeoutError(WorkerError, TimeoutError):
+    """A background process gave nothing for as long as it was allowed to."""

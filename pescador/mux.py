@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _runs, _validate
+from . import _runs, _seeds, _validate
 from ._seeds import Seed
 from .core import Streamer, as_streamer
 from .util import DEPRECATED, get_rng, rename_kw
@@ -92,6 +92,12 @@ class BaseMux(Streamer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<{_plural(self.n_streams, 'streamer')}>)"
+
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
+
+    def _generators(self) -> tuple[Any, ...]:
+        return (self.random_state,) if isinstance(self.random_state, _seeds.GENERATORS) else ()
 
     @property
     def n_streams(self) -> int:

@@ -22,12 +22,12 @@ PACKAGE = Path(pescador.__file__).parent
 FLOORS = (
     {"exceptions", "version"},
     {"util", "_validate", "_callables", "_seeds", "_iterator"},
-    {"core", "maps", "_batch", "_sampling"},
-    {"mux", "_runs"},
+    {"core", "maps", "_batch", "_sampling", "_frames", "_shared", "_worker", "_channel"},
+    {"mux", "_runs", "zmq_stream", "_transport"},
     {"__init__"},
 )
 # A module of the same floor that belongs to this one alone.
-COMPANIONS = {"maps": {"_batch"}, "mux": {"_runs"}}
+COMPANIONS = {"maps": {"_batch"}, "mux": {"_runs"}, "zmq_stream": {"_transport"}}
 # Types are not needed at run time.
 FOR_TYPES = {"_runs": {"mux"}}
 TOOLS = 1  # the floor whose modules may use each other
@@ -43,6 +43,7 @@ HEAVY = {
     "tensorflow",
     "torch",
     "tqdm",
+    "zmq",
 }
 
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -218,7 +219,7 @@ def test_a_star_import_gives_the_public_names():
     assert set(space) - {"__builtins__"} == set(pescador.__all__)
 
 
-@pytest.mark.parametrize("module", ["core", "maps", "mux", "util"])
+@pytest.mark.parametrize("module", ["core", "maps", "mux", "util", "zmq_stream"])
 def test_every_public_module_lists_what_it_defines(module):
     public = getattr(pescador, module)
     assert public.__all__

@@ -1,0 +1,221 @@
+"""A ZeroMQ PAIR socket between this process and one that it has started.
+
+Nobody else gets in: over ipc, the socket lies in a folder that only this user can enter, is open
+to one process id, and loses its name as soon as that process is there; over tcp, it listens on
+the loopback interface only, and asks for a key (CurveZMQ). Either way the other side shows a
+token. Endpoint, key and token come to it over a private pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hmac
+import json
+import os
+import random
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+
+import zmq
+
+from . import _validate
+from .exceptions import WorkerError
+
+_VERSION = b"pescador-1:"
+_SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it needs one
+_LONGEST_PATH = 100  # bytes that a socket's path may have, on every platform
+_MOST_SOCKETS = 2**15  # of one context
+_LINGER = 1000  # milliseconds
+
+
+class _Context:
+    """One ZeroMQ context for all streams of a process; it goes with the last of them."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._context: zmq.Context | None = None
+        self._n_users = 0
+
+    def acquire(self) -> zmq.Context:
+        """Return the context; give it back with `release`."""
+        with self._lock:
+            _check_descriptors()
+            if self._context is None:
+                self._context = zmq.Context()
+                self._context.set(zmq.MAX_SOCKETS, _MOST_SOCKETS)
+            self._n_users += 1
+            return self._context
+
+    def release(self) -> None:
+        """Give it back."""
+        with self._lock:
+            self._n_users -= 1
+            if not self._n_users and self._context is not None:
+                context, self._context = self._context, None
+                context.term()
+
+
+_context = _Context()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_context._forget)
+
+
+def _check_descriptors() -> None:
+    """Raise OSError if too few file descriptors are left."""
+    spare: list[int] = []
+    try:
+        spare.append(os.open(os.devnull, os.O_RDONLY))
+        spare += [os.dup(spare[0]) for _ in range(_SPARE_DESCRIPTORS)]
+    except OSError as error:
+        text = f"fewer than {_SPARE_DESCRIPTORS} file descriptors are left for a background process"
+        remedy = "keep fewer streams open, or raise the limit (ulimit -n)"
+        raise OSError(errno.EMFILE, f"{text}; {remedy}") from error
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
+
+
+class Listener:
+    """The side that waits for the other: binds, and knows who may connect.
+
+    Parameters
+    ----------
+    transport : {"ipc", "tcp"}
+        How to connect.
+    pid : int
+        The process that is expected.
+    min_port, max_port, max_tries : int
+        The ports to choose from, and how many of them to try; for tcp.
+    """
+
+    def __init__(
+        self, transport: str, pid: int, min_port: int, max_port: int, max_tries: int
+    ) -> None:
+        self._folder: str | None = None
+        self._is_closed = False
+        self.token = secrets.token_hex(32)
+        self._context = _context.acquire()
+        try:
+            self.socket = self._context.socket(zmq.PAIR)
+        except BaseException:
+            _context.release()
+            raise
+        try:
+            for option, value in _OPTIONS.items():
+                self.socket.set(option, value)
+            if transport == "ipc":
+                self.endpoint, self.key = self._bind_ipc(pid), ""
+            else:
+                self.endpoint, self.key = self._bind_tcp(min_port, max_port, max_tries)
+        except BaseException:
+            self.close()
+            raise
+
+    def _bind_ipc(self, pid: int) -> str:
+        if hasattr(zmq, "IPC_FILTER_PID") and os.path.isdir("/proc/self"):
+            self.socket.set(zmq.IPC_FILTER_PID, pid)
+        self._folder = tempfile.mkdtemp(prefix="pescador-")
+        path = os.path.join(self._folder, "pair")
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            rule = f"is too long for a socket, whose path has at most {_LONGEST_PATH} bytes"
+            remedy = "set the environment variable TMPDIR to a shorter one, or transport='tcp'"
+            raise _validate.refuse("folder", self._folder, rule, remedy)
+        self.socket.bind(f"ipc://{path}")
+        return f"ipc://{path}"
+
+    def _bind_tcp(self, min_port: int, max_port: int, max_tries: int) -> tuple[str, str]:
+        public, self.socket.curve_secretkey = zmq.curve_keypair()
+        self.socket.curve_server = True
+        ports = range(min_port, max_port + 1)
+        # (Not the generator of ``random``, whose sequence is the user's.)
+        tries = random.SystemRandom().sample(ports, min(max_tries, len(ports)))
+        for port in tries:
+            try:
+                self.socket.bind(f"tcp://127.0.0.1:{port}")
+                return f"tcp://127.0.0.1:{port}", public.decode()
+            except zmq.ZMQError as error:
+                last_error = error
+        rule = f"none of the {len(tries)} ports tried can be had"
+        remedy = "allow more of them (min_port, max_port, max_tries), or use transport='ipc'"
+        raise _validate.refuse("ports", (min_port, max_port), rule, remedy) from last_error
+
+    def invitation(self) -> bytes:
+        """Return what the other side needs in order to connect."""
+        return json.dumps([self.endpoint, self.key, self.token]).encode()
+
+    def welcome(self, frames: Sequence[memoryview]) -> None:
+        """Check the first message; from then on, nobody else can find the socket."""
+        if len(frames) != 1 or not hmac.compare_digest(frames[0], _hello(self.token)):
+            raise WorkerError(
+                "something else than the background process connected to its socket;"
+                " the stream is closed, so that nothing of it is taken for data"
+            )
+        self._remove_folder()
+
+    def receive(self) -> list[memoryview] | None:
+        """Return the frames of the next message, or None if there is none now."""
+        try:
+            return [frame.buffer for frame in self.socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+        except zmq.Again:
+            return None
+
+    def _remove_folder(self) -> None:
+        # (Not unbind(): that would end the connection too.)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.socket.close(linger=0)
+            self._remove_folder()
+            _context.release()
+
+
+_OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.SNDHWM: 0,  # what may be on its way is bounded in bytes, by those who use the socket
+    zmq.RCVHWM: 0,
+    zmq.RECONNECT_IVL: -1,  # one connection for life
+}
+
+
+def _hello(token: str) -> bytes:
+    return _VERSION + token.encode()
+
+
+class Caller:
+    """The side that connects."""
+
+    def __init__(self, invitation: bytes) -> None:
+        endpoint, key, token = json.loads(invitation)
+        _check_descriptors()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PAIR)
+        for option, value in _OPTIONS.items():
+            self._socket.set(option, value)
+        if key:
+            self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
+            self._socket.curve_serverkey = key.encode()
+        self._socket.connect(endpoint)
+        self.send([_hello(token)])
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Send a message; to nobody, if the other side has gone."""
+        send, last = self._socket.send, len(frames) - 1
+        with contextlib.suppress(zmq.Again):
+            for index, frame in enumerate(frames):
+                send(frame, zmq.DONTWAIT | (zmq.SNDMORE if index < last else 0))
+
+    def close(self) -> None:
+        """End the connection; what has been sent is delivered, unless the other side has gone."""
+        self._context.destroy(linger=_LINGER)

@@ -1,0 +1,532 @@
+"""A dict of arrays to byte frames, and back. No sockets, no processes, no pickle.
+
+A message is a list of frames: a head, and for each *run* (items in a row that have the same keys,
+dtypes, shapes and memory order) its layout, followed by one frame a key with the values of all
+its items one after the other. The values of large items are not in the message: the head says
+where in the shared memory they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy import ndarray
+
+from . import _validate
+from .exceptions import DataError, WorkerError
+
+DATA, FAILED, ENDED = 1, 2, 3  # the kinds of messages
+
+LARGE = 2**13  # bytes of an item from which it goes through shared memory
+MESSAGE = 2**16  # bytes after which a message is full
+SHARED_MESSAGE = 2**23  # the same, in shared memory
+MOST_ITEMS = 2**10  # in one message
+OVERHEAD = 128  # bytes that an item counts for, beyond its values
+
+_HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number of runs
+_RUN = struct.Struct("<IB")  # number of items, whether in shared memory
+_ALIGNMENT = 64  # of arrays in shared memory
+_MOST_LAYOUTS = 256  # remembered on each side
+_SCALARS = (np.generic, bool, int, float, complex, str, bytes)
+_REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
+
+
+class Memory(Protocol):
+    """Memory that both sides see, as the writer knows it."""
+
+    def allocate(self, n_bytes: int) -> int | None:
+        """Return the offset of a free block; None if there is none."""
+
+    def view(self, offset: int, n_bytes: int) -> ndarray:
+        """Return a block as an array of bytes."""
+
+
+class Field(NamedTuple):
+    """What is known of the values of one key."""
+
+    key: str | int
+    dtype: np.dtype
+    shape: tuple[int, ...]  # as stored, in C order
+    axes: tuple[int, ...] | None  # the transposition that makes the stored array of the given one
+    back: tuple[int, ...] | None  # the one that undoes it
+    n_bytes: int
+
+    def stored(self, array: ndarray) -> ndarray:
+        """Return the array with its axes in the order in which they are stored."""
+        return array if self.axes is None else array.transpose(self.axes)
+
+    def given(self, array: ndarray) -> ndarray:
+        """Undo `stored`."""
+        return array if self.back is None else array.transpose(self.back)
+
+
+class Layout:
+    """The keys of an item, and the form of their values."""
+
+    def __init__(self, fields: Sequence[Field], header: bytes) -> None:
+        self.fields = fields
+        self.header = header
+        self.keys = tuple(field.key for field in fields)
+        self.n_bytes = sum(field.n_bytes for field in fields)
+        # whether the arrays themselves can be written, as they lie in memory
+        self.is_plain = all(field.axes is None and field.dtype.kind not in "Mm" for field in fields)
+        self.offsets = []  # of the values, in a block of shared memory
+        self.block_size = 0
+        for field in fields:
+            self.offsets.append(self.block_size)
+            self.block_size += -(-field.n_bytes // _ALIGNMENT) * _ALIGNMENT
+
+    @classmethod
+    def of(cls, forms: tuple) -> Layout:
+        """Make a layout of (key, dtype, shape, axes) for each key."""
+        fields = [_field(*form) for form in forms]
+        described = [
+            (field.key, _described(field.dtype), field.shape, field.axes) for field in fields
+        ]
+        return cls(fields, json.dumps(described).encode())
+
+    @classmethod
+    def parse(cls, header: bytes) -> Layout:
+        """Read what the other side has written; whatever is wrong with it is a WorkerError."""
+        try:
+            forms = json.loads(header)
+            fields = [
+                _field(_key(key), _dtype(description), tuple(shape), axes)
+                for key, description, shape, axes in forms
+            ]
+            layout = cls(fields, header)
+            if len(set(layout.keys)) != len(fields):
+                raise ValueError("a key comes twice")
+        except Exception as error:  # of NumPy's or json's, of any type
+            raise _garbage(f"a layout that cannot be read ({type(error).__name__})") from error
+        return layout
+
+
+def _field(key: Any, dtype: np.dtype, shape: tuple, axes: Sequence | None) -> Field:
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"shape={shape}")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if axes is None:
+        return Field(key, dtype, shape, None, None, n_bytes)
+    if sorted(axes) != list(range(len(shape))):
+        raise ValueError(f"axes={axes}")
+    back = tuple(sorted(range(len(shape)), key=axes.__getitem__))
+    return Field(key, dtype, shape, tuple(axes), back, n_bytes)
+
+
+def _key(key: Any) -> str | int:
+    if type(key) not in (str, int):
+        raise TypeError(f"key={key!r}")
+    return key
+
+
+# A dtype as JSON: a string, or a list that begins with the word for what follows.
+
+
+def _described(dtype: np.dtype) -> Any:
+    """Return ``dtype`` as lists and strings; metadata are left out."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return ["array", _described(base), shape]
+    if dtype.names is None:
+        return dtype.str
+    assert dtype.fields is not None
+    fields = [dtype.fields[name] for name in dtype.names]
+    formats = [_described(field[0]) for field in fields]
+    titles = [field[2] if len(field) > 2 else None for field in fields]
+    offsets = [field[1] for field in fields]
+    return ["fields", dtype.names, formats, offsets, titles, dtype.itemsize, dtype.isalignedstruct]
+
+
+def _dtype(description: Any) -> np.dtype:
+    if isinstance(description, str):
+        dtype = np.dtype(description)
+    elif description[0] == "array":
+        _, base, shape = description
+        dtype = np.dtype((_dtype(base), tuple(shape)))
+    else:
+        _, names, formats, offsets, titles, itemsize, align = description
+        spec: Any = {
+            "names": names,
+            "formats": [_dtype(each) for each in formats],
+            "offsets": offsets,
+        }
+        if any(title is not None for title in titles):
+            spec["titles"] = titles
+        dtype = np.dtype({**spec, "itemsize": itemsize}, align=align)
+    if dtype.hasobject:
+        raise TypeError("objects cannot cross")
+    return dtype
+
+
+# Writing.
+
+
+class Packer:
+    """Turns items into messages, the values copied at once: a source may reuse its arrays.
+
+    Parameters
+    ----------
+    memory : Memory, optional
+        Where the values of large items go; without it, or when it is full, into the message.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory
+        self._layouts: dict[tuple, Layout] = {}
+        self._first = 0  # the number of the first item of the message
+        self._runs: list[_Run] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._first += sum(run.n_items for run in self._runs)
+        self._runs = []
+        self._run: _Run | None = None
+        self._keys: tuple | None = None  # of the run that takes items the quick way
+        self._quick: list = []  # how it does, for each key
+        self.fullness = 0.0  # of the message: 0 if there is nothing in it, 1 if it had better go
+
+    @property
+    def n_items(self) -> int:
+        """The number of items that have been added."""
+        return self._first + sum(run.n_items for run in self._runs)
+
+    def add(self, item: Any) -> int:
+        """Put an item into the message; return what it costs.
+
+        Raises
+        ------
+        DataError
+            If it cannot cross. It names the number of the item and the key; the message is as
+            it was before.
+        """
+        if type(item) is dict and tuple(item) == self._keys:
+            run = self._run
+            assert run is not None
+            try:
+                for value, (write, dtype, shape) in zip(item.values(), self._quick):
+                    if type(value) is not ndarray:
+                        value = _as_array(value)
+                    if value.dtype != dtype or value.shape != shape:
+                        break
+                    write(value)
+                else:
+                    run.n_items += 1
+                    self.fullness += run.share
+                    return run.cost
+            except (ValueError, TypeError, BufferError):
+                pass  # not contiguous, or not an array: the other way finds out
+            run.rewind()
+        return self._add(item)
+
+    def _add(self, item: Any) -> int:
+        arrays = _arrays_of(item, self.n_items)
+        layout = self._layout_of(arrays)
+        if layout.n_bytes >= LARGE and self._memory is not None:
+            offset = self._memory.allocate(layout.block_size)
+            if offset is not None:
+                self._write(layout, offset, arrays)
+                return self._count()
+        if self._run is None or self._run.layout is not layout or self._run.is_shared:
+            self._begin(_Run(layout, is_shared=False))
+        assert self._run is not None
+        for column, field, array in zip(self._run.columns, layout.fields, arrays.values()):
+            column.write(field.stored(array).tobytes())
+        return self._count()
+
+    def _count(self) -> int:
+        run = self._run
+        assert run is not None
+        run.n_items += 1
+        self.fullness += run.share
+        return run.cost
+
+    def _begin(self, run: _Run) -> None:
+        self._run = run
+        self._runs.append(run)
+        self._keys = run.layout.keys if run.is_quick else None
+        self._quick = [
+            (column.write, field.dtype, field.shape)
+            for column, field in zip(run.columns, run.layout.fields)
+        ]
+
+    def _write(self, layout: Layout, offset: int, arrays: dict) -> None:
+        if self._run is None or self._run.layout is not layout or not self._run.is_shared:
+            self._begin(_Run(layout, is_shared=True))
+        assert self._run is not None and self._memory is not None
+        block = self._memory.view(offset, layout.block_size)
+        for field, start, array in zip(layout.fields, layout.offsets, arrays.values()):
+            target: ndarray = ndarray(field.shape, field.dtype, block, start)
+            np.copyto(target, field.stored(array))
+        self._run.offsets.append(offset)
+
+    def _layout_of(self, arrays: dict) -> Layout:
+        forms = tuple((key, array.dtype, *_order(array)) for key, array in arrays.items())
+        # (1 and True, or dtypes with and without metadata, are equal: so are the results)
+        layout = self._layouts.get(forms)
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[forms] = Layout.of(forms)
+        return layout
+
+    def take(self) -> list[bytes]:
+        """Return the frames of the message, and begin another one."""
+        cost = sum(run.n_items * run.cost for run in self._runs)
+        head = [_HEAD.pack(DATA, self._first, cost, len(self._runs))]
+        frames: list[bytes] = [b""]
+        for run in self._runs:
+            head.append(_RUN.pack(run.n_items, run.is_shared))
+            frames.append(run.layout.header)
+            if run.is_shared:
+                head.append(np.array(run.offsets, "<u8").tobytes())
+            else:
+                frames += [column.getvalue() for column in run.columns]
+        frames[0] = b"".join(head)
+        self._reset()
+        return frames
+
+    def mark(self, kind: int) -> list[bytes]:
+        """Return the frames of a message that says how the stream ended, and after how many."""
+        return [_HEAD.pack(kind, self.n_items, 0, 0)]
+
+
+class _Run:
+    """Items of one layout, in the making."""
+
+    __slots__ = (
+        "columns",
+        "cost",
+        "is_quick",
+        "is_shared",
+        "layout",
+        "n_items",
+        "offsets",
+        "share",
+    )
+
+    def __init__(self, layout: Layout, is_shared: bool) -> None:
+        self.layout = layout
+        self.is_shared = is_shared
+        self.n_items = 0
+        self.offsets: list[int] = []
+        self.columns = [] if is_shared else [io.BytesIO() for _ in layout.fields]
+        self.cost = layout.n_bytes + OVERHEAD
+        # of a message, that one item takes
+        self.share = max(self.cost / (SHARED_MESSAGE if is_shared else MESSAGE), 1 / MOST_ITEMS)
+        self.is_quick = layout.is_plain and not is_shared
+
+    def rewind(self) -> None:
+        """Take back the values of an item that was not added whole."""
+        for column, field in zip(self.columns, self.layout.fields):
+            column.seek(self.n_items * field.n_bytes)
+            column.truncate()
+
+
+def _order(array: ndarray) -> tuple[tuple, tuple | None]:
+    """Return the shape in which to store an array, and the order of its axes (None for C)."""
+    if array.flags.c_contiguous or 0 in array.strides:
+        return array.shape, None
+    axes = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+    if array.flags.f_contiguous:
+        axes = tuple(reversed(range(array.ndim)))
+    if axes == tuple(range(array.ndim)):
+        return array.shape, None
+    return tuple(array.shape[axis] for axis in axes), axes
+
+
+def _arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
+    """Return the item with arrays for values, or raise the DataError that says why not."""
+    if not isinstance(item, dict):
+        rule = f"item {position} of the stream is a {type(item).__name__}, not a dict"
+        raise DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))
+    arrays = {}
+    for key, value in item.items():
+        if isinstance(key, np.integer):
+            key = int(key)
+        if not isinstance(key, (str, int)) or isinstance(key, bool):
+            rule = f"item {position} of the stream: this key is a {type(key).__name__}"
+            raise DataError(_validate.explain("key", key, rule, "give strings or integers"))
+        try:
+            array = _as_array(value)
+            if array.dtype.hasobject:
+                raise TypeError(f"dtype {array.dtype} holds Python objects")
+        except (TypeError, ValueError, OverflowError) as error:
+            rule = f"item {position} of the stream, key {key!r}: {_type_name(value)} cannot cross"
+            rule += f" to another process ({error})"
+            raise DataError(_validate.explain("value", value, rule, _REMEDY)) from error
+        arrays[str(key) if isinstance(key, str) else int(key)] = array
+    return arrays
+
+
+def _as_array(value: Any) -> ndarray:
+    """Return an array equal to ``value``; raise TypeError or ValueError if there is none."""
+    kind = type(value)
+    if kind is ndarray:
+        return value
+    if isinstance(value, ndarray):
+        if kind is not np.memmap:
+            raise TypeError("what this class adds to an array would be lost")
+        return np.asarray(value)
+    if not isinstance(value, _SCALARS):
+        raise TypeError("it is neither an array nor a scalar")
+    array = np.asarray(value)
+    if kind in (str, bytes) and array.item() != value:
+        raise ValueError("NumPy drops zeros at the end")
+    return array
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+# Reading.
+
+
+class Holder(Protocol):
+    """Memory that both sides see, as the reader knows it."""
+
+    def hold(self, offset: int, n_bytes: int) -> ndarray:
+        """Return a block as an array of bytes; it is free again when that array is gone."""
+
+
+class Message(NamedTuple):
+    """What a list of frames means."""
+
+    kind: int
+    first: int  # the number of the first item
+    n_items: int
+    cost: int  # bytes, as the sender counts them
+    items: Iterator[dict]
+
+
+class Unpacker:
+    """Reads messages.
+
+    Parameters
+    ----------
+    memory : Holder, optional
+        The shared memory.
+    copy : bool
+        Whether arrays get memory of their own, even where that could be spared.
+    """
+
+    def __init__(self, memory: Holder | None = None, copy: bool = False) -> None:
+        self._memory = memory
+        self._copy = copy
+        self._layouts: dict[bytes, Layout] = {}
+
+    def message(self, frames: Sequence[memoryview]) -> Message:
+        """Return what was sent.
+
+        Raises
+        ------
+        WorkerError
+            If this is not a message: whatever the bytes, and before memory is allocated for it.
+        """
+        try:
+            return self._message([memoryview(frame).cast("B") for frame in frames])
+        except (struct.error, ValueError, TypeError, IndexError, OverflowError) as error:
+            raise _garbage(f"frames that do not fit ({error})") from error
+
+    def _message(self, frames: list[memoryview]) -> Message:
+        head, rest = frames[0], iter(frames[1:])
+        kind, first, cost, n_runs = _HEAD.unpack_from(head)
+        position = _HEAD.size
+        if kind not in (DATA, FAILED, ENDED) or (kind != DATA and n_runs):
+            raise _garbage(f"a message of kind {kind}")
+        if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
+            raise _garbage(f"{n_runs} runs in {len(frames)} frames")
+        runs, total = [], 0
+        for _ in range(n_runs):
+            n_items, is_shared = _RUN.unpack_from(head, position)
+            position += _RUN.size
+            layout = self._layout(next(rest, memoryview(b"")))
+            if not 0 < n_items <= MOST_ITEMS:
+                raise _garbage(f"a run of {n_items} items")
+            if is_shared:
+                offsets = np.frombuffer(head, "<u8", n_items, position).tolist()
+                position += 8 * n_items
+                runs.append(self._shared(layout, offsets))
+            else:
+                columns = [next(rest, memoryview(b"")) for _ in layout.fields]
+                runs.append(self._inline(layout, n_items, columns))
+            total += n_items
+        if position != len(head) or next(rest, None) is not None:
+            raise _garbage("more than the head says")
+        return Message(kind, first, total, cost, chain.from_iterable(runs))
+
+    def _layout(self, header: memoryview) -> Layout:
+        key = bytes(header)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = Layout.parse(key)
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[key] = layout
+        return layout
+
+    def _shared(self, layout: Layout, offsets: list[int]) -> Iterator[dict]:
+        if self._memory is None:
+            raise _garbage("a place in shared memory, of which there is none")
+        blocks = [self._memory.hold(offset, layout.block_size) for offset in offsets]
+        items = [self._in_block(layout, block) for block in blocks]
+        del blocks
+        return _handed_out(items)
+
+    def _in_block(self, layout: Layout, block: ndarray) -> dict:
+        item = {}
+        for field, start in zip(layout.fields, layout.offsets):
+            array: ndarray = ndarray(field.shape, field.dtype, block, start)
+            item[field.key] = field.given(array.copy() if self._copy else array)
+        return item
+
+    def _inline(self, layout: Layout, n_items: int, columns: list[memoryview]) -> Iterator[dict]:
+        for field, column in zip(layout.fields, columns):
+            if len(column) != n_items * field.n_bytes:
+                raise _garbage(f"{len(column)} bytes for {n_items} times {field}")
+        if n_items == 1:
+            pairs = zip(layout.fields, columns)
+            return iter([{field.key: self._alone(field, column) for field, column in pairs}])
+        if not columns:
+            return ({} for _ in range(n_items))
+        values = [_rows(field, n_items, column) for field, column in zip(layout.fields, columns)]
+        return map(dict, map(zip, repeat(layout.keys), zip(*values)))
+
+    def _alone(self, field: Field, column: memoryview) -> ndarray:
+        array: ndarray = ndarray(field.shape, field.dtype, column)
+        # A large frame may be used as it is, unless it begins at an odd address.
+        is_spared = len(column) >= LARGE and array.flags.aligned and array.flags.writeable
+        return field.given(array if is_spared and not self._copy else array.copy())
+
+
+def _rows(field: Field, n_items: int, column: memoryview) -> list[ndarray]:
+    """Return arrays of their own, one for each item."""
+    rows: ndarray = ndarray((n_items, *field.shape), field.dtype, column)
+    if not field.shape:
+        return [rows[i, ...].copy() for i in range(n_items)]
+    if field.axes is not None:
+        return [field.given(row.copy()) for row in rows]
+    return [row.copy() for row in rows]
+
+
+def _handed_out(items: list[dict]) -> Iterator[dict]:
+    """Yield items without holding on to them."""
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+def _garbage(what: str) -> WorkerError:
+    return WorkerError(
+        f"the background process sent {what}: this is not a message of this library;"
+        " nothing else may write to the socket of a stream"
+    )

@@ -1,0 +1,362 @@
+"""One run of a `ZMQStreamer`: the side that makes the items, and the side that hands them out.
+
+Orders go to the background process over its pipe: first the invitation to connect, then credit
+(so many bytes have been handed out, and these blocks of shared memory are free again), a nudge
+(the reader waits), and the end. Items come back over the socket.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import zmq
+
+from . import _shared
+from ._channel import Caller, Listener
+from ._frames import ENDED, FAILED, Message, Packer, Unpacker
+from ._seeds import Seed
+from ._worker import Host, Stopped, Worker
+from .core import Streamer, begin, end, generators_of
+from .exceptions import WorkerError, WorkerTimeoutError
+
+_CREDIT, _NUDGE = b"c", b"n"  # orders, by their first byte
+_CREDIT_HEAD = struct.Struct("<Q")
+_BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
+_SLOW = 1e-3  # seconds since the last message after which an item is not kept for company
+_PATIENCE = 1  # milliseconds that the reader waits before it nudges
+_LOOK = 500  # milliseconds between two looks at whether the process still lives
+_DRAIN = 50  # milliseconds without a message after which a dead process has said all
+_START = 120.0  # seconds for the process to start and connect
+_HUNG = 0.5  # seconds of grace for a process that has been silent for too long
+
+
+class Options(NamedTuple):
+    """How to run a background process; see `ZMQStreamer`."""
+
+    min_port: int
+    max_port: int
+    max_tries: int
+    copy: bool
+    timeout: float | None
+    transport: str
+    start_method: str | None
+    max_bytes: int
+    item_timeout: float | None
+
+
+class _Task(NamedTuple):
+    """What the background process is told to do, along with its start."""
+
+    streamer: Streamer
+    seed: tuple[bytes, bytes, list]
+    place: int
+    number: int
+    max_bytes: int
+
+
+# The side that hands the items out.
+
+
+class Reader:
+    """Starts the background process, and reads what it makes."""
+
+    def __init__(
+        self, streamer: Streamer, options: Options, parent: Seed, place: int, number: int
+    ) -> None:
+        self._options = options
+        self._n_items = 0
+        self._cost = 0  # handed out, and not told
+        self._is_nudged = False
+        self._is_connected = False
+        self._memory: _shared.Reader | None = None
+        task = _Task(
+            streamer, parent.sent(generators_of(streamer)), place, number, options.max_bytes
+        )
+        with _shared.no_heirs():
+            self._worker = Worker(_produce, task, options.start_method)
+        try:
+            self._listener = Listener(options.transport, self._worker.pid, *options[:3])
+            try:
+                self._share_memory()
+                self._poller = zmq.Poller()
+                for each in (self._listener.socket, *self._worker.signs_of_life):
+                    self._poller.register(each, zmq.POLLIN)
+            except BaseException:
+                self._listener.close()
+                raise
+        except BaseException:
+            self._worker.close(0)
+            raise
+        self._unpacker = Unpacker(self._memory, options.copy)
+
+    def _share_memory(self) -> None:
+        """Send the invitation, and the memory that both sides will see."""
+        self._memory = _shared.reader(_BLOCKS * self._options.max_bytes)
+        if self._memory is None:
+            self._worker.begin(self._listener.invitation(), None)
+        else:
+            with self._memory.lent() as descriptor:
+                self._worker.begin(self._listener.invitation(), descriptor)
+
+    def items(self) -> Generator:
+        """Yield the items; first, and at once, a None that starts the generator.
+
+        (The ``finally`` block of a generator that was never started does not run.)
+        """
+        try:
+            yield None
+            while (message := self._next()) is not None:
+                yield from message.items
+        finally:
+            self._close()
+
+    def _next(self) -> Message | None:
+        """Return the next message with items; None after the last one."""
+        if not self._worker.is_owned:
+            raise WorkerError(
+                "this stream belongs to the process that started it; start another one here"
+            )
+        if not self._is_connected:
+            self._connect()
+        frames = self._listener.receive()
+        if frames is None:
+            frames = self._wait(self._options.item_timeout)
+        message = self._unpacker.message(frames)
+        if message.first != self._n_items:
+            text = f"{self._n_items} items arrived, and the background process counts"
+            raise WorkerError(f"{text} {message.first}: some are lost")
+        if message.kind == ENDED:
+            return None
+        if message.kind == FAILED:
+            self._fail()
+        self._n_items += message.n_items
+        self._cost += message.cost
+        self._is_nudged = False
+        if 4 * self._cost >= self._options.max_bytes:
+            self._give_credit()
+        return message
+
+    def _connect(self) -> None:
+        self._listener.welcome(self._wait(_START))
+        self._is_connected = True
+
+    def _wait(self, seconds: float | None) -> list[memoryview]:
+        """Wait for a message, and no longer than it can come."""
+        start = time.monotonic()
+        pause = _PATIENCE
+        while True:
+            ready = self._poller.poll(pause)
+            frames = self._listener.receive()
+            if frames is not None:
+                return frames
+            if not ready and not self._is_nudged:
+                self._give_credit()
+                self._worker.order(_NUDGE)
+                self._is_nudged = True
+            if self._worker.has_died or (ready and not self._is_connected):
+                return self._last_words()
+            if seconds is not None and time.monotonic() - start >= seconds:
+                raise self._timed_out(seconds)
+            pause = _LOOK
+            if seconds is not None:
+                left = start + seconds - time.monotonic()
+                pause = min(pause, max(0, int(left * 1000) + 1))
+
+    def _give_credit(self) -> None:
+        """Tell the background process what has been handed out, and what has been freed."""
+        freed = [] if self._memory is None else self._memory.take_freed()
+        blocks = np.array(freed, "<u8").tobytes()
+        self._worker.order(_CREDIT + _CREDIT_HEAD.pack(self._cost) + blocks)
+        self._cost = 0
+
+    def _last_words(self) -> list[memoryview]:
+        """Return a message that a dead process has left; raise its error if there is none."""
+        if self._listener.socket.poll(_DRAIN):
+            frames = self._listener.receive()
+            if frames is not None:
+                return frames
+        self._fail()
+
+    def _fail(self) -> NoReturn:
+        """Raise the error of the background process, or say how it died."""
+        self._worker.raise_error()
+        text = f"{self._worker.obituary()}, after {self._n_items} items had arrived"
+        raise WorkerError(f"{text}; its standard error may say more")
+
+    def _timed_out(self, seconds: float) -> WorkerTimeoutError:
+        self._options = self._options._replace(timeout=_HUNG)
+        what = "no item" if self._is_connected else "no connection"
+        text = f"{what} came from the background process {self._worker.pid} in {seconds:g} s"
+        return WorkerTimeoutError(
+            f"{text}, after {self._n_items} items had arrived: its source waits for something,"
+            " or needs a longer item_timeout"
+        )
+
+    def _close(self) -> None:
+        if not self._worker.is_owned:
+            return
+        try:
+            self._worker.close(self._options.timeout)
+        finally:
+            self._listener.close()
+            if self._memory is not None:
+                self._memory.close()
+
+
+# The side that makes the items, in the background process.
+
+
+def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None) -> None:
+    """Make the items of one activation of a streamer, and send them."""
+    memory = _shared.writer(descriptor)
+    caller = Caller(invitation)
+    try:
+        writer = _Writer(caller, Packer(memory), memory, task.max_bytes, host)
+        host.receive, host.on_end = writer.on_order, writer.wake
+        try:
+            parent = Seed.received(*task.seed)
+            _seed_globals(parent.child(task.place, task.number))
+            writer.send_all(_source(task.streamer, parent, task.place, task.number))
+        except Stopped:
+            raise
+        except BaseException as error:
+            writer.finish(FAILED)
+            host.report(error)
+        else:
+            writer.finish(ENDED)
+        host.wait_until_dismissed()
+    finally:
+        caller.close()
+
+
+def _seed_globals(seed: Seed) -> None:
+    """Seed what sources draw from that know of no seed."""
+    words = seed.words(b"process")
+    np.random.seed(words.view(np.uint32))
+    random.seed(words.tobytes())
+
+
+def _source(streamer: Streamer, parent: Seed, place: int, number: int) -> Generator:
+    """Read one activation of a streamer."""
+    try:
+        source = begin(streamer, parent, place, number)
+    except StopIteration as error:  # here it would pass for the end of the data
+        raise RuntimeError(f"{streamer!r} raised StopIteration as it started") from error
+    try:
+        yield from source
+    finally:
+        end(streamer, source)
+
+
+class _Writer:
+    """Sends items: many to a message if they come fast, at once if the reader waits for them.
+
+    The thread that makes the items calls `send_all` and `finish`; the one that watches the
+    consumer calls `on_order` and `wake`.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        packer: Packer,
+        memory: _shared.Writer | None,
+        max_bytes: int,
+        host: Host,
+    ) -> None:
+        self._caller = caller
+        self._packer = packer
+        self._memory = memory
+        self._max_bytes = max_bytes
+        self._host = host
+        self._lock = threading.Lock()  # of the packer and the caller
+        self._ahead = 0  # bytes that have been made, and not handed out, as far as is known
+        self._credits: deque[bytes] = deque()  # orders that have come since
+        self._has_credit = threading.Event()
+        self._is_awaited = True
+        self._last = 0.0  # when a message was sent
+
+    def send_all(self, items: Generator) -> None:
+        """Send the items of a generator, and close it."""
+        packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
+        try:
+            for item in items:
+                with lock:
+                    has_company = packer.fullness
+                    cost = packer.add(item)
+                    if (
+                        packer.fullness >= 1
+                        or self._is_awaited
+                        or not (has_company or self._is_quick())
+                    ):
+                        self._flush()
+                        self._take_credit()
+                self._ahead += cost
+                if self._ahead + cost > max_bytes:
+                    self._wait_for_room(cost)
+        finally:
+            items.close()
+
+    def _is_quick(self) -> bool:
+        return time.monotonic() - self._last <= _SLOW
+
+    def _flush(self) -> None:
+        if self._packer.fullness:
+            self._caller.send(self._packer.take())
+            self._last = time.monotonic()
+            self._is_awaited = False
+
+    def _take_credit(self) -> None:
+        """Take note of what the reader has handed out."""
+        while self._credits:
+            order = self._credits.popleft()
+            (handed_out,) = _CREDIT_HEAD.unpack_from(order, 1)
+            self._ahead -= handed_out
+            if self._memory is not None:
+                for offset in np.frombuffer(order, "<u8", offset=1 + _CREDIT_HEAD.size).tolist():
+                    self._memory.free(offset)
+
+    def _wait_for_room(self, cost: int) -> None:
+        """Wait until another item of that cost may be made; one alone always may."""
+        with self._lock:
+            self._flush()
+        while True:
+            self._has_credit.clear()
+            self._take_credit()
+            if not self._ahead or self._ahead + cost <= self._max_bytes:
+                break
+            if self._host.is_stopping:
+                raise Stopped
+            self._has_credit.wait()
+
+    def on_order(self, order: bytes) -> None:
+        """Get credit, or the news that the reader waits."""
+        if order[:1] == _CREDIT:
+            self._credits.append(order)
+            self._has_credit.set()
+            return
+        # The next item, at the latest, will be sent at once. If the source takes its time for
+        # it, the lock is free, and what there is can be sent from here.
+        self._is_awaited = True
+        while self._is_awaited and self._packer.fullness:
+            if self._lock.acquire(timeout=_SLOW):
+                try:
+                    self._flush()
+                finally:
+                    self._lock.release()
+
+    def wake(self) -> None:
+        """Let nobody wait for credit that will not come."""
+        self._has_credit.set()
+
+    def finish(self, kind: int) -> None:
+        """Send what is left, and how it ended."""
+        with self._lock:
+            self._flush()
+            self._caller.send(self._packer.mark(kind))
