@@ -1,22 +1,14 @@
 """Print the table of the README: ``python -m benchmarks [--repeats N] [--only TEXT]``.
 
-Three columns from one run: this library, pescador 3.0.0 (installed from PyPI into an environment
-of its own, and used as a black box), and loops written by hand. The three take turns, and the
-minimum of several turns counts.
+Three columns from one run: this library, pescador 3.0.0 (see ``harness``), and loops written by
+hand. The three take turns, and the minimum of several turns counts.
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
-import sys
-import venv
-from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parent
-PEER = "pescador==3.0.0"
+from .harness import machine, ours_and_peer, ratio
+
 TITLE_1000 = "StochasticMux, 1,000 streamers, 64 open, rate 16"
 MODES = ("with_replacement", "single_active", "exhaustive")
 
@@ -94,44 +86,6 @@ ALIKE = [
 ]
 
 
-class Worker:
-    """A process that measures, in some interpreter."""
-
-    def __init__(self, python, **environment):
-        self._process = subprocess.Popen(
-            [str(python), str(HERE / "worker.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-
-    def measure(self, name, arguments, n_first, n_items):
-        print(json.dumps([name, arguments, n_first, n_items]), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"the measurement of {name}{arguments} failed")
-        return float(line)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self._process.stdin.close()
-        self._process.wait()
-
-
-def peer_python():
-    """Return the interpreter of an environment that holds the last public release."""
-    folder = HERE.parent / ".benchmarks" / f"peer-{platform.python_version()}"
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER], check=True)
-        (folder / "ready").touch()
-    return python
-
-
 def run(case, ours, peer, repeats):
     """Return the minimum for each column: ours, the peer's (or None), by hand."""
     results = []
@@ -148,16 +102,6 @@ def run(case, ours, peer, repeats):
     return [None if column[0] is None else min(column) for column in zip(*results)]
 
 
-def ratio(value, goal, at_most):
-    """Return a ratio as text, marked where it misses its goal."""
-    if value is None:
-        return "-"
-    text = f"{value:.2f}" if value < 10 else f"{value:.0f}"
-    if goal is not None and (value > goal if at_most else value < goal):
-        text += " (goal " + ("<= " if at_most else ">= ") + f"{goal:g})"
-    return text
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
@@ -165,14 +109,12 @@ def main():
     options = parser.parse_args()
     print("| ns per item | pescador | 3.0.0 | by hand | times by hand | faster than 3.0.0 |")
     print("|---|---:|---:|---:|---:|---:|")
-    ours_path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     costs = {}
-    python = peer_python()
     for case in table():
         if options.only not in case.title:
             continue
         # New processes for each row, so that none finds the memory as another has left it.
-        with Worker(sys.executable, PYTHONPATH=ours_path) as ours, Worker(python) as peer:
+        with ours_and_peer("worker.py") as (ours, peer):
             mine, theirs, by_hand = run(case, ours, peer, options.repeats)
             costs[case.title] = mine
             faster = None if theirs is None else theirs / mine
@@ -186,22 +128,6 @@ def main():
             print(f"- {title}: {ratio(costs[title] / costs[other], goal, True)} x {other}")
     print()
     print(machine())
-
-
-def machine():
-    """Return a line that says where this was measured."""
-    import numpy
-
-    model = platform.processor() or platform.machine()
-    cpu = Path("/proc/cpuinfo")
-    if cpu.exists():
-        names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    return (
-        f"Minimum of several turns. {model}, {os.cpu_count()} cores, {platform.system()};"
-        f" {platform.python_implementation()} {platform.python_version()},"
-        f" NumPy {numpy.__version__}."
-    )
 
 
 if __name__ == "__main__":

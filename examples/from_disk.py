@@ -3,7 +3,8 @@ Sample from more files than fit in memory
 =========================================
 
 A few hundred archives on disk, one streamer for each. A file is opened when its stream starts
-and closed when it ends, so that a working set of 32 is all that is ever open.
+and closed when it ends, so that a working set of 32 is all that is ever open. A background
+process reads the files.
 """
 
 # %%
@@ -68,8 +69,9 @@ def rows_of_arrays(path_x, path_rows):
 def one_epoch(streams, n_rows):
     """Read a shuffled epoch in batches of 64, and count the rows."""
     mux = pescador.StochasticMux(streams, WORKING_SET, rate=None, mode="exhaustive", random_state=0)
+    batches = pescador.Streamer(pescador.buffer_stream, mux, 64, partial=True)
     counts = collections.Counter()
-    for batch in pescador.buffer_stream(mux, 64, partial=True):
+    for batch in pescador.ZMQStreamer(batches):
         counts.update(batch["row"].tolist())
     assert sorted(counts) == list(range(n_rows)), "a row is missing"
     assert set(counts.values()) == {1}, "a row came twice"
@@ -85,7 +87,7 @@ def endless(streams, n_batches):
     mux = pescador.StochasticMux(streams, WORKING_SET, rate=4, random_state=0)
     batches = pescador.Streamer(pescador.buffer_stream, mux, 64)
     seen = set()
-    for batch in batches(max_iter=n_batches):
+    for batch in pescador.ZMQStreamer(batches).iterate(max_iter=n_batches):
         seen.update(batch["row"].tolist())
     return len(seen)
 

@@ -3,8 +3,8 @@ Train a classifier on several streams of noise
 ==============================================
 
 One streamer for each noise level gives noisy samples of the breast-cancer data for ever. A
-``StochasticMux`` mixes them, ``buffer_stream`` makes minibatches of the mixture, and a linear
-classifier learns from one minibatch after the other.
+``StochasticMux`` mixes them, ``buffer_stream`` makes minibatches of the mixture, all of it in a
+background process, and a linear classifier learns from one minibatch after the other.
 """
 
 # %%
@@ -49,7 +49,8 @@ def noisy_samples(x, y, noise, seed):
 
 
 # %%
-# The mixture: three streams are open at a time, each gives 64 samples on average.
+# The mixture: three streams are open at a time, each gives 64 samples on average. The process
+# makes the next minibatches while the classifier learns from the last one.
 
 
 def train(seed=0, n_batches=500, batch_size=32, show_progress=True):
@@ -61,7 +62,7 @@ def train(seed=0, n_batches=500, batch_size=32, show_progress=True):
     mux = pescador.StochasticMux(streams, 3, rate=64, random_state=seed)
     batches = pescador.Streamer(pescador.buffer_stream, mux, batch_size)
     model = SGDClassifier(average=True, random_state=seed)
-    stream = batches(max_iter=n_batches)
+    stream = pescador.ZMQStreamer(batches).iterate(max_iter=n_batches)
     for batch in tqdm(stream, total=n_batches) if show_progress else stream:
         model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)
     return model.score(x_test, y_test)

@@ -295,6 +295,7 @@ class _Writer:
                         or self._is_awaited
                         or not (has_company or self._is_quick())
                     ):
+                        self._host.check()
                         self._flush()
                         self._take_credit()
                 self._ahead += cost
@@ -331,9 +332,8 @@ class _Writer:
             self._take_credit()
             if not self._ahead or self._ahead + cost <= self._max_bytes:
                 break
-            if self._host.is_stopping:
-                raise Stopped
             self._has_credit.wait()
+            self._host.check()
 
     def on_order(self, order: bytes) -> None:
         """Get credit, or the news that the reader waits."""
@@ -352,7 +352,8 @@ class _Writer:
                     self._lock.release()
 
     def wake(self) -> None:
-        """Let nobody wait for credit that will not come."""
+        """Look for news, of whatever kind."""
+        self._is_awaited = True
         self._has_credit.set()
 
     def finish(self, kind: int) -> None:

@@ -34,6 +34,7 @@ from . import _validate
 from .exceptions import PescadorError, WorkerError
 
 _LOOK = 0.5  # seconds between two looks at whether the other side still lives
+_PATIENCE = 0.05  # seconds for the source to come to its next item, before it is interrupted
 _LAST_WORDS = 1.0  # seconds for the source's ``finally`` blocks, once the consumer is dead
 _TERM = 1.0  # seconds between SIGTERM and SIGKILL
 _REAP = 10.0  # seconds for the system to end a process that has been killed
@@ -338,6 +339,7 @@ class Host:
         self._may_interrupt = False
         self._is_dismissed = threading.Event()
         self._is_asked = threading.Event()
+        self._has_noticed = threading.Event()  # that it is to stop
         self._parent = os.getppid()
 
     def first_order(self) -> tuple[bytes, int | None]:
@@ -371,7 +373,17 @@ class Host:
         try:
             yield
         finally:
-            self._may_interrupt = False
+            self._notice()
+
+    def _notice(self) -> None:
+        self._may_interrupt = False
+        self._has_noticed.set()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the consumer wants no more: to be called now and then."""
+        if self.is_stopping:
+            self._notice()
+            raise Stopped
 
     def _watch(self) -> None:
         try:
@@ -413,6 +425,10 @@ class Host:
         self._is_dismissed.set()
         self._is_asked.set()
         self.on_end()
+        # An exception in the middle of the source may leave something open in the libraries that
+        # it uses; so only a source that takes its time is interrupted.
+        if self._has_noticed.wait(_PATIENCE):
+            return
         main = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main is not None:
             signal.pthread_kill(main, signal.SIGINT)  # cuts a wait of the source short
@@ -423,9 +439,8 @@ class Host:
 
     def on_interrupt(self, number: int, frame: Any) -> None:
         """Handle SIGINT: from the keyboard, it is the consumer's; else it is `_stop`'s."""
-        if self.is_stopping and self._may_interrupt:
-            self._may_interrupt = False
-            raise Stopped
+        if self._may_interrupt:
+            self.check()
 
     def report(self, error: BaseException) -> None:
         """Tell the consumer of an error: its text first, then itself, if it can cross.
@@ -441,6 +456,7 @@ class Host:
     def wait_until_dismissed(self) -> None:
         """Wait until the consumer has read everything, or is gone."""
         self._is_dismissed.wait()
+        self._notice()
 
 
 def _told(error: BaseException) -> dict[str, str]:

@@ -21,8 +21,9 @@ def benchmarks(monkeypatch):
     from benchmarks import __main__ as main
 
     yield cases, worker, main
-    for name in ("cases", "worker", "benchmarks", "benchmarks.__main__"):
-        sys.modules.pop(name, None)
+    for name in list(sys.modules):
+        if name in ("cases", "worker", "transport_worker") or name.startswith("benchmarks"):
+            del sys.modules[name]
 
 
 def test_every_case_gives_items_in_every_column(benchmarks):
@@ -58,3 +59,32 @@ def test_goals_that_are_missed_are_marked(benchmarks):
     assert main.ratio(3.0, 2.5, at_most=False) == "3.00"
     assert main.ratio(70.2, 80, at_most=False) == "70 (goal >= 80)"
     assert main.ratio(None, 80, at_most=False) == "-"
+
+
+@pytest.mark.parametrize("how", ["pescador", "pair", "memcpy"])
+@pytest.mark.parametrize("kind", ["small", 2**16])
+def test_every_way_brings_all_items(benchmarks, how, kind):
+    import transport_worker
+
+    assert sum(1 for _ in getattr(transport_worker, how)(kind, 50)) == 50
+
+
+def test_a_measurement_of_transport_is_three_times(benchmarks):
+    import transport_worker
+
+    seconds, here, there = transport_worker.measure("pescador", "small", 100, 20_000)
+    assert 0 < seconds < 1e-2
+    assert 0 < here < 1e-2
+    assert 0 < there < 1e-2
+
+
+def test_the_transport_table_knows_every_way(benchmarks):
+    import transport_worker
+
+    from benchmarks import transport
+
+    for case in transport.CASES:
+        assert set(case.n_items) == set(transport.HOW)
+        values = transport_worker.arrays(case.kind).values()
+        assert case.n_bytes == sum(array.nbytes for array in values)
+    assert all(hasattr(transport_worker, how) for how in set(transport.HOW) - {"peer"})
