@@ -29,7 +29,6 @@ _VERSION = b"pescador-1:"
 _SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it needs one
 _LONGEST_PATH = 100  # bytes that a socket's path may have, on every platform
 _MOST_SOCKETS = 2**15  # of one context
-_LINGER = 1000  # milliseconds
 
 
 class _Context:
@@ -110,6 +109,10 @@ class Listener:
         try:
             for option, value in _OPTIONS.items():
                 self.socket.set(option, value)
+            if not zmq.has("ipc" if transport == "ipc" else "curve"):
+                rule = "is not possible with this build of ZeroMQ"
+                remedy = "use the other transport, or the pyzmq that PyPI has"
+                raise _validate.refuse("transport", transport, rule, remedy)
             if transport == "ipc":
                 self.endpoint, self.key = self._bind_ipc(pid), ""
             else:
@@ -169,7 +172,7 @@ class Listener:
     def _remove_folder(self) -> None:
         # (Not unbind(): that would end the connection too.)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove(self._folder)
             self._folder = None
 
     def close(self) -> None:
@@ -189,6 +192,10 @@ _OPTIONS = {
 }
 
 
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _hello(token: str) -> bytes:
     return _VERSION + token.encode()
 
@@ -206,6 +213,7 @@ class Caller:
         if key:
             self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
             self._socket.curve_serverkey = key.encode()
+        self._endpoint = endpoint
         self._socket.connect(endpoint)
         self.send([_hello(token)])
 
@@ -217,5 +225,8 @@ class Caller:
                 send(frame, zmq.DONTWAIT | (zmq.SNDMORE if index < last else 0))
 
     def close(self) -> None:
-        """End the connection; what has been sent is delivered, unless the other side has gone."""
-        self._context.destroy(linger=_LINGER)
+        """End the connection; what the other side has not read by now is lost."""
+        self._context.destroy(linger=0)
+        scheme, _, path = self._endpoint.partition("://")
+        if scheme == "ipc":  # should the other side have died before it could
+            _remove(os.path.dirname(path))

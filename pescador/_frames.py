@@ -153,14 +153,11 @@ def _dtype(description: Any) -> np.dtype:
         dtype = np.dtype((_dtype(base), tuple(shape)))
     else:
         _, names, formats, offsets, titles, itemsize, align = description
-        spec: Any = {
-            "names": names,
-            "formats": [_dtype(each) for each in formats],
-            "offsets": offsets,
-        }
+        formats = [_dtype(each) for each in formats]
+        spec: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize}
         if any(title is not None for title in titles):
             spec["titles"] = titles
-        dtype = np.dtype({**spec, "itemsize": itemsize}, align=align)
+        dtype = np.dtype(spec, align=align)
     if dtype.hasobject:
         raise TypeError("objects cannot cross")
     return dtype

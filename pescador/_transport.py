@@ -34,7 +34,7 @@ _PATIENCE = 1  # milliseconds that the reader waits before it nudges
 _LOOK = 500  # milliseconds between two looks at whether the process still lives
 _DRAIN = 50  # milliseconds without a message after which a dead process has said all
 _START = 120.0  # seconds for the process to start and connect
-_HUNG = 0.5  # seconds of grace for a process that has been silent for too long
+_HUNG = 0.25  # seconds of grace for a process that has been silent for too long
 
 
 class Options(NamedTuple):
@@ -45,7 +45,7 @@ class Options(NamedTuple):
     max_tries: int
     copy: bool
     timeout: float | None
-    transport: str
+    transport: str | None
     start_method: str | None
     max_bytes: int
     item_timeout: float | None
@@ -82,7 +82,9 @@ class Reader:
         with _shared.no_heirs():
             self._worker = Worker(_produce, task, options.start_method)
         try:
-            self._listener = Listener(options.transport, self._worker.pid, *options[:3])
+            self._listener = Listener(
+                options.transport or _default_transport(), self._worker.pid, *options[:3]
+            )
             try:
                 self._share_memory()
                 self._poller = zmq.Poller()
@@ -210,16 +212,19 @@ class Reader:
                 self._memory.close()
 
 
+def _default_transport() -> str:
+    return "ipc" if zmq.has("ipc") else "tcp"
+
+
 # The side that makes the items, in the background process.
 
 
 def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None) -> None:
     """Make the items of one activation of a streamer, and send them."""
     memory = _shared.writer(descriptor)
-    caller = Caller(invitation)
+    writer = _Writer(Caller(invitation), Packer(memory), memory, task.max_bytes, host)
+    host.receive, host.on_end = writer.on_order, writer.wake
     try:
-        writer = _Writer(caller, Packer(memory), memory, task.max_bytes, host)
-        host.receive, host.on_end = writer.on_order, writer.wake
         try:
             parent = Seed.received(*task.seed)
             _seed_globals(parent.child(task.place, task.number))
@@ -233,7 +238,7 @@ def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None)
             writer.finish(ENDED)
         host.wait_until_dismissed()
     finally:
-        caller.close()
+        writer.close()
 
 
 def _seed_globals(seed: Seed) -> None:
@@ -276,6 +281,7 @@ class _Writer:
         self._max_bytes = max_bytes
         self._host = host
         self._lock = threading.Lock()  # of the packer and the caller
+        self._is_closed = False
         self._ahead = 0  # bytes that have been made, and not handed out, as far as is known
         self._credits: deque[bytes] = deque()  # orders that have come since
         self._has_credit = threading.Event()
@@ -308,7 +314,7 @@ class _Writer:
         return time.monotonic() - self._last <= _SLOW
 
     def _flush(self) -> None:
-        if self._packer.fullness:
+        if self._packer.fullness and not self._is_closed:
             self._caller.send(self._packer.take())
             self._last = time.monotonic()
             self._is_awaited = False
@@ -344,7 +350,7 @@ class _Writer:
         # The next item, at the latest, will be sent at once. If the source takes its time for
         # it, the lock is free, and what there is can be sent from here.
         self._is_awaited = True
-        while self._is_awaited and self._packer.fullness:
+        while self._is_awaited and self._packer.fullness and not self._is_closed:
             if self._lock.acquire(timeout=_SLOW):
                 try:
                     self._flush()
@@ -361,3 +367,9 @@ class _Writer:
         with self._lock:
             self._flush()
             self._caller.send(self._packer.mark(kind))
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._is_closed = True
+            self._caller.close()

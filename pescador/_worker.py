@@ -36,11 +36,10 @@ from .exceptions import PescadorError, WorkerError
 _LOOK = 0.5  # seconds between two looks at whether the other side still lives
 _PATIENCE = 0.05  # seconds for the source to come to its next item, before it is interrupted
 _LAST_WORDS = 1.0  # seconds for the source's ``finally`` blocks, once the consumer is dead
-_TERM = 1.0  # seconds between SIGTERM and SIGKILL
+_TERM = 0.5  # seconds between SIGTERM and SIGKILL
 _REAP = 10.0  # seconds for the system to end a process that has been killed
 
-# Orders; all others go to the receiver that `Host` was given.
-_STOP, _BYE, _ASK = b"stop", b"bye", b"ask"
+_STOP, _ASK = b"stop", b"ask"  # orders; all others go to the receiver that `Host` was given
 
 
 # The consumer's side.
@@ -150,14 +149,14 @@ class Worker:
         except (EOFError, OSError):
             return None
 
-    def close(self, grace: float | None, order: bytes = _STOP) -> None:
+    def close(self, grace: float | None) -> None:
         """End the process: by an order, after ``grace`` seconds by force. Idempotent."""
         if not self.is_owned or self._is_closed:
             return
         self._is_closed = True
         self._finalizer.cancel()
         try:
-            self.order(order)
+            self.order(_STOP)
             if self.process.pid is not None and not self._wait(grace):
                 self.process.terminate()
                 if not self._wait(_TERM):
@@ -170,10 +169,6 @@ class Worker:
                 self._death = None
             with contextlib.suppress(ValueError):  # it cannot be ended; nothing more can be done
                 self.process.close()
-
-    def dismiss(self, grace: float | None) -> None:
-        """End a process that has given its last item."""
-        self.close(grace, _BYE)
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait until the process has ended; False if it has not, in time."""
@@ -249,10 +244,12 @@ def _no_warning_of_threads() -> Iterator[None]:
     The new process uses nothing that these have in hand. A process that runs Python threads of
     its own is warned as ever.
     """
+    if threading.active_count() > 1:
+        yield
+        return
     with warnings.catch_warnings():
-        if threading.active_count() == 1:
-            message = ".*multi-?threaded.*fork"
-            warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
+        message = ".*multi-?threaded.*fork"
+        warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
         yield
 
 
@@ -354,7 +351,7 @@ class Host:
             order = self.link.recv_bytes()
         except (EOFError, OSError):
             raise Stopped from None
-        if order in (_STOP, _BYE):
+        if order == _STOP:
             raise Stopped
         if order[:1] == b"-":
             return order[1:], None
@@ -406,8 +403,6 @@ class Host:
             return True
         if order == _STOP:
             self._stop()
-        elif order == _BYE:
-            self._is_dismissed.set()
         elif order == _ASK:
             self._is_asked.set()
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -139,18 +138,14 @@ class ZMQStreamer(Streamer):
             max_tries=self.max_tries,
             copy=self.copy,
             timeout=self.timeout,
-            transport=self.transport or ("tcp" if sys.platform == "win32" else "ipc"),
+            transport=self.transport,
             start_method=self.start_method,
             max_bytes=self.max_bytes,
             item_timeout=self.item_timeout,
         )
-        items = Reader(self._made(), options, parent, place, number).items()
+        items = Reader(Streamer(self.streamer), options, parent, place, number).items()
         next(items)
         return items
-
-    def _made(self) -> Streamer:
-        """Return the streamer to run in the process."""
-        return Streamer(self.streamer)
 
 
 def _seconds(name: str, value: Any, remedy: str) -> float | None:

@@ -6,7 +6,10 @@ The checks are functions of a case; ``test_contract`` runs each of them over eac
 import copy
 import functools
 import itertools
+import multiprocessing
+import os
 import pickle
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,7 +31,7 @@ from _sources import (
 )
 
 import pescador
-from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
+from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer, ZMQStreamer
 
 N_LEAVES = 4
 N_ITEMS = 12  # of a leaf
@@ -45,6 +48,7 @@ class Case(NamedTuple):
     is_complete: bool = True  # every pass that ends gives all that the sources have
     is_random: bool = True
     n_per_item: int = 1
+    is_elsewhere: bool = False  # the sources run in background processes, ahead of the reader
 
 
 class Leaves:
@@ -60,6 +64,34 @@ class Leaves:
         leaf = Streamer(self.source, 100 * place, self.n_items, **self.kwargs)
         self.made.append(leaf)
         return leaf
+
+
+class SharedRecorder:
+    """Counts as a Recorder does, in a file that it shares with processes forked from this one."""
+
+    def __init__(self):
+        self._file = tempfile.TemporaryFile(buffering=0)
+
+    def __del__(self):
+        self._file.close()
+
+    def _n_told(self, event):
+        return os.pread(self._file.fileno(), 2**20, 0).count(event)
+
+    n_started = property(lambda self: self._n_told(b"s"))
+    n_pulled = property(lambda self: self._n_told(b"p"))
+    n_closed = property(lambda self: self._n_told(b"c"))
+    n_open = Recorder.n_open
+
+    def source(self, first=0, n_items=None, fails_after=None):
+        """Yield what a Recorder's source yields."""
+        self._file.write(b"s")
+        try:
+            for item in Recorder().source(first, n_items, fails_after):
+                self._file.write(b"p")
+                yield item
+        finally:
+            self._file.write(b"c")
 
 
 def pool(leaf):
@@ -160,6 +192,34 @@ def _keyed(leaf, seed):
     return Streamer(pescador.tuples, Streamer(_mixed(leaf, seed)), "x")
 
 
+# A recorder's counts cross to processes that are forked, and to no others. The limit is such that
+# a source with all its items is not read ahead to its end.
+_zmq = functools.partial(
+    ZMQStreamer,
+    max_bytes=2**10,
+    start_method="fork" if "fork" in multiprocessing.get_all_start_methods() else None,
+)
+
+
+def _zmq_mux(leaf, seed):
+    return _zmq(StochasticMux(pool(leaf), 2, 2.5, random_state=seed))
+
+
+def _zmq_inside(leaf, seed):
+    return ShuffledMux([_zmq(each) for each in pool(leaf)], random_state=seed)
+
+
+def _zmq_inside_at_a_rate(leaf, seed):
+    leaves = [_zmq(each) for each in pool(leaf)]
+    return StochasticMux(leaves, 2, 20, mode="single_active", random_state=seed)
+
+
+def _zmq_inside_and_around(leaf, seed):
+    inner = [_zmq(leaf(0)), ChainMux([leaf(1), _zmq(RoundRobinMux([leaf(2), leaf(3)]))])]
+    mux = StochasticMux(inner, 2, None, mode="exhaustive", random_state=seed)
+    return _zmq(mux, transport="tcp")
+
+
 CASES = {
     "Streamer-list": Case(_listed, is_random=False),
     "Streamer-generator": Case(lambda leaf, seed: leaf(0), is_random=False),
@@ -198,6 +258,13 @@ CASES = {
             random_state=seed,
         )
     ),
+    "ZMQStreamer": Case(lambda leaf, seed: _zmq(leaf(0)), is_random=False, is_elsewhere=True),
+    "ZMQStreamer-mux": Case(_zmq_mux, is_endless=True, is_elsewhere=True),
+    "ZMQStreamer-inside": Case(_zmq_inside, is_endless=True, is_elsewhere=True),
+    "ZMQStreamer-inside-at-a-rate": Case(
+        _zmq_inside_at_a_rate, is_endless=True, is_complete=False, is_elsewhere=True
+    ),
+    "ZMQStreamer-inside-and-around": Case(_zmq_inside_and_around, is_elsewhere=True),
 }
 
 
@@ -211,7 +278,7 @@ def built(case, seed=SEED):
 
 def recorded(case, **kwargs):
     """Return a streamer, its sources, and what they report to."""
-    recorder = Recorder()
+    recorder = SharedRecorder() if case.is_elsewhere else Recorder()
     leaves = Leaves(recorder.source, **kwargs)
     return case.make(leaves, SEED), leaves, recorder
 
@@ -238,6 +305,14 @@ def active_counts(streamer):
     return {each.active for each in tree(streamer)}
 
 
+def is_pulled(case, n_pulled, n_given):
+    """Tell whether it fits that so many items were pulled from the sources for those given."""
+    n_needed = n_given * case.n_per_item
+    if case.is_elsewhere and n_given:
+        return n_pulled >= n_needed
+    return n_pulled == n_needed
+
+
 def in_order(items):
     """Return items in an order of their own, to compare them whatever their order was."""
     return sorted(map(repr, items))
@@ -252,7 +327,7 @@ def check_pulls_exactly_as_many_as_asked_for(case):
         n_given = len(list(getattr(streamer, start)(n_items)))
         assert n_given == n_items or (start == "iterate" and not case.is_complete)
         if leaves.made:
-            assert recorder.n_pulled == n_given * case.n_per_item
+            assert is_pulled(case, recorder.n_pulled, n_given)
 
 
 def check_runs_are_independent(case):
@@ -302,7 +377,8 @@ def check_the_count_of_open_runs(case):
     with streamer.iterate() as one, streamer.cycle() as other:
         next(one), next(other)
         assert streamer.active == 2
-        assert sum(leaf.active for leaf in leaves.made) >= 2 * bool(leaves.made)
+        if not case.is_elsewhere:
+            assert sum(leaf.active for leaf in leaves.made) >= 2 * bool(leaves.made)
     assert active_counts(streamer) == {0}
 
 
@@ -444,7 +520,7 @@ def check_threads_may_share_a_stream(case):
     n_before = recorder.n_pulled
     got = read_together(streamer.cycle(100), READERS["mixed"])
     assert in_order(map(plain, itertools.chain(*got))) == in_order(expected)
-    assert recorder.n_pulled - n_before == 100 * case.n_per_item * bool(leaves.made)
+    assert is_pulled(case, recorder.n_pulled - n_before, 100 * bool(leaves.made))
     assert active_counts(streamer) == {0}
 
 
@@ -500,4 +576,4 @@ def test_a_pickle_gives_the_same_items_in_another_process(name, items_elsewhere)
 def test_every_class_has_a_case():
     made = {type(built(case)) for case in CASES.values()}
     public = {getattr(pescador.mux, name) for name in pescador.mux.__all__}
-    assert made == (public | {Streamer}) - {pescador.BaseMux}
+    assert made == (public | {Streamer, ZMQStreamer}) - {pescador.BaseMux}
