@@ -21,8 +21,9 @@ import zmq
 from . import _shared
 from ._channel import Caller, Listener
 from ._frames import ENDED, FAILED, Message, Packer, Unpacker
+from ._host import Host, Stopped
 from ._seeds import Seed
-from ._worker import Host, Stopped, Worker
+from ._worker import Worker
 from .core import Streamer, begin, end, generators_of
 from .exceptions import WorkerError, WorkerTimeoutError
 

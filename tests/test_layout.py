@@ -21,13 +21,30 @@ PACKAGE = Path(pescador.__file__).parent
 
 FLOORS = (
     {"exceptions", "version"},
-    {"util", "_validate", "_callables", "_seeds", "_iterator"},
-    {"core", "maps", "_batch", "_sampling", "_frames", "_shared", "_worker", "_channel"},
+    {"util", "_validate", "_callables", "_seeds", "_iterator", "_host"},
+    {
+        "core",
+        "maps",
+        "_batch",
+        "_sampling",
+        "_frames",
+        "_layouts",
+        "_shared",
+        "_worker",
+        "_host",
+        "_channel",
+    },
     {"mux", "_runs", "zmq_stream", "_transport"},
     {"__init__"},
 )
 # A module of the same floor that belongs to this one alone.
-COMPANIONS = {"maps": {"_batch"}, "mux": {"_runs"}, "zmq_stream": {"_transport"}}
+COMPANIONS = {
+    "maps": {"_batch"},
+    "mux": {"_runs"},
+    "zmq_stream": {"_transport"},
+    "_frames": {"_layouts"},
+    "_worker": {"_host"},
+}
 # Types are not needed at run time.
 FOR_TYPES = {"_runs": {"mux"}}
 TOOLS = 1  # the floor whose modules may use each other

@@ -1,0 +1,194 @@
+"""What an item looks like: its keys, and the dtype, shape and memory order of their values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from . import _validate
+from .exceptions import DataError
+
+_ALIGNMENT = 64  # of arrays in shared memory
+_SCALARS = (np.generic, bool, int, float, complex, str, bytes)
+_REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
+
+
+class Field(NamedTuple):
+    """What is known of the values of one key."""
+
+    key: str | int
+    dtype: np.dtype
+    shape: tuple[int, ...]  # as stored, in C order
+    axes: tuple[int, ...] | None  # the transposition that makes the stored array of the given one
+    back: tuple[int, ...] | None  # the one that undoes it
+    n_bytes: int
+
+    def stored(self, array: ndarray) -> ndarray:
+        """Return the array with its axes in the order in which they are stored."""
+        return array if self.axes is None else array.transpose(self.axes)
+
+    def given(self, array: ndarray) -> ndarray:
+        """Undo `stored`."""
+        return array if self.back is None else array.transpose(self.back)
+
+
+class Layout:
+    """The keys of an item, and the form of their values."""
+
+    def __init__(self, fields: Sequence[Field], header: bytes) -> None:
+        self.fields = fields
+        self.header = header
+        self.keys = tuple(field.key for field in fields)
+        self.n_bytes = sum(field.n_bytes for field in fields)
+        # whether the arrays themselves can be written, as they lie in memory
+        self.is_plain = all(field.axes is None and field.dtype.kind not in "Mm" for field in fields)
+        self.offsets = []  # of the values, in a block of shared memory
+        self.block_size = 0
+        for field in fields:
+            self.offsets.append(self.block_size)
+            self.block_size += -(-field.n_bytes // _ALIGNMENT) * _ALIGNMENT
+
+    @classmethod
+    def of(cls, forms: tuple) -> Layout:
+        """Make a layout of (key, dtype, shape, axes) for each key."""
+        fields = [_field(*form) for form in forms]
+        described = [
+            (field.key, _described(field.dtype), field.shape, field.axes) for field in fields
+        ]
+        return cls(fields, json.dumps(described).encode())
+
+    @classmethod
+    def parse(cls, header: bytes) -> Layout:
+        """Read what the other side has written; whatever is wrong with it is a ValueError."""
+        try:
+            forms = json.loads(header)
+            fields = [
+                _field(_key(key), _dtype(description), tuple(shape), axes)
+                for key, description, shape, axes in forms
+            ]
+            layout = cls(fields, header)
+            if len(set(layout.keys)) != len(fields):
+                raise ValueError("a key comes twice")
+        except Exception as error:  # of NumPy's or json's, of any type
+            raise ValueError(f"a layout that cannot be read ({type(error).__name__})") from error
+        return layout
+
+
+def _field(key: Any, dtype: np.dtype, shape: tuple, axes: Sequence | None) -> Field:
+    if not all(type(length) is int and length >= 0 for length in shape):
+        raise ValueError(f"shape={shape}")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if axes is None:
+        return Field(key, dtype, shape, None, None, n_bytes)
+    if sorted(axes) != list(range(len(shape))):
+        raise ValueError(f"axes={axes}")
+    back = tuple(sorted(range(len(shape)), key=axes.__getitem__))
+    return Field(key, dtype, shape, tuple(axes), back, n_bytes)
+
+
+def _key(key: Any) -> str | int:
+    if type(key) not in (str, int):
+        raise TypeError(f"key={key!r}")
+    return key
+
+
+# A dtype as JSON: a string, or a list that begins with the word for what follows.
+
+
+def _described(dtype: np.dtype) -> Any:
+    """Return ``dtype`` as lists and strings; metadata are left out."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return ["array", _described(base), shape]
+    if dtype.names is None:
+        return dtype.str
+    assert dtype.fields is not None
+    fields = [dtype.fields[name] for name in dtype.names]
+    formats = [_described(field[0]) for field in fields]
+    titles = [field[2] if len(field) > 2 else None for field in fields]
+    offsets = [field[1] for field in fields]
+    return ["fields", dtype.names, formats, offsets, titles, dtype.itemsize, dtype.isalignedstruct]
+
+
+def _dtype(description: Any) -> np.dtype:
+    if isinstance(description, str):
+        dtype = np.dtype(description)
+    elif description[0] == "array":
+        _, base, shape = description
+        dtype = np.dtype((_dtype(base), tuple(shape)))
+    else:
+        _, names, formats, offsets, titles, itemsize, align = description
+        formats = [_dtype(each) for each in formats]
+        spec: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize}
+        if any(title is not None for title in titles):
+            spec["titles"] = titles
+        dtype = np.dtype(spec, align=align)
+    if dtype.hasobject:
+        raise TypeError("objects cannot cross")
+    return dtype
+
+
+# What can cross.
+
+
+def order_of(array: ndarray) -> tuple[tuple, tuple | None]:
+    """Return the shape in which to store an array, and the order of its axes (None for C)."""
+    if array.flags.c_contiguous or 0 in array.strides:
+        return array.shape, None
+    axes = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
+    if array.flags.f_contiguous:
+        axes = tuple(reversed(range(array.ndim)))
+    if axes == tuple(range(array.ndim)):
+        return array.shape, None
+    return tuple(array.shape[axis] for axis in axes), axes
+
+
+def arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
+    """Return the item with arrays for values, or raise the DataError that says why not."""
+    if not isinstance(item, dict):
+        rule = f"item {position} of the stream is a {type(item).__name__}, not a dict"
+        raise DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))
+    arrays = {}
+    for key, value in item.items():
+        if isinstance(key, np.integer):
+            key = int(key)
+        if not isinstance(key, (str, int)) or isinstance(key, bool):
+            rule = f"item {position} of the stream: this key is a {type(key).__name__}"
+            raise DataError(_validate.explain("key", key, rule, "give strings or integers"))
+        try:
+            array = as_array(value)
+            if array.dtype.hasobject:
+                raise TypeError(f"dtype {array.dtype} holds Python objects")
+        except (TypeError, ValueError, OverflowError) as error:
+            rule = f"item {position} of the stream, key {key!r}: {_type_name(value)} cannot cross"
+            rule += f" to another process ({error})"
+            raise DataError(_validate.explain("value", value, rule, _REMEDY)) from error
+        arrays[str(key) if isinstance(key, str) else int(key)] = array
+    return arrays
+
+
+def as_array(value: Any) -> ndarray:
+    """Return an array equal to ``value``; raise TypeError or ValueError if there is none."""
+    kind = type(value)
+    if kind is ndarray:
+        return value
+    if isinstance(value, ndarray):
+        if kind is not np.memmap:
+            raise TypeError("what this class adds to an array would be lost")
+        return np.asarray(value)
+    if not isinstance(value, _SCALARS):
+        raise TypeError("it is neither an array nor a scalar")
+    array = np.asarray(value)
+    if kind in (str, bytes) and array.item() != value:
+        raise ValueError("NumPy drops zeros at the end")
+    return array
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
