@@ -31,7 +31,6 @@ FLOORS = (
         "_layouts",
         "_shared",
         "_worker",
-        "_host",
         "_channel",
     },
     {"mux", "_runs", "zmq_stream", "_transport"},
@@ -41,9 +40,8 @@ FLOORS = (
 COMPANIONS = {
     "maps": {"_batch"},
     "mux": {"_runs"},
-    "zmq_stream": {"_transport"},
     "_frames": {"_layouts"},
-    "_worker": {"_host"},
+    "zmq_stream": {"_transport"},
 }
 # Types are not needed at run time.
 FOR_TYPES = {"_runs": {"mux"}}
