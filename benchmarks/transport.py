@@ -59,6 +59,11 @@ def speed(seconds, n_bytes):
     return f"{1 / seconds:,.0f} ({n_bytes / seconds / 1e6:,.0f})"
 
 
+def cpu(measured):
+    """Return the CPU time of both sides, as text."""
+    return " + ".join(f"{1e6 * each:,.1f}" for each in measured[1:])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
@@ -83,10 +88,8 @@ def main():
     print(" DataLoader, arrays | bare PAIR |")
     print("|---|---:|---:|---:|---:|---:|")
     for case, best in results:
-        pairs = [
-            [f"{1e6 * each:,.1f}" for each in best[how][1:]] for how in HOW[:-1] if how in best
-        ]
-        print(f"| {case.title} | {' | '.join(' + '.join(pair) for pair in pairs)} |")
+        cells = [cpu(best[how]) if how in best else "-" for how in HOW[:-1]]
+        print(f"| {case.title} | {' | '.join(cells)} |")
     print()
     print(machine())
 

@@ -15,7 +15,6 @@ import json
 import os
 import random
 import secrets
-import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -27,8 +26,10 @@ from .exceptions import WorkerError
 
 _VERSION = b"pescador-1:"
 _SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it needs one
+_PATH = "pair"  # of the socket, in a folder of its own
 _LONGEST_PATH = 100  # bytes that a socket's path may have, on every platform
 _MOST_SOCKETS = 2**15  # of one context
+_LARGE = 2**16  # bytes of a frame from which it is not copied on its way out
 
 
 class _Context:
@@ -38,18 +39,23 @@ class _Context:
         self._forget()
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        # (Reentrant: the garbage collector may close a stream while another one is started.)
+        self._lock = threading.RLock()
         self._context: zmq.Context | None = None
         self._n_users = 0
 
     def acquire(self) -> zmq.Context:
         """Return the context; give it back with `release`."""
+        _check_descriptors()
         with self._lock:
-            _check_descriptors()
-            if self._context is None:
-                self._context = zmq.Context()
-                self._context.set(zmq.MAX_SOCKETS, _MOST_SOCKETS)
-            self._n_users += 1
+            self._n_users += 1  # first, so that nothing ends the context in the meantime
+            try:
+                if self._context is None:
+                    self._context = zmq.Context()
+                    self._context.set(zmq.MAX_SOCKETS, _MOST_SOCKETS)
+            except BaseException:
+                self._n_users -= 1
+                raise
             return self._context
 
     def release(self) -> None:
@@ -71,7 +77,8 @@ def _check_descriptors() -> None:
     spare: list[int] = []
     try:
         spare.append(os.open(os.devnull, os.O_RDONLY))
-        spare += [os.dup(spare[0]) for _ in range(_SPARE_DESCRIPTORS)]
+        while len(spare) <= _SPARE_DESCRIPTORS:
+            spare.append(os.dup(spare[0]))
     except OSError as error:
         text = f"fewer than {_SPARE_DESCRIPTORS} file descriptors are left for a background process"
         remedy = "keep fewer streams open, or raise the limit (ulimit -n)"
@@ -103,7 +110,7 @@ class Listener:
         self._context = _context.acquire()
         try:
             self.socket = self._context.socket(zmq.PAIR)
-        except BaseException:
+        except Exception:  # (if interrupted, there may be a socket, for which it would wait)
             _context.release()
             raise
         try:
@@ -125,7 +132,7 @@ class Listener:
         if hasattr(zmq, "IPC_FILTER_PID") and os.path.isdir("/proc/self"):
             self.socket.set(zmq.IPC_FILTER_PID, pid)
         self._folder = tempfile.mkdtemp(prefix="pescador-")
-        path = os.path.join(self._folder, "pair")
+        path = os.path.join(self._folder, _PATH)
         if len(os.fsencode(path)) > _LONGEST_PATH:
             rule = f"is too long for a socket, whose path has at most {_LONGEST_PATH} bytes"
             remedy = "set the environment variable TMPDIR to a shorter one, or transport='tcp'"
@@ -144,7 +151,7 @@ class Listener:
                 self.socket.bind(f"tcp://127.0.0.1:{port}")
                 return f"tcp://127.0.0.1:{port}", public.decode()
             except zmq.ZMQError as error:
-                last_error = error
+                last_error = error.with_traceback(None)  # which would hold on to all of this
         rule = f"none of the {len(tries)} ports tried can be had"
         remedy = "allow more of them (min_port, max_port, max_tries), or use transport='ipc'"
         raise _validate.refuse("ports", (min_port, max_port), rule, remedy) from last_error
@@ -153,7 +160,7 @@ class Listener:
         """Return what the other side needs in order to connect."""
         return json.dumps([self.endpoint, self.key, self.token]).encode()
 
-    def welcome(self, frames: Sequence[memoryview]) -> None:
+    def welcome(self, frames: Sequence[bytes]) -> None:
         """Check the first message; from then on, nobody else can find the socket."""
         if len(frames) != 1 or not hmac.compare_digest(frames[0], _hello(self.token)):
             raise WorkerError(
@@ -162,10 +169,11 @@ class Listener:
             )
         self._remove_folder()
 
-    def receive(self) -> list[memoryview] | None:
+    def receive(self) -> list[bytes] | None:
         """Return the frames of the next message, or None if there is none now."""
         try:
-            return [frame.buffer for frame in self.socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+            # (As bytes: Ctrl-C would be lost if it came while a zmq.Frame is let go of.)
+            return self.socket.recv_multipart(zmq.DONTWAIT)
         except zmq.Again:
             return None
 
@@ -189,11 +197,16 @@ _OPTIONS = {
     zmq.SNDHWM: 0,  # what may be on its way is bounded in bytes, by those who use the socket
     zmq.RCVHWM: 0,
     zmq.RECONNECT_IVL: -1,  # one connection for life
+    zmq.HANDSHAKE_IVL: 5000,  # milliseconds for strangers who say nothing
 }
 
 
 def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    # (Not shutil.rmtree(), which an interrupt can bring to close a descriptor twice.)
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, _PATH))
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
 
 
 def _hello(token: str) -> bytes:
@@ -207,22 +220,30 @@ class Caller:
         endpoint, key, token = json.loads(invitation)
         _check_descriptors()
         self._context = zmq.Context()
+        self._endpoint = endpoint
+        try:
+            self._connect(key)
+            self.send([_hello(token)])
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, key: str) -> None:
         self._socket = self._context.socket(zmq.PAIR)
         for option, value in _OPTIONS.items():
             self._socket.set(option, value)
         if key:
             self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
             self._socket.curve_serverkey = key.encode()
-        self._endpoint = endpoint
-        self._socket.connect(endpoint)
-        self.send([_hello(token)])
+        self._socket.connect(self._endpoint)
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message; to nobody, if the other side has gone."""
         send, last = self._socket.send, len(frames) - 1
         with contextlib.suppress(zmq.Again):
             for index, frame in enumerate(frames):
-                send(frame, zmq.DONTWAIT | (zmq.SNDMORE if index < last else 0))
+                flags = zmq.DONTWAIT | (zmq.SNDMORE if index < last else 0)
+                send(frame, flags, copy=len(frame) < _LARGE)
 
     def close(self) -> None:
         """End the connection; what the other side has not read by now is lost."""

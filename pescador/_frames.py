@@ -9,6 +9,7 @@ where in the shared memory they are.
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy import ndarray
 
-from ._layouts import Field, Layout, arrays_of, as_array, order_of
+from ._layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
 from .exceptions import WorkerError
 
 DATA, FAILED, ENDED = 1, 2, 3  # the kinds of messages
@@ -30,7 +31,7 @@ OVERHEAD = 128  # bytes that an item counts for, beyond its values
 
 _HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number of runs
 _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
-_MOST_LAYOUTS = 256  # remembered on each side
+_MOST_LAYOUTS = 2**12  # remembered on each side
 
 
 class Memory(Protocol):
@@ -53,10 +54,13 @@ class Packer:
     ----------
     memory : Memory, optional
         Where the values of large items go; without it, or when it is full, into the message.
+    max_message : float
+        Bytes after which a message is full, if that is less than usual.
     """
 
-    def __init__(self, memory: Memory | None = None) -> None:
+    def __init__(self, memory: Memory | None = None, max_message: float = math.inf) -> None:
         self._memory = memory
+        self._max_message = max_message
         self._layouts: dict[tuple, Layout] = {}
         self._first = 0  # the number of the first item of the message
         self._runs: list[_Run] = []
@@ -67,6 +71,7 @@ class Packer:
         self._runs = []
         self._run: _Run | None = None
         self._keys: tuple | None = None  # of the run that takes items the quick way
+        self._types: list | None = None  # of these keys, if equal ones may be of other types
         self._quick: list = []  # how it does, for each key
         self.fullness = 0.0  # of the message: 0 if there is nothing in it, 1 if it had better go
 
@@ -84,7 +89,11 @@ class Packer:
             If it cannot cross. It names the number of the item and the key; the message is as
             it was before.
         """
-        if type(item) is dict and tuple(item) == self._keys:
+        if (
+            type(item) is dict
+            and tuple(item) == self._keys
+            and (self._types is None or [*map(type, item)] == self._types)
+        ):
             run = self._run
             assert run is not None
             try:
@@ -100,6 +109,9 @@ class Packer:
                     return run.cost
             except (ValueError, TypeError, BufferError):
                 pass  # not contiguous, or not an array: the other way finds out
+            except BaseException:
+                run.rewind()
+                raise
             run.rewind()
         return self._add(item)
 
@@ -111,11 +123,21 @@ class Packer:
             if offset is not None:
                 self._write(layout, offset, arrays)
                 return self._count()
+        values = (
+            field.stored(array).tobytes() for field, array in zip(layout.fields, arrays.values())
+        )
+        if layout.n_bytes >= LARGE:  # a run of its own, which takes the bytes as they are
+            self._begin(_Run(layout, [io.BytesIO(each) for each in values]))
+            return self._count()
         if self._run is None or self._run.layout is not layout or self._run.is_shared:
-            self._begin(_Run(layout, is_shared=False))
+            self._begin(_Run(layout, [io.BytesIO() for _ in layout.fields]))
         assert self._run is not None
-        for column, field, array in zip(self._run.columns, layout.fields, arrays.values()):
-            column.write(field.stored(array).tobytes())
+        try:
+            for column, value in zip(self._run.columns, values):
+                column.write(value)
+        except BaseException:
+            self._run.rewind()
+            raise
         return self._count()
 
     def _count(self) -> int:
@@ -126,9 +148,12 @@ class Packer:
         return run.cost
 
     def _begin(self, run: _Run) -> None:
+        run.share = max(run.share, run.cost / self._max_message)
         self._run = run
         self._runs.append(run)
         self._keys = run.layout.keys if run.is_quick else None
+        types = [*map(type, run.layout.keys)]
+        self._types = types if int in types else None
         self._quick = [
             (column.write, field.dtype, field.shape)
             for column, field in zip(run.columns, run.layout.fields)
@@ -136,7 +161,7 @@ class Packer:
 
     def _write(self, layout: Layout, offset: int, arrays: dict) -> None:
         if self._run is None or self._run.layout is not layout or not self._run.is_shared:
-            self._begin(_Run(layout, is_shared=True))
+            self._begin(_Run(layout, None))
         assert self._run is not None and self._memory is not None
         block = self._memory.view(offset, layout.block_size)
         for field, start, array in zip(layout.fields, layout.offsets, arrays.values()):
@@ -151,15 +176,20 @@ class Packer:
         if layout is None:
             if len(self._layouts) >= _MOST_LAYOUTS:
                 self._layouts.clear()
-            layout = self._layouts[forms] = Layout.of(forms)
+            try:
+                layout = self._layouts[forms] = Layout.of(forms)
+            except NotPortable as error:
+                key, why = error.args
+                raise refused(self.n_items, key, arrays[key], why) from why
         return layout
 
     def take(self) -> list[bytes]:
         """Return the frames of the message, and begin another one."""
-        cost = sum(run.n_items * run.cost for run in self._runs)
-        head = [_HEAD.pack(DATA, self._first, cost, len(self._runs))]
+        runs = [run for run in self._runs if run.n_items]  # (none if its first item failed)
+        cost = sum(run.n_items * run.cost for run in runs)
+        head = [_HEAD.pack(DATA, self._first, cost, len(runs))]
         frames: list[bytes] = [b""]
-        for run in self._runs:
+        for run in runs:
             head.append(_RUN.pack(run.n_items, run.is_shared))
             frames.append(run.layout.header)
             if run.is_shared:
@@ -189,16 +219,17 @@ class _Run:
         "share",
     )
 
-    def __init__(self, layout: Layout, is_shared: bool) -> None:
+    def __init__(self, layout: Layout, columns: list[io.BytesIO] | None) -> None:
         self.layout = layout
-        self.is_shared = is_shared
+        self.is_shared = columns is None
         self.n_items = 0
         self.offsets: list[int] = []
-        self.columns = [] if is_shared else [io.BytesIO() for _ in layout.fields]
+        self.columns = columns or []
         self.cost = layout.n_bytes + OVERHEAD
         # of a message, that one item takes
-        self.share = max(self.cost / (SHARED_MESSAGE if is_shared else MESSAGE), 1 / MOST_ITEMS)
-        self.is_quick = layout.is_plain and not is_shared
+        capacity = SHARED_MESSAGE if self.is_shared else MESSAGE
+        self.share = max(self.cost / capacity, 1 / MOST_ITEMS)
+        self.is_quick = layout.is_plain and layout.n_bytes < LARGE
 
     def rewind(self) -> None:
         """Take back the values of an item that was not added whole."""
@@ -243,7 +274,7 @@ class Unpacker:
         self._copy = copy
         self._layouts: dict[bytes, Layout] = {}
 
-    def message(self, frames: Sequence[memoryview]) -> Message:
+    def message(self, frames: Sequence[bytes]) -> Message:
         """Return what was sent.
 
         Raises
@@ -305,36 +336,46 @@ class Unpacker:
         item = {}
         for field, start in zip(layout.fields, layout.offsets):
             array: ndarray = ndarray(field.shape, field.dtype, block, start)
-            item[field.key] = field.given(array.copy() if self._copy else array)
+            # One that is small beside the others must not hold on to all of them.
+            is_copied = self._copy or 8 * field.n_bytes < layout.block_size
+            item[field.key] = field.given(_own(array) if is_copied else array)
         return item
 
     def _inline(self, layout: Layout, n_items: int, columns: list[memoryview]) -> Iterator[dict]:
         for field, column in zip(layout.fields, columns):
             if len(column) != n_items * field.n_bytes:
-                raise _garbage(f"{len(column)} bytes for {n_items} times {field}")
+                raise _garbage(f"{len(column)} bytes for {n_items} times {field.n_bytes}")
         if n_items == 1:
-            pairs = zip(layout.fields, columns)
-            return iter([{field.key: self._alone(field, column) for field, column in pairs}])
+            return iter([dict(map(_alone, layout.fields, columns))])
         if not columns:
             return ({} for _ in range(n_items))
         values = [_rows(field, n_items, column) for field, column in zip(layout.fields, columns)]
         return map(dict, map(zip, repeat(layout.keys), zip(*values)))
 
-    def _alone(self, field: Field, column: memoryview) -> ndarray:
-        array: ndarray = ndarray(field.shape, field.dtype, column)
-        # A large frame may be used as it is, unless it begins at an odd address.
-        is_spared = len(column) >= LARGE and array.flags.aligned and array.flags.writeable
-        return field.given(array if is_spared and not self._copy else array.copy())
+
+def _alone(field: Field, column: memoryview) -> tuple[Any, ndarray]:
+    array: ndarray = ndarray(field.shape, field.dtype, column)
+    return field.key, field.given(_own(array))
 
 
 def _rows(field: Field, n_items: int, column: memoryview) -> list[ndarray]:
     """Return arrays of their own, one for each item."""
+    if not field.dtype.itemsize:
+        empty: ndarray = ndarray(field.shape, field.dtype, column)
+        return [field.given(_own(empty)) for _ in range(n_items)]
     rows: ndarray = ndarray((n_items, *field.shape), field.dtype, column)
     if not field.shape:
         return [rows[i, ...].copy() for i in range(n_items)]
     if field.axes is not None:
         return [field.given(row.copy()) for row in rows]
     return [row.copy() for row in rows]
+
+
+def _own(array: ndarray) -> ndarray:
+    """Return a copy, of the same dtype: NumPy widens strings of no length."""
+    if array.dtype.itemsize:
+        return array.copy()
+    return ndarray(array.shape, array.dtype, bytearray(16))
 
 
 def _handed_out(items: list[dict]) -> Iterator[dict]:

@@ -75,7 +75,9 @@ class Host:
         if order[:1] == b"-":
             return order[1:], None
         with as_socket(self.link) as pipe:
-            _, descriptors, _, _ = socket.recv_fds(pipe, 1, 1)
+            data, descriptors, _, _ = socket.recv_fds(pipe, 1, 1)
+        if not data:
+            raise Stopped
         if not descriptors:
             raise OSError(errno.EMFILE, "no file descriptor is left in the background process")
         return order[1:], descriptors[0]
@@ -90,6 +92,15 @@ class Host:
             yield
         finally:
             self._notice()
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Put off an interrupt until the `check` that has to follow this short block."""
+        self._may_interrupt = False
+        try:
+            yield
+        finally:
+            self._may_interrupt = True
 
     def _notice(self) -> None:
         self._may_interrupt = False
@@ -156,14 +167,17 @@ class Host:
         if self._may_interrupt:
             self.check()
 
-    def report(self, error: BaseException) -> None:
+    def report(self, error: BaseException, is_announced: bool) -> None:
         """Tell the consumer of an error: its text first, then itself, if it can cross.
 
-        Whether it can is tried once the consumer has all that came before, since an error may be
-        such that trying it ends the process.
+        ``is_announced`` tells whether a message, which comes another way, says so too. Whether
+        the error can cross is tried once the consumer has all that came before, since an error
+        may be such that trying it ends the process.
         """
+        facts = {"is_announced": is_announced, "is_of_the_end": _follows_stop(error)}
+        told = {**_told(error), **facts}
         with contextlib.suppress(OSError):
-            self.link.send_bytes(json.dumps(_told(error)).encode())
+            self.link.send_bytes(json.dumps(told).encode())
             self._is_asked.wait()
             self.link.send_bytes(_pickled(error))
 
@@ -171,6 +185,13 @@ class Host:
         """Wait until the consumer has read everything, or is gone."""
         self._is_dismissed.wait()
         self._notice()
+
+
+def _follows_stop(error: BaseException | None) -> bool:
+    """Tell whether an error was raised as the source was being ended early."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__context__
+    return error is not None
 
 
 def _told(error: BaseException) -> dict[str, str]:
@@ -204,7 +225,18 @@ def _pickled(error: BaseException) -> bytes:
         again = pickle.loads(pickled)
     except Exception:
         return b""
-    return pickled if type(again) is type(error) else b""
+    return pickled if type(again) is type(error) and _has_same_args(again, error) else b""
+
+
+def _has_same_args(error: BaseException, other: BaseException) -> bool:
+    try:
+        if error.args == other.args:
+            return True
+        # Errors in a group, for instance, equal only themselves.
+        first, second = (bytes(ForkingPickler.dumps(each.args)) for each in (error, other))
+        return first == second
+    except Exception:  # arrays, for instance, which cannot be compared like that
+        return True
 
 
 def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
@@ -212,14 +244,20 @@ def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
     host = Host(link)
     _settle_signals(host)
     with contextlib.suppress(Stopped):
-        order, descriptor = host.first_order()
+        try:
+            order, descriptor = host.first_order()
+            problem = None
+        except OSError as error:
+            problem = error
         with host.watching():
             try:
+                if problem is not None:
+                    raise problem
                 main(host, unpack(), order, descriptor)
             except Stopped:
                 raise
             except BaseException as error:
-                host.report(error)
+                host.report(error, False)
 
 
 def _settle_signals(host: Host) -> None:

@@ -78,16 +78,19 @@ class ClosableIterator(Iterator):
 
     def _wait_or_fail(self, error: BaseException) -> None:
         """Wait, if another thread is inside the generator; else close, and raise the error."""
-        if self._is_closed and _is_raised_here(error):
-            return  # the gate was closed
-        if not self._is_collision(error):
-            try:
-                self.close()
-            except Exception as error_of_closing:
-                error.__context__ = error_of_closing
-            raise error
-        if not self._wait_until_idle():
-            raise error  # a source that reads its own stream is told so, and may go on
+        try:
+            if self._is_closed and _is_raised_here(error):
+                return  # the gate was closed
+            if not self._is_collision(error):
+                try:
+                    self.close()
+                except Exception as error_of_closing:
+                    error.__context__ = error_of_closing
+                raise error
+            if not self._wait_until_idle():
+                raise error  # a source that reads its own stream is told so, and may go on
+        finally:
+            del error  # its traceback has this frame: nobody should have to wait for the collector
 
     def _is_collision(self, error: BaseException) -> bool:
         return error.args == _COLLISION and _is_raised_here(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from .exceptions import DataError
 _ALIGNMENT = 64  # of arrays in shared memory
 _SCALARS = (np.generic, bool, int, float, complex, str, bytes)
 _REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
+_MOST_BITS = 4096  # of a key: Python does not write down much larger numbers
+_ENCODING = ("utf-8", "surrogatepass")  # any string can be a key
+_SIMPLE = re.compile(r"[<>|][biufcmMSUV]\d+(\[\w+\])?")  # the dtypes that NumPy itself has
 
 
 class Field(NamedTuple):
@@ -55,18 +59,19 @@ class Layout:
 
     @classmethod
     def of(cls, forms: tuple) -> Layout:
-        """Make a layout of (key, dtype, shape, axes) for each key."""
+        """Make a layout of (key, dtype, shape, axes) for each key.
+
+        `NotPortable` is raised for a dtype that another process would not have.
+        """
         fields = [_field(*form) for form in forms]
-        described = [
-            (field.key, _described(field.dtype), field.shape, field.axes) for field in fields
-        ]
-        return cls(fields, json.dumps(described).encode())
+        described = [[each.key, _portable(each), each.shape, each.axes] for each in fields]
+        return cls(fields, json.dumps(described, ensure_ascii=False).encode(*_ENCODING))
 
     @classmethod
     def parse(cls, header: bytes) -> Layout:
         """Read what the other side has written; whatever is wrong with it is a ValueError."""
         try:
-            forms = json.loads(header)
+            forms = json.loads(header.decode(*_ENCODING))
             fields = [
                 _field(_key(key), _dtype(description), tuple(shape), axes)
                 for key, description, shape, axes in forms
@@ -77,6 +82,10 @@ class Layout:
         except Exception as error:  # of NumPy's or json's, of any type
             raise ValueError(f"a layout that cannot be read ({type(error).__name__})") from error
         return layout
+
+
+class NotPortable(Exception):
+    """A dtype cannot be told to another process. Its arguments: the key, and why."""
 
 
 def _field(key: Any, dtype: np.dtype, shape: tuple, axes: Sequence | None) -> Field:
@@ -100,6 +109,18 @@ def _key(key: Any) -> str | int:
 # A dtype as JSON: a string, or a list that begins with the word for what follows.
 
 
+def _portable(field: Field) -> Any:
+    """Return the description of a field's dtype, once it is known to give the dtype back."""
+    description = _described(field.dtype)
+    try:
+        again = _dtype(json.loads(json.dumps(description)))
+        if again != field.dtype:
+            raise TypeError(f"another process would take dtype {field.dtype} for {again}")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotPortable(field.key, error) from error
+    return description
+
+
 def _described(dtype: np.dtype) -> Any:
     """Return ``dtype`` as lists and strings; metadata are left out."""
     if dtype.subdtype is not None:
@@ -117,12 +138,16 @@ def _described(dtype: np.dtype) -> Any:
 
 def _dtype(description: Any) -> np.dtype:
     if isinstance(description, str):
+        if not _SIMPLE.fullmatch(description):
+            raise ValueError(f"dtype={description}")
         dtype = np.dtype(description)
     elif description[0] == "array":
         _, base, shape = description
         dtype = np.dtype((_dtype(base), tuple(shape)))
     else:
         _, names, formats, offsets, titles, itemsize, align = description
+        if type(align) is not bool:
+            raise TypeError(f"align={align}")
         formats = [_dtype(each) for each in formats]
         spec: Any = {"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize}
         if any(title is not None for title in titles):
@@ -138,7 +163,8 @@ def _dtype(description: Any) -> np.dtype:
 
 def order_of(array: ndarray) -> tuple[tuple, tuple | None]:
     """Return the shape in which to store an array, and the order of its axes (None for C)."""
-    if array.flags.c_contiguous or 0 in array.strides:
+    lengths_and_strides = zip(array.shape, array.strides)
+    if array.flags.c_contiguous or any(n > 1 and not stride for n, stride in lengths_and_strides):
         return array.shape, None
     axes = tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
     if array.flags.f_contiguous:
@@ -160,16 +186,29 @@ def arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
         if not isinstance(key, (str, int)) or isinstance(key, bool):
             rule = f"item {position} of the stream: this key is a {type(key).__name__}"
             raise DataError(_validate.explain("key", key, rule, "give strings or integers"))
+        if isinstance(key, int) and key.bit_length() > _MOST_BITS:
+            rule = f"item {position} of the stream: this key has more than {_MOST_BITS} bits"
+            raise DataError(_validate.explain("key", key, rule, "give a smaller one, or a string"))
         try:
             array = as_array(value)
             if array.dtype.hasobject:
                 raise TypeError(f"dtype {array.dtype} holds Python objects")
         except (TypeError, ValueError, OverflowError) as error:
-            rule = f"item {position} of the stream, key {key!r}: {_type_name(value)} cannot cross"
-            rule += f" to another process ({error})"
-            raise DataError(_validate.explain("value", value, rule, _REMEDY)) from error
-        arrays[str(key) if isinstance(key, str) else int(key)] = array
+            raise refused(position, key, value, error) from error
+        arrays[_plain(key) if isinstance(key, str) else int(key)] = array
     return arrays
+
+
+def refused(position: int, key: Any, value: Any, why: Exception) -> DataError:
+    """Return the error for a value that cannot cross."""
+    rule = f"item {position} of the stream, key {_validate.short(key)}: {_type_name(value)}"
+    rule += f" cannot cross to another process ({why})"
+    return DataError(_validate.explain("value", value, rule, _REMEDY))
+
+
+def _plain(text: str) -> str:
+    """Return the string that an object of a subclass is (an Enum may show another)."""
+    return str.__str__(text)
 
 
 def as_array(value: Any) -> ndarray:
@@ -183,10 +222,13 @@ def as_array(value: Any) -> ndarray:
         return np.asarray(value)
     if not isinstance(value, _SCALARS):
         raise TypeError("it is neither an array nor a scalar")
-    array = np.asarray(value)
-    if kind in (str, bytes) and array.item() != value:
-        raise ValueError("NumPy drops zeros at the end")
-    return array
+    if isinstance(value, (str, bytes)):
+        value = _plain(value) if isinstance(value, str) else bytes(value)
+        array = np.asarray(value)
+        if array.item() != value:
+            raise ValueError("NumPy drops zeros at the end")
+        return array
+    return np.asarray(value)
 
 
 def _type_name(value: Any) -> str:

@@ -45,15 +45,20 @@ def entropy_of(random_state: Any) -> bytes:
 class _Root:
     """What a whole tree has taken from sources of randomness, each of them once."""
 
-    __slots__ = ("_taken",)
+    __slots__ = ("_origin", "_taken")
 
-    def __init__(self) -> None:
+    def __init__(self, origin: bytes | None = None) -> None:
+        self._origin = origin  # what other processes know this one by
         self._taken: dict[int, tuple[Any, bytes]] = {}  # by id; the object is kept with it
 
     def entropy(self, random_state: Any) -> bytes:
         if random_state is None or isinstance(random_state, GENERATORS):
             if id(random_state) not in self._taken:
-                self._taken[id(random_state)] = random_state, entropy_of(random_state)
+                words = entropy_of(random_state)
+                if self._origin is not None:
+                    # A copy, made for this process: it is in the same state in the next one.
+                    words += b"of:" + self._origin
+                self._taken[id(random_state)] = random_state, words
             return self._taken[id(random_state)][1]
         return entropy_of(random_state)
 
@@ -103,15 +108,15 @@ class Seed:
         That is all that its tree takes from sources of randomness, the given generators among
         them: those of this process must advance, not their copies over there.
         """
+        taken = [(each, self._root.entropy(each)) for each in generators]
         if self._entropy is None:
             self._entropy = self._root.entropy(None)
-        taken = [(each, self._root.entropy(each)) for each in generators]
         return self._entropy, self._path, taken
 
     @classmethod
     def received(cls, entropy: bytes, path: bytes, taken: list) -> Seed:
         """Make the seed from what `sent` returned."""
-        root = _Root()
+        root = _Root(entropy + path)
         root._taken = {id(each): (each, words) for each, words in taken}
         return cls(root, entropy, path)
 

@@ -134,12 +134,13 @@ class Reader:
     def __init__(self, descriptor: int) -> None:
         self._map = _map(descriptor)
         self._descriptor = descriptor
-        self._held: dict[int, tuple[int, weakref.ref]] = {}  # size and array, by offset
-        self._kept: dict[int, int] = {}  # blocks that other processes may see, and their sizes
+        self._sizes: dict[int, int] = {}  # of the blocks that are out, by offset
+        self._arrays: dict[int, weakref.ref] = {}  # of those that are held
+        self._heirs: dict[int, int] = {}  # how many processes may see a block, if any do
         self._freed: list[int] = []
         self._process = os.getpid()
         self._is_closed = False
-        _open.add(self)
+        _open[id(self)] = self
 
     @contextmanager
     def lent(self) -> Iterator[int]:
@@ -152,52 +153,67 @@ class Reader:
     def hold(self, offset: int, n_bytes: int) -> np.ndarray:
         """Return a block as an array of bytes; the block is free when it is gone."""
         size = max(pages(n_bytes), PAGE)
-        if offset % PAGE or offset + size > len(self._map) or offset in self._held:
+        if offset % PAGE or offset + size > len(self._map) or offset in self._sizes:
             raise ValueError(f"no block of {n_bytes} bytes at {offset}")
         block = np.frombuffer(self._map, np.uint8, n_bytes, offset)
 
         def release(_: weakref.ref) -> None:  # may be called at any time, in any thread
             if os.getpid() == self._process:
-                self._release(offset)
+                del self._arrays[offset]
+                if offset not in self._heirs:
+                    self._give_back(offset)
+                if not self._arrays:
+                    _lingering.discard(self)
 
-        self._held[offset] = size, weakref.ref(block, release)
+        self._sizes[offset] = size
+        self._arrays[offset] = weakref.ref(block, release)
         return block
 
-    def _release(self, offset: int) -> None:
-        size, _ = self._held.pop(offset)
-        if not self._is_closed:
-            if offset not in self._kept:
-                self._freed.append(offset)
+    def _give_back(self, offset: int) -> None:
+        size = self._sizes.pop(offset, None)  # only one of several threads gets it
+        if size is None:
             return
-        if offset not in self._kept:
-            self._map.madvise(mmap.MADV_REMOVE, offset, size)
-        if not self._held:
-            _lingering.discard(self)
+        if not self._is_closed:
+            self._freed.append(offset)
+            return
+        self._map.madvise(mmap.MADV_REMOVE, offset, size)
 
-    def take_freed(self) -> list[int]:
-        """Return the blocks that have become free since the last call."""
-        freed = self._freed
-        n_freed = len(freed)  # more may come, from another thread
-        taken = freed[:n_freed]
-        del freed[:n_freed]
+    def take_freed(self, n_most: int = sys.maxsize) -> list[int]:
+        """Return blocks that have become free since the last call."""
+        taken = self._freed[:n_most]
+        del self._freed[: len(taken)]  # (more may have come, from another thread)
         return taken
 
-    def keep_held(self) -> None:
-        """Never free the blocks that are held now: another process is about to see them."""
-        self._kept.update({offset: size for offset, (size, _) in list(self._held.items())})
+    def put_back(self, freed: list[int]) -> None:
+        """Undo `take_freed`."""
+        self._freed += freed
+
+    def keep_held(self) -> list[int]:
+        """Keep the blocks that are held now: another process is about to see them."""
+        kept = list(self._arrays)
+        for offset in kept:
+            self._heirs[offset] = self._heirs.get(offset, 0) + 1
+        return kept
+
+    def forget_heir(self, kept: list[int]) -> None:
+        """Undo `keep_held`, when that process has ended."""
+        for offset in kept:
+            self._heirs[offset] -= 1
+            if not self._heirs[offset]:
+                del self._heirs[offset]
+                if offset not in self._arrays:
+                    self._give_back(offset)
 
     def close(self) -> None:
         """Give back the memory of all blocks but those still held."""
         if self._is_closed or os.getpid() != self._process:
             return
         self._is_closed = True
-        _open.discard(self)
-        held = {offset: size for offset, (size, _) in list(self._held.items())}
-        if held:
-            _lingering.add(self)
-        for start, end in _gaps({**held, **self._kept}, len(self._map)):
+        _open.pop(id(self), None)
+        _lingering.add(self)
+        for start, end in _gaps(dict(self._sizes), len(self._map)):
             self._map.madvise(mmap.MADV_REMOVE, start, end - start)
-        if not self._held:
+        if not self._arrays:
             _lingering.discard(self)
 
 
@@ -212,27 +228,47 @@ def _gaps(blocks: dict[int, int], end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-# Readers whose streams go on, and readers that are closed, but for blocks that are still held.
-_open: weakref.WeakSet[Reader] = weakref.WeakSet()
+# Readers whose streams go on, and closed ones of which some blocks are still held: these must
+# live, to be told when the blocks go.
+_open: weakref.WeakValueDictionary[int, Reader] = weakref.WeakValueDictionary()
 _lingering: set[Reader] = set()
-_own_forks = threading.local()
+_forking = threading.local()
 
 
-@contextmanager
-def no_heirs() -> Iterator[None]:
-    """Promise that a process forked inside the block does not look at what is held."""
-    _own_forks.number = getattr(_own_forks, "number", 0) + 1
-    try:
-        yield
-    finally:
-        _own_forks.number -= 1
+class Heir:
+    """A process that is forked inside a ``with`` block: what it may see is kept until it ends."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Reader, list[int]]] = []
+
+    def __enter__(self) -> Heir:
+        self._outer = getattr(_forking, "heir", None)
+        _forking.heir = self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _forking.heir = self._outer
+
+    def inherit(self, reader: Reader) -> None:
+        """Keep what a reader holds now."""
+        self._kept.append((reader, reader.keep_held()))
+
+    def has_ended(self) -> None:
+        """Let go of what was kept."""
+        while self._kept:
+            reader, kept = self._kept.pop()
+            reader.forget_heir(kept)
 
 
 def _before_fork() -> None:
-    """Keep what a forked process may go on reading after this one has let it go."""
-    if not getattr(_own_forks, "number", 0):
-        for reader in [*_open, *_lingering]:
-            reader.keep_held()
+    """Keep what a forked process may go on reading after this one has let it go.
+
+    Of a process that others have forked, the end is not known.
+    """
+    heir = getattr(_forking, "heir", None) or Heir()
+    for reader in [*(each() for each in _open.valuerefs()), *list(_lingering)]:
+        if reader is not None:
+            heir.inherit(reader)
 
 
 if hasattr(os, "register_at_fork"):

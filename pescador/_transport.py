@@ -7,32 +7,39 @@ Orders go to the background process over its pipe: first the invitation to conne
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Generator
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import zmq
 
 from . import _shared
 from ._channel import Caller, Listener
-from ._frames import ENDED, FAILED, Message, Packer, Unpacker
+from ._frames import ENDED, FAILED, LARGE, Message, Packer, Unpacker
 from ._host import Host, Stopped
 from ._seeds import Seed
-from ._worker import Worker
-from .core import Streamer, begin, end, generators_of
+from ._worker import HeldInterrupts, Worker
+from .core import Streamer, begin, end, survey
 from .exceptions import WorkerError, WorkerTimeoutError
+
+__all__ = ["HeldInterrupts", "Options", "Reader"]
 
 _CREDIT, _NUDGE = b"c", b"n"  # orders, by their first byte
 _CREDIT_HEAD = struct.Struct("<Q")
 _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
+_MESSAGES = 8  # that the process may be ahead, at least
 _SLOW = 1e-3  # seconds since the last message after which an item is not kept for company
 _PATIENCE = 1  # milliseconds that the reader waits before it nudges
-_LOOK = 500  # milliseconds between two looks at whether the process still lives
+_LOOK = 0.5  # seconds between two looks at whether the process still lives
+_LOOK_OFTEN = 0.05  # the same, where no descriptor tells
+_MOST_BLOCKS = 1000  # in one credit, which must fit into the pipe
 _DRAIN = 50  # milliseconds without a message after which a dead process has said all
 _START = 120.0  # seconds for the process to start and connect
 _HUNG = 0.25  # seconds of grace for a process that has been silent for too long
@@ -77,10 +84,12 @@ class Reader:
         self._is_nudged = False
         self._is_connected = False
         self._memory: _shared.Reader | None = None
-        task = _Task(
-            streamer, parent.sent(generators_of(streamer)), place, number, options.max_bytes
-        )
-        with _shared.no_heirs():
+        generators, one_shots = _survey(streamer)
+        for each in one_shots:
+            each._use_ticket()
+        seed = parent.sent(generators)
+        task = _Task(Streamer(streamer.streamer), seed, place, number, options.max_bytes)
+        with _shared.Heir() as self._heir:
             self._worker = Worker(_produce, task, options.start_method)
         try:
             self._listener = Listener(
@@ -88,9 +97,7 @@ class Reader:
             )
             try:
                 self._share_memory()
-                self._poller = zmq.Poller()
-                for each in (self._listener.socket, *self._worker.signs_of_life):
-                    self._poller.register(each, zmq.POLLIN)
+                self._watch_for()
             except BaseException:
                 self._listener.close()
                 raise
@@ -98,6 +105,14 @@ class Reader:
             self._worker.close(0)
             raise
         self._unpacker = Unpacker(self._memory, options.copy)
+
+    def _watch_for(self) -> None:
+        """Prepare to wait for messages, reports and death."""
+        signs = self._worker.signs_of_life
+        self._look = _LOOK if signs else _LOOK_OFTEN
+        self._poller = zmq.Poller()
+        for each in (self._listener.socket, *signs):
+            self._poller.register(each, zmq.POLLIN)
 
     def _share_memory(self) -> None:
         """Send the invitation, and the memory that both sides will see."""
@@ -116,9 +131,31 @@ class Reader:
         try:
             yield None
             while (message := self._next()) is not None:
-                yield from message.items
+                if message.cost < LARGE * message.n_items:
+                    yield from message.items
+                    self._hand_out(message.cost)
+                else:
+                    each, rest = divmod(message.cost, message.n_items)
+                    self._hand_out(rest)
+                    for _ in range(message.n_items):
+                        self._hand_out(each)
+                        yield next(message.items)
+        except GeneratorExit:
+            error = self._close()
+            try:
+                if error is not None:
+                    raise error
+                raise
+            finally:
+                del error  # its traceback has this frame
         finally:
             self._close()
+
+    def _hand_out(self, cost: int) -> None:
+        """Count what is handed out, and give credit for it now and then."""
+        self._cost += cost
+        if 4 * self._cost >= self._options.max_bytes:
+            self._give_credit()
 
     def _next(self) -> Message | None:
         """Return the next message with items; None after the last one."""
@@ -140,19 +177,16 @@ class Reader:
         if message.kind == FAILED:
             self._fail()
         self._n_items += message.n_items
-        self._cost += message.cost
         self._is_nudged = False
-        if 4 * self._cost >= self._options.max_bytes:
-            self._give_credit()
         return message
 
     def _connect(self) -> None:
         self._listener.welcome(self._wait(_START))
         self._is_connected = True
 
-    def _wait(self, seconds: float | None) -> list[memoryview]:
+    def _wait(self, seconds: float | None) -> list[bytes]:
         """Wait for a message, and no longer than it can come."""
-        start = time.monotonic()
+        end = math.inf if seconds is None else time.monotonic() + seconds
         pause = _PATIENCE
         while True:
             ready = self._poller.poll(pause)
@@ -161,25 +195,26 @@ class Reader:
                 return frames
             if not ready and not self._is_nudged:
                 self._give_credit()
-                self._worker.order(_NUDGE)
-                self._is_nudged = True
-            if self._worker.has_died or (ready and not self._is_connected):
+                self._is_nudged = self._worker.order(_NUDGE)
+            # An error that no message announces came before there was a way for messages, or
+            # broke it; and the dead announce nothing.
+            if self._worker.listen() is False or self._worker.has_died:
                 return self._last_words()
-            if seconds is not None and time.monotonic() - start >= seconds:
+            left = end - time.monotonic()
+            if left <= 0:
                 raise self._timed_out(seconds)
-            pause = _LOOK
-            if seconds is not None:
-                left = start + seconds - time.monotonic()
-                pause = min(pause, max(0, int(left * 1000) + 1))
+            pause = max(1, int(1000 * min(left, self._look)))
 
     def _give_credit(self) -> None:
         """Tell the background process what has been handed out, and what has been freed."""
-        freed = [] if self._memory is None else self._memory.take_freed()
+        freed = [] if self._memory is None else self._memory.take_freed(_MOST_BLOCKS)
         blocks = np.array(freed, "<u8").tobytes()
-        self._worker.order(_CREDIT + _CREDIT_HEAD.pack(self._cost) + blocks)
-        self._cost = 0
+        if self._worker.order(_CREDIT + _CREDIT_HEAD.pack(self._cost) + blocks):
+            self._cost = 0
+        elif self._memory is not None:
+            self._memory.put_back(freed)  # until it listens again
 
-    def _last_words(self) -> list[memoryview]:
+    def _last_words(self) -> list[bytes]:
         """Return a message that a dead process has left; raise its error if there is none."""
         if self._listener.socket.poll(_DRAIN):
             frames = self._listener.receive()
@@ -193,24 +228,40 @@ class Reader:
         text = f"{self._worker.obituary()}, after {self._n_items} items had arrived"
         raise WorkerError(f"{text}; its standard error may say more")
 
-    def _timed_out(self, seconds: float) -> WorkerTimeoutError:
+    def _timed_out(self, seconds: float | None) -> WorkerTimeoutError:
         self._options = self._options._replace(timeout=_HUNG)
         what = "no item" if self._is_connected else "no connection"
-        text = f"{what} came from the background process {self._worker.pid} in {seconds:g} s"
+        text = f"{what} came from the background process {self._worker.pid} in {seconds} s"
         return WorkerTimeoutError(
             f"{text}, after {self._n_items} items had arrived: its source waits for something,"
             " or needs a longer item_timeout"
         )
 
-    def _close(self) -> None:
+    def _close(self) -> BaseException | None:
+        """End everything; return the error that the process met as it ended, if it did."""
         if not self._worker.is_owned:
-            return
-        try:
-            self._worker.close(self._options.timeout)
-        finally:
-            self._listener.close()
-            if self._memory is not None:
-                self._memory.close()
+            return None
+        with HeldInterrupts() as held:
+            try:
+                error = self._worker.close(self._options.timeout, held)
+            finally:
+                self._heir.has_ended()
+                self._listener.close()
+                if self._memory is not None:
+                    self._memory.close()
+        held.deliver()
+        return error
+
+
+# What the walk through a streamer has found; a pool may have a million members.
+_surveys: weakref.WeakKeyDictionary[Streamer, tuple] = weakref.WeakKeyDictionary()
+
+
+def _survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
+    found = _surveys.get(streamer)
+    if found is None:
+        found = _surveys[streamer] = survey(streamer)
+    return found
 
 
 def _default_transport() -> str:
@@ -222,11 +273,14 @@ def _default_transport() -> str:
 
 def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None) -> None:
     """Make the items of one activation of a streamer, and send them."""
-    memory = _shared.writer(descriptor)
-    writer = _Writer(Caller(invitation), Packer(memory), memory, task.max_bytes, host)
-    host.receive, host.on_end = writer.on_order, writer.wake
+    with host.undisturbed():
+        memory = _shared.writer(descriptor)
+        packer = Packer(memory, max(1, task.max_bytes // _MESSAGES))
+        writer = _Writer(Caller(invitation), packer, memory, task.max_bytes, host)
+        host.receive, host.on_end = writer.on_order, writer.wake
     try:
         try:
+            host.check()
             parent = Seed.received(*task.seed)
             _seed_globals(parent.child(task.place, task.number))
             writer.send_all(_source(task.streamer, parent, task.place, task.number))
@@ -234,7 +288,7 @@ def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None)
             raise
         except BaseException as error:
             writer.finish(FAILED)
-            host.report(error)
+            host.report(error, True)
         else:
             writer.finish(ENDED)
         host.wait_until_dismissed()
@@ -245,7 +299,12 @@ def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None)
 def _seed_globals(seed: Seed) -> None:
     """Seed what sources draw from that know of no seed."""
     words = seed.words(b"process")
-    np.random.seed(words.view(np.uint32))
+    # As np.random.seed() does, which would wait for a lock that a thread of the forked process
+    # may have held.
+    generator = np.random.MT19937(0)
+    seeded: Any = np.random.RandomState(words.view(np.uint32)).get_state(legacy=False)
+    generator.state = seeded
+    np.random.set_bit_generator(generator)  # type: ignore[attr-defined]
     random.seed(words.tobytes())
 
 
@@ -305,6 +364,8 @@ class _Writer:
                         self._host.check()
                         self._flush()
                         self._take_credit()
+                if self._is_awaited:  # since the lock was free, too
+                    self._flush_unless_busy()
                 self._ahead += cost
                 if self._ahead + cost > max_bytes:
                     self._wait_for_room(cost)
@@ -316,9 +377,16 @@ class _Writer:
 
     def _flush(self) -> None:
         if self._packer.fullness and not self._is_closed:
+            self._is_awaited = False  # first: the reader may have it, and ask for more, at once
             self._caller.send(self._packer.take())
             self._last = time.monotonic()
-            self._is_awaited = False
+
+    def _flush_unless_busy(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._flush()
+            finally:
+                self._lock.release()
 
     def _take_credit(self) -> None:
         """Take note of what the reader has handed out."""
@@ -336,11 +404,11 @@ class _Writer:
             self._flush()
         while True:
             self._has_credit.clear()
+            self._host.check()
             self._take_credit()
             if not self._ahead or self._ahead + cost <= self._max_bytes:
                 break
             self._has_credit.wait()
-            self._host.check()
 
     def on_order(self, order: bytes) -> None:
         """Get credit, or the news that the reader waits."""
@@ -348,15 +416,10 @@ class _Writer:
             self._credits.append(order)
             self._has_credit.set()
             return
-        # The next item, at the latest, will be sent at once. If the source takes its time for
-        # it, the lock is free, and what there is can be sent from here.
+        # If the source takes its time for the next item, the lock is free, and what there is can
+        # be sent from here. Else the other thread sees the flag when it lets go of the lock.
         self._is_awaited = True
-        while self._is_awaited and self._packer.fullness and not self._is_closed:
-            if self._lock.acquire(timeout=_SLOW):
-                try:
-                    self._flush()
-                finally:
-                    self._lock.release()
+        self._flush_unless_busy()
 
     def wake(self) -> None:
         """Look for news, of whatever kind."""

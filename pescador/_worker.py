@@ -10,13 +10,17 @@ import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.process
 import multiprocessing.util
+import operator
 import os
 import pickle
+import select
 import signal
 import socket
 import threading
 import time
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -31,6 +35,8 @@ from ._host import ASK, LOOK, STOP, as_socket, run
 from .exceptions import PescadorError, WorkerError
 
 _TERM = 0.5  # seconds between SIGTERM and SIGKILL
+_ROOM = 0.1  # seconds to wait for room in the pipe, for the order to stop
+_ANSWER = 10.0  # seconds for an error to be packed
 _REAP = 10.0  # seconds for the system to end a process that has been killed
 
 
@@ -56,16 +62,19 @@ class Worker:
                 " ZMQStreamer"
             )
         self.link, other = context.Pipe()
-        _links.add(self.link)
         self.process = context.Process(
-            target=run, args=(other, main, _Packed(task)), name="pescador", daemon=False
+            target=_Shielded(run), args=(other, main, _Packed(task)), name="pescador", daemon=False
         )
+        _workers.add(self)
         self._owner = os.getpid()
         self._is_closed = False
         self._death: int | None = None
+        self._words: list[bytes] = []  # what it has said: a report, and the error itself
+        self._is_told = False  # what it has said has been passed on
+        self._is_silent = False  # it has closed its end of the pipe
         # Where the interpreter ends with this process running: before multiprocessing joins it.
         self._finalizer = multiprocessing.util.Finalize(
-            None, self.close, args=(_TERM,), exitpriority=10
+            None, _close_at_exit, args=(self,), exitpriority=10
         )
         try:
             with _no_warning_of_threads(), _no_interrupt(context):
@@ -104,13 +113,31 @@ class Worker:
             with as_socket(self.link) as pipe, contextlib.suppress(OSError):
                 socket.send_fds(pipe, [b"f"], [descriptor])
 
-    def order(self, message: bytes) -> None:
-        """Send an order, unless it is dead."""
-        with contextlib.suppress(OSError):
+    def order(self, message: bytes, seconds: float = 0) -> bool:
+        """Send an order, of some kilobytes at most; False if it does not listen."""
+        try:
+            if not _has_room(self.link, seconds):
+                return False
             self.link.send_bytes(message)
+        except OSError:
+            return False
+        return True
+
+    def listen(self) -> bool | None:
+        """Look for a report: None if there is none, else whether a message announces it too.
+
+        A process that has closed its end of the pipe has nothing to announce.
+        """
+        if not self._words:
+            self._hear(0)
+        if self._words:
+            return bool(json.loads(self._words[0])["is_announced"])
+        return False if self._is_silent else None
 
     def obituary(self) -> str:
         """Say how it ended."""
+        if not self._wait(_TERM):
+            return f"the background process {self.pid} does not answer"
         code = self.process.exitcode
         if code is None:
             return f"the background process {self.pid} died"
@@ -120,38 +147,73 @@ class Worker:
 
     def raise_error(self) -> None:
         """Raise the error that it reports; return if it has died without a report."""
-        report = self._receive()
-        if report is None:
-            return
-        told = json.loads(report)
-        self.order(ASK)
-        error = _unpickled(self._receive(), told)
-        six.raise_from(error, RemoteTraceback(told["text"]))
-
-    def _receive(self) -> bytes | None:
-        """Wait for what it says over the pipe; None if it dies first."""
+        end = time.monotonic() + _ANSWER
+        self._hear_until(end, 1)
+        if self._words and self.order(ASK):
+            self._hear_until(end, 2)
+        error = self._take_error()
         try:
-            while not self.link.poll(LOOK):
-                if self.has_died and not self.link.poll():
-                    return None
-            return self.link.recv_bytes()
-        except (EOFError, OSError):
-            return None
+            if error is not None:
+                six.raise_from(error, error.__cause__)
+        finally:
+            del error  # its traceback has this frame
 
-    def close(self, grace: float | None) -> None:
-        """End the process: by an order, after ``grace`` seconds by force. Idempotent."""
+    def _take_error(self) -> BaseException | None:
+        """Return the error that it has reported, once."""
+        if self._is_told or not self._words:
+            return None
+        self._is_told = True
+        told = json.loads(self._words[0])
+        error = _unpickled(self._words[1] if len(self._words) > 1 else b"", told)
+        error.__cause__ = RemoteTraceback(told["text"])
+        return error
+
+    def _hear_until(self, end: float, n_words: int) -> None:
+        while len(self._words) < n_words and not self._is_silent:
+            left = end - time.monotonic()
+            has_died = self.has_died  # before the last look at what it has said
+            if not self._hear(0 if has_died else min(LOOK, left)) and (has_died or left <= 0):
+                return
+
+    def _hear(self, seconds: float) -> bool:
+        """Take in what it says over the pipe, if it says anything in time."""
+        try:
+            if self._is_silent or not self.link.poll(max(0, seconds)):
+                return False
+            self._words.append(self.link.recv_bytes())
+        except (EOFError, OSError):
+            self._is_silent = True
+            return False
+        return True
+
+    def close(
+        self, grace: float | None, held: HeldInterrupts | None = None
+    ) -> BaseException | None:
+        """End the process: by an order, after ``grace`` seconds by force. Idempotent.
+
+        An interrupt that is held back ends the grace.
+
+        Return the error that the source raised as it was ended, if it did: one that it met
+        earlier belongs to items that nobody has asked for.
+        """
         if not self.is_owned or self._is_closed:
-            return
+            return None
         self._is_closed = True
         self._finalizer.cancel()
         try:
-            self.order(STOP)
-            if self.process.pid is not None and not self._wait(grace):
+            self.order(STOP, _ROOM)
+            if self.process.pid is not None and not self._wait(grace, held):
                 self.process.terminate()
                 if not self._wait(_TERM):
                     self.process.kill()
                     self._wait(_REAP)
+            while self._hear(0):
+                pass
+            if self._words and json.loads(self._words[0])["is_of_the_end"]:
+                return self._take_error()
+            return None
         finally:
+            _workers.discard(self)
             self.link.close()
             if self._death is not None:
                 os.close(self._death)
@@ -159,15 +221,18 @@ class Worker:
             with contextlib.suppress(ValueError):  # it cannot be ended; nothing more can be done
                 self.process.close()
 
-    def _wait(self, seconds: float | None) -> bool:
+    def _wait(self, seconds: float | None, held: HeldInterrupts | None = None) -> bool:
         """Wait until the process has ended; False if it has not, in time."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self.has_died:
             left = LOOK if end is None else min(LOOK, end - time.monotonic())
-            if left <= 0:
+            if left <= 0 or (held is not None and held.has_come):
                 return False
-            sign = self.process.sentinel if self._death is None else self._death
-            multiprocessing.connection.wait([sign], left)
+            signs: list[Any] = [self.process.sentinel if self._death is None else self._death]
+            if not self._is_silent:
+                signs.append(self.link)
+            if self.link in multiprocessing.connection.wait(signs, left):
+                self._hear(0)  # it must not have to wait for that
         self.process.join(LOOK)
         return True
 
@@ -284,16 +349,96 @@ class _Packed:
         return self._value if self._pickled is None else pickle.loads(self._pickled)
 
 
+class _Shielded:
+    """A function that a new process loads only once Ctrl-C does not reach it any more.
+
+    (What it loads takes a while, and an interrupted import leaves a mess on standard error.)
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> None:
+        self._function(*args)
+
+    def __reduce__(self) -> tuple:
+        return operator.getitem, ((_Ignoring(), self._function), 1)
+
+
+class _Ignoring:
+    """Something whose loading makes a process ignore SIGINT."""
+
+    def __reduce__(self) -> tuple:
+        return signal.signal, (signal.SIGINT, signal.SIG_IGN)
+
+
+class HeldInterrupts:
+    """Holds back Ctrl-C inside a ``with`` block, where it would leave things half made.
+
+    Signals are handled in the main thread, whichever gets them; in others, this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._handler: Any = None
+        self._came: tuple | None = None
+
+    def __enter__(self) -> HeldInterrupts:
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, self._note)
+        return self
+
+    @property
+    def has_come(self) -> bool:
+        """Whether there is one to deliver."""
+        return self._came is not None
+
+    def _note(self, *signal_and_frame: Any) -> None:
+        self._came = signal_and_frame
+
+    def __exit__(self, kind: Any, *exc: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+        if kind is not None:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Let what came be handled."""
+        came, self._came = self._came, None
+        if came is not None:
+            self._handler(*came)
+
+
+def _has_room(link: Connection, seconds: float) -> bool:
+    """Tell whether some kilobytes can be sent without waiting for longer than that."""
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(link.fileno(), select.POLLOUT)
+    return bool(poll.poll(1000 * seconds))
+
+
+def _close_at_exit(worker: Worker) -> None:
+    error = worker.close(_TERM)
+    if error is not None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+
+
 # A forked process must not hold open the consumer's end of a pipe, its own or a sibling's: that
-# end is how a process learns that its consumer has died.
-_links: weakref.WeakSet[Connection] = weakref.WeakSet()
+# end is how a process learns that its consumer has died. Nor are the processes its children.
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
-def _close_links(links: weakref.WeakSet) -> None:
-    for link in list(links):
+def _disown() -> None:
+    children: set = getattr(multiprocessing.process, "_children", set())
+    for worker in list(_workers):
+        children.discard(worker.process)
         with contextlib.suppress(OSError):
-            link.close()
-    links.clear()
+            worker.link.close()
+    _workers.clear()
 
 
-multiprocessing.util.register_after_fork(_links, _close_links)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

@@ -573,10 +573,12 @@ def as_streamer(value: Any, index: int) -> Streamer:
         raise _validate.refuse(f"streamers[{index}]", value, rule, remedy) from error
 
 
-def generators_of(streamer: Streamer) -> list:
-    """Return the random generators that a run of ``streamer`` draws from, however deep."""
-    found: dict[int, Any] = {}
-    seen: dict[int, Any] = {}
+def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
+    """Return what a run of ``streamer`` may use up, however deep: the random generators that it
+    draws from, and the streamers that can be started only once.
+    """
+    generators: dict[int, Any] = {}
+    seen: dict[int, Streamer] = {}
     left: list[Any] = [streamer]
     while left:
         each = left.pop()
@@ -586,9 +588,10 @@ def generators_of(streamer: Streamer) -> list:
             left.append(each.__self__)
         elif isinstance(each, Streamer) and id(each) not in seen:
             seen[id(each)] = each
-            found |= {id(generator): generator for generator in each._generators()}
+            generators |= {id(generator): generator for generator in each._generators()}
             left += each._parts()
-    return list(found.values())
+    one_shots = [each for each in seen.values() if each._ticket is not None]
+    return list(generators.values()), one_shots
 
 
 # How an activation gets its iterator, where it is not simply a call.

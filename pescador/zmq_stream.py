@@ -13,7 +13,7 @@ __all__ = ["ZMQStreamer"]
 
 TRANSPORTS = ("ipc", "tcp")
 START_METHODS = ("fork", "spawn", "forkserver")
-_MOST_PORTS = 65535
+_LAST_PORT = 65535
 
 
 class ZMQStreamer(Streamer):
@@ -81,7 +81,8 @@ class ZMQStreamer(Streamer):
 
     The seed of the run goes along: muxes give the same items as without a process. NumPy's
     global generator and that of ``random`` are seeded from it in the process, so that no two
-    streams draw the same there.
+    streams draw the same there. Arguments are copied into the process whenever it starts, so a
+    random generator among them starts from the same state each time.
 
     A start costs about 5 milliseconds with "fork" (more in a large program), and the import of
     NumPy with the others. A small item costs about two microseconds; a large one is copied once,
@@ -117,8 +118,8 @@ class ZMQStreamer(Streamer):
     ) -> None:
         super().__init__(streamer)
         ports = "give a port number"
-        self.min_port = _validate.whole("min_port", min_port, 1, ports, _MOST_PORTS)
-        self.max_port = _validate.whole("max_port", max_port, self.min_port, ports, _MOST_PORTS)
+        self.min_port = _validate.whole("min_port", min_port, 1, ports, _LAST_PORT)
+        self.max_port = _validate.whole("max_port", max_port, self.min_port, ports, _LAST_PORT)
         self.max_tries = _validate.whole("max_tries", max_tries, 1, "give how many ports to try")
         self.copy = _validate.truth("copy", copy, "give True for arrays with memory of their own")
         self.timeout = _seconds("timeout", timeout, "give None to wait for as long as it takes")
@@ -129,9 +130,8 @@ class ZMQStreamer(Streamer):
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._transport import Options, Reader
+        from ._transport import HeldInterrupts, Options, Reader
 
-        self._use_ticket()
         options = Options(
             min_port=self.min_port,
             max_port=self.max_port,
@@ -143,8 +143,14 @@ class ZMQStreamer(Streamer):
             max_bytes=self.max_bytes,
             item_timeout=self.item_timeout,
         )
-        items = Reader(Streamer(self.streamer), options, parent, place, number).items()
-        next(items)
+        with HeldInterrupts() as held:
+            items = Reader(self, options, parent, place, number).items()
+            next(items)
+        try:
+            held.deliver()
+        except BaseException:
+            items.close()
+            raise
         return items
 
 

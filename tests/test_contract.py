@@ -70,7 +70,7 @@ class SharedRecorder:
     """Counts as a Recorder does, in a file that it shares with processes forked from this one."""
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile(buffering=0)
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it outlives this
 
     def __del__(self):
         self._file.close()
@@ -197,6 +197,7 @@ def _keyed(leaf, seed):
 _zmq = functools.partial(
     ZMQStreamer,
     max_bytes=2**10,
+    item_timeout=TIMEOUT,
     start_method="fork" if "fork" in multiprocessing.get_all_start_methods() else None,
 )
 
