@@ -68,20 +68,21 @@ def pair(kind, n_items):
 
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/pair"
-        process = multiprocessing.get_context("fork").Process(
-            target=send, args=(endpoint, kind, n_items)
-        )
+        fork = multiprocessing.get_context("fork")
+        is_read = fork.Event()
+        process = fork.Process(target=send, args=(endpoint, is_read, kind, n_items))
         process.start()
         context = zmq.Context()
         socket = context.socket(zmq.PAIR)
         socket.bind(endpoint)
         for _ in range(n_items):
             yield socket.recv(copy=False)
+        is_read.set()
         process.join()
         context.destroy(linger=0)
 
 
-def send(endpoint, kind, n_items):
+def send(endpoint, is_read, kind, n_items):
     """Send frames (in the background process)."""
     import zmq
 
@@ -91,7 +92,8 @@ def send(endpoint, kind, n_items):
     socket.connect(endpoint)
     for _ in range(n_items):
         socket.send(frame)
-    context.destroy(linger=-1)
+    is_read.wait()  # the last messages of a socket that is closed may be lost, whatever its linger
+    context.destroy(linger=0)
 
 
 def memcpy(kind, n_items):

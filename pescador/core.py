@@ -574,8 +574,9 @@ def as_streamer(value: Any, index: int) -> Streamer:
 
 
 def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
-    """Return what a run of ``streamer`` may use up, however deep: the random generators that it
-    draws from, and the streamers that can be started only once.
+    """Return what a run of ``streamer`` may use up, however deep.
+
+    That is the random generators it draws from, and the streamers that can be started only once.
     """
     generators: dict[int, Any] = {}
     seen: dict[int, Streamer] = {}

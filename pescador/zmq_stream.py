@@ -91,6 +91,9 @@ class ZMQStreamer(Streamer):
     that are kept while the program forks stay shared with its child: use ``copy=True`` if one of
     the two alters them.
 
+    Closing a stream early raises what the ``finally`` blocks of its source raise, as it does
+    without a process. Ctrl-C while the process is being ended ends it by force.
+
     Examples
     --------
     >>> import pescador

@@ -1,7 +1,7 @@
 """What happens when things go wrong around background processes.
 
 Each fault has a program in `_fault_programs`; those that disturb nothing else share a process.
-Two run at a time, before the first test looks at what came of them. No program may outlast its
+Four run at a time, before the first test looks at what came of them. No program may outlast its
 time, leave a process or a temporary file, or print anything beyond the one line in which it tells
 what it saw.
 """
@@ -30,7 +30,7 @@ METHODS = ("fork", "spawn", "forkserver")
 PICKLING = ("spawn", "forkserver")
 
 LIMIT = 30  # seconds for one program; only ever used up by one that hangs
-N_AT_ONCE = 2
+N_AT_ONCE = 4
 SLACK = 1.5  # seconds more than promised, for a slow machine
 NOTICE = 1 + SLACK  # until a death is noticed
 ORPHAN = 2 + SLACK  # until a process without a consumer is gone, or a consumer that exits
