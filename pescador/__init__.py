@@ -12,7 +12,7 @@ Layout, each module resting on those above it only:
 """
 
 from . import core, exceptions, maps, mux, util, zmq_stream
-from .core import Stream, Streamer, streamable
+from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
@@ -20,6 +20,7 @@ from .version import version as __version__
 from .zmq_stream import ZMQStreamer
 
 __all__ = [
+    "FRESH_SEED",
     "BaseMux",
     "ChainMux",
     "DataError",

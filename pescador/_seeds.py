@@ -128,6 +128,23 @@ class Seed:
         digest.update(self._entropy)
         return np.frombuffer(digest.digest(), dtype="<u8").astype(np.uint64)
 
+    def fresh(self, place: int, number: int, index: int) -> int:
+        """Return an integer below 2**32 for argument ``index`` of an activation of a child.
+
+        Integers for different numbers differ: an odd multiple, a sum, an exclusive or, and the
+        last step of MurmurHash3 (A. Appleby, 2011) map 32 bits one to one.
+        """
+        factor, offset, mask, _ = self.words(b"fresh%d,%d" % (min(place, 0), index)).tolist()
+        return _mixed(number * (2 * factor + 1) + offset) ^ (mask % 2**32)
+
     def rng(self, purpose: bytes) -> np.random.RandomState:
         """Return this run's generator for ``purpose`` (at most 16 bytes), from its beginning."""
         return np.random.RandomState(np.random.PCG64(_State(self.words(purpose))))  # type: ignore[arg-type]
+
+
+def _mixed(value: int) -> int:
+    """Return 32 bits that all depend on all of the lowest 32 bits of ``value``, one to one."""
+    value %= 2**32
+    value = ((value ^ value >> 16) * 0x85EBCA6B) % 2**32
+    value = ((value ^ value >> 13) * 0xC2B2AE35) % 2**32
+    return value ^ value >> 16

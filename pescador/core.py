@@ -21,7 +21,7 @@ from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
 
-__all__ = ["Stream", "Streamer", "streamable"]
+__all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
 _ACCEPTED = (
     "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
@@ -35,6 +35,28 @@ _CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
 # What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
 _NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_call", "_how", "_origin", "_seeds"}
 _NOT_STATE |= {"active_count_", "stream_"}
+
+
+class FreshSeed:
+    """The type of `FRESH_SEED`, of which there is one object."""
+
+    _only: FreshSeed | None = None
+
+    def __new__(cls) -> FreshSeed:
+        if cls._only is None:
+            cls._only = super().__new__(cls)
+        return cls._only
+
+    def __repr__(self) -> str:
+        return "FRESH_SEED"
+
+    def __reduce__(self) -> str:
+        return "FRESH_SEED"
+
+
+#: Given as an argument of a streamer, it stands for a seed that every activation gets anew: an
+#: integer from 0 to 2**32 - 1, which follows from the seed of the run and the activation.
+FRESH_SEED = FreshSeed()
 
 
 class Streamer:
@@ -52,8 +74,9 @@ class Streamer:
         ``__wrapped__``); or a class whose instances are iterable. An iterator that can only be
         read once (a generator object, an open file) is accepted, and can be started once.
     *args, **kwargs
-        What to call it with. They are handed over as they are, never copied; only a streamer
-        among them is replaced by a copy of itself that takes its seed from the run.
+        What to call it with. They are handed over as they are, never copied; but a streamer
+        among them is replaced by a copy of itself that takes its seed from the run, and
+        `FRESH_SEED` by an integer (see Notes).
 
     Attributes
     ----------
@@ -82,6 +105,10 @@ class Streamer:
     -----
     ``with streamer as active`` gives an activated copy: a copy that is one open run
     (``active.stream_``), counted by ``streamer.active`` and closed at the end of the block.
+
+    ``Streamer(noisy, X, random_state=pescador.FRESH_SEED)`` gives every activation a seed of its
+    own, from 0 to 2**32 - 1. No two activations by one run of a mux, or passes of one ``cycle()``,
+    get the same; others do by chance, once in 2**32 pairs. One seed at the root fixes them all.
 
     An item costs what the source takes for it plus the cost of a Python frame; an activation
     costs the same whatever the arguments hold.
@@ -191,7 +218,7 @@ class Streamer:
         if how == _NESTED:
             return _nested(self.streamer, parent, place, number)
         if how == _CALL_BOUND:
-            made = _call_bound(self._call, self.args, self.kwargs, parent.child(place, number))
+            made = _call_bound(self._call, self.args, self.kwargs, parent, place, number)
             return _iterator_of(made, parent, place, number)
         return self._open_once()
 
@@ -544,7 +571,7 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     if (
         is_streamers
         or isinstance(call, functools.partial)
-        or any(isinstance(each, Streamer) for each in (*args, *kwargs.values()))
+        or any(isinstance(each, (Streamer, FreshSeed)) for each in (*args, *kwargs.values()))
     ):
         return _CALL_BOUND, call
     return (_CALL_KWARGS if kwargs else _CALL), call
@@ -659,8 +686,13 @@ def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> G
         counted.active_count_ += 1
 
 
-def _call_bound(call: Callable, args: tuple, kwargs: dict, seed: Seed) -> Any:
-    """Call a function, with seeds for the streamers among (and under) its arguments."""
+def _call_bound(
+    call: Callable, args: tuple, kwargs: dict, parent: Seed, place: int, number: int
+) -> Any:
+    """Call a function, with seeds in place of FRESH_SEED, and for the streamers among (and under)
+    its arguments.
+    """
+    seed = parent.child(place, number)
     function: Any = call
     while isinstance(function, functools.partial):
         args, kwargs = function.args + args, {**function.keywords, **kwargs}
@@ -669,7 +701,12 @@ def _call_bound(call: Callable, args: tuple, kwargs: dict, seed: Seed) -> Any:
     if hasattr(function, SEEDED):
         function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
     values = [function, *args, *kwargs.values()]
-    function, *values = [_bound(value, seed, -1 - index) for index, value in enumerate(values)]
+    for index, value in enumerate(values):
+        if value is FRESH_SEED:
+            values[index] = parent.fresh(place, number, index)
+        else:
+            values[index] = _bound(value, seed, -1 - index)
+    function, *values = values
     return function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
 
 
