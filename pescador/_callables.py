@@ -20,6 +20,10 @@ GENERATOR = "_pescador_generator"
 # the seed of the run that it is part of.
 SEEDED = "_pescador_seeded"
 
+# The attribute of a map that has, between two items, nothing that does not follow from where the
+# stream stands that it reads.
+FOLLOWS = "_pescador_follows"
+
 _DEEPEST_WRAPPING = 100
 
 

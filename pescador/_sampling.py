@@ -11,7 +11,8 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import length_hint
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,26 +50,67 @@ def _as_ints(slots: np.ndarray, n_slots: int) -> Iterable[int]:
     return slots.astype(np.intp).tolist()
 
 
-class EqualSlots:
+class _Slots:
+    """What is drawn from a generator, a block at a time; and how far it has been used."""
+
+    def __init__(self, rng: np.random.RandomState, n_slots: int) -> None:
+        self._rng = rng
+        self._size = FIRST_BLOCK
+        self._before: list[int] = []  # the block that is being used: what its drawing began with
+        self._left: Iterator = iter(())  # of it
+        self._n_drawn = 0
+        self._n_calm = 0  # draws since the last change, whole blocks only
+        self.is_stale = False
+        self.n_slots = n_slots
+
+    def _draw(self) -> np.ndarray:
+        self._before = [self._n_drawn, self._size, self.n_slots, self._n_calm]
+        self._n_drawn += self._size
+        return self._rng.random_sample(self._size)
+
+    def _using(self, block: Iterable[int]) -> Iterable[int]:
+        self._left = iter(block)
+        return self._left
+
+    def block(self) -> Iterable[int]:
+        """Return the next slots to draw from, valid until `is_stale` is set."""
+        raise NotImplementedError
+
+    @property
+    def position(self) -> list:
+        """Where it stands, for `resume`."""
+        used = self._before[1] - length_hint(self._left)
+        return [*self._before, self._n_calm, self._size, used, int(self.is_stale)]
+
+    def resume(self, position: list, rng: np.random.RandomState) -> Iterable[int]:
+        """Go to a position, with a generator that gave ``position[0]`` numbers.
+
+        Return what is left of the block.
+        """
+        self._n_drawn, self._size, n_slots, self._n_calm, n_calm, size, n_used, is_stale = position
+        self._rng = rng
+        now, self.n_slots = self.n_slots, n_slots
+        rest = iter(self.block())
+        if is_stale:
+            rest = self._left = iter(())
+        next(islice(self._left, n_used, n_used), None)
+        self.n_slots, self._n_calm, self._size, self.is_stale = now, n_calm, size, bool(is_stale)
+        return rest
+
+
+class EqualSlots(_Slots):
     """Draws among slots of equal weight.
 
     A block stays valid when the number of slots shrinks: a draw of a slot that is gone is
     passed over, which leaves the others equally likely.
     """
 
-    def __init__(self, rng: np.random.RandomState, n_slots: int) -> None:
-        self._rng = rng
-        self._size = FIRST_BLOCK
-        self.is_stale = False
-        self.n_slots = n_slots
-
     def block(self) -> Iterable[int]:
-        """Return the next slots to draw from, valid until `is_stale` is set."""
         self.is_stale = False
-        draws = self._rng.random_sample(self._size)
+        draws = self._draw()
         draws *= self.n_slots
         self._size = min(4 * self._size, LAST_BLOCK)
-        return _as_ints(draws, self.n_slots)
+        return self._using(_as_ints(draws, self.n_slots))
 
     def put(self, slot: int, weight: float) -> None:
         """Note the weight of the stream that is now in a slot; here all are the same."""
@@ -90,7 +132,7 @@ class EqualSlots:
         self.is_stale = True
 
 
-class WeightedSlots:
+class WeightedSlots(_Slots):
     """Draws among slots in proportion to their weights, which may change after every draw.
 
     The weights are the leaves of a tree in which every node has up to 64 children and keeps
@@ -101,12 +143,8 @@ class WeightedSlots:
     """
 
     def __init__(self, rng: np.random.RandomState, n_slots: int) -> None:
-        self._rng = rng
-        self._size = FIRST_BLOCK
-        self._n_calm = 0  # draws since the last change, whole blocks only
+        super().__init__(rng, n_slots)
         self._aliases: tuple[np.ndarray, np.ndarray] | None = None
-        self.is_stale = False
-        self.n_slots = n_slots
         self._levels: list[list[float]] = [[0.0] * n_slots]
         self._cumulative: list[list[list[float]]] = []
         while len(self._levels[-1]) > 1 or not self._cumulative:
@@ -157,18 +195,16 @@ class WeightedSlots:
         self.put(self.n_slots - 1, weight)
 
     def block(self) -> Iterable[int]:
-        """Return the next slots to draw from, valid until `is_stale` is set."""
         if self.is_stale:
             self.is_stale, self._size = False, FIRST_BLOCK
-        draws = self._rng.random_sample(self._size)
+        draws = self._draw()
         is_calm = self._n_calm >= _CALM * self.n_slots
         self._n_calm += self._size
         self._size = min(4 * self._size, LAST_BLOCK)
         if is_calm:
-            return self._whole_block(draws)
-        if len(self._cumulative) == 1:
-            return self._bisections(draws)
-        return self._descents(draws)
+            return self._using(self._whole_block(draws))
+        left = self._using(draws.tolist())
+        return self._bisections(left) if len(self._cumulative) == 1 else self._descents(left)
 
     def _whole_block(self, draws: np.ndarray) -> Iterable[int]:
         if self._aliases is None:
@@ -179,16 +215,16 @@ class WeightedSlots:
         draws -= slots
         return _as_ints(np.where(draws < keep[slots], slots, other[slots]), self.n_slots)
 
-    def _bisections(self, draws: np.ndarray) -> Iterator[int]:
+    def _bisections(self, draws: Iterable[float]) -> Iterator[int]:
         sums = self._cumulative[0][0]  # changed in place, so always the current weights
-        for draw in draws.tolist():
+        for draw in draws:
             slot = bisect_right(sums, draw * sums[-1])
             if slot < len(sums):  # else the product was rounded up to the total
                 yield slot
 
-    def _descents(self, draws: np.ndarray) -> Iterator[int]:
+    def _descents(self, draws: Iterable[float]) -> Iterator[int]:
         downward = self._cumulative[::-1]
-        for draw in draws.tolist():
+        for draw in draws:
             rest = draw * self._levels[-1][0]
             slot = 0
             for nodes in downward:
@@ -240,6 +276,7 @@ class Replacing:
         self._places = places  # ascending; None: all of them
         self._at: dict[int, int] = {}  # position -> candidate, where they differ
         self._position_of: dict[int, int] = {}
+        self._dropped: list[int] = []
         self.n_left = n_places if places is None else len(places)
 
     @property
@@ -261,7 +298,18 @@ class Replacing:
         """Never choose this (released) place again; nothing happens if it is dropped already."""
         position = self._position(place)
         if position < self.n_left and self._place_at(position) == place:
+            self._dropped.append(place)
             self._vacate(position)
+
+    @property
+    def position(self) -> list[int]:
+        """What it has come to, beside what is in use: the places that were dropped, in order."""
+        return self._dropped.copy()
+
+    def resume(self, position: list[int], in_use: list[int]) -> None:
+        """Go to a position, where some places are in use."""
+        for place in position:
+            self.drop(place)
 
     def _place_at(self, position: int) -> int:
         if self._at:
@@ -330,6 +378,10 @@ class Distinct(Replacing):
         in_use = self._in_use
         del in_use[bisect_left(in_use, place)]
 
+    def resume(self, position: list[int], in_use: list[int]) -> None:
+        super().resume(position, in_use)
+        self._in_use = sorted(map(self._position, in_use))
+
     def _vacate(self, position: int) -> None:
         super()._vacate(position)
         if self._in_use and self._in_use[-1] == self.n_left:  # the one that was moved
@@ -362,6 +414,16 @@ class Permuted:
 
     def drop(self, place: int) -> None:
         """Do nothing: no place is chosen twice."""
+
+    @property
+    def position(self) -> list[int]:
+        """How many have been chosen."""
+        return [len(self._order) - self.n_left]
+
+    def resume(self, position: list[int], in_use: list[int]) -> None:
+        """Go to a position."""
+        (self._n_taken,) = position
+        self.n_left = self.n_free = len(self._order) - self._n_taken
 
 
 # How many items.

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+
+from .exceptions import PescadorError
 
 _PLACE = struct.Struct("<qq")
 
@@ -120,6 +122,32 @@ class Seed:
         root._taken = {id(each): (each, words) for each, words in taken}
         return cls(root, entropy, path)
 
+    def taken(self, survey: Callable[[], tuple]) -> list[list]:
+        """Return what this tree has taken from sources of randomness, as JSON can hold it.
+
+        Each is a number and what was taken: the generators of ``survey()[0]`` are counted from
+        zero, and -1 is NumPy's global one.
+        """
+        taken = self._root._taken
+        if not taken:
+            return []
+        numbers = {id(None): -1}
+        if len(taken) > 1 or id(None) not in taken:
+            numbers |= {id(each): number for number, each in enumerate(survey()[0])}
+        pairs = ((numbers.get(key), words) for key, (_, words) in taken.items())
+        return sorted([number, words.hex()] for number, words in pairs if number is not None)
+
+    def take(self, taken: list, survey: Callable[[], tuple]) -> None:
+        """Take, for this tree, what another one has taken."""
+        generators: list = survey()[0] if any(number >= 0 for number, _ in taken) else []
+        for number, words in taken:
+            if number >= len(generators):
+                raise PescadorError(
+                    "the state does not fit the streamer: it has drawn from more random generators"
+                )
+            each = None if number < 0 else generators[number]
+            self._root._taken[id(each)] = each, bytes.fromhex(words)
+
     def words(self, purpose: bytes) -> np.ndarray:
         """Return 256 bits, as four uint64, that belong to this run and ``purpose`` alone."""
         digest = hashlib.blake2b(self._path, digest_size=32, person=purpose)
@@ -137,9 +165,15 @@ class Seed:
         factor, offset, mask, _ = self.words(b"fresh%d,%d" % (min(place, 0), index)).tolist()
         return _mixed(number * (2 * factor + 1) + offset) ^ (mask % 2**32)
 
-    def rng(self, purpose: bytes) -> np.random.RandomState:
-        """Return this run's generator for ``purpose`` (at most 16 bytes), from its beginning."""
-        return np.random.RandomState(np.random.PCG64(_State(self.words(purpose))))  # type: ignore[arg-type]
+    def rng(self, purpose: bytes, n_drawn: int = 0) -> np.random.RandomState:
+        """Return this run's generator for ``purpose`` (at most 16 bytes).
+
+        It is at its beginning, or where ``n_drawn`` calls for a uniform number would leave it.
+        """
+        bits = np.random.PCG64(_State(self.words(purpose)))  # type: ignore[arg-type]
+        if n_drawn:
+            bits.advance(n_drawn)
+        return np.random.RandomState(bits)
 
 
 def _mixed(value: int) -> int:

@@ -7,16 +7,17 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from itertools import compress, count, islice
+import weakref
+from collections.abc import Callable, Generator, Iterator, Mapping
+from itertools import compress, count, islice, repeat
 from operator import length_hint
 from types import FrameType, GeneratorType
 from typing import Any
 
 from decorator import decorate
 
-from . import _validate
-from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
+from . import _positions, _validate
+from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
@@ -33,7 +34,7 @@ _ACCEPTED = (
 _CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
 
 # What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
-_NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_call", "_how", "_origin", "_seeds"}
+_NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_binding", "_call", "_how", "_origin"}
 _NOT_STATE |= {"active_count_", "stream_"}
 
 
@@ -132,11 +133,11 @@ class Streamer:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_binding",
         "_blocks",
         "_call",
         "_how",
         "_origin",
-        "_seeds",
         "_ticket",
         "active_count_",
         "args",
@@ -169,7 +170,7 @@ class Streamer:
         self.active_count_ = 0
         self.stream_: Stream | None = None
         self._origin: Streamer | None = None
-        self._seeds: Iterator[Seed] | None = None
+        self._binding: _Binding | None = None
         self._blocks: list[tuple[FrameType, Streamer]] | None = None
 
     def __getstate__(self) -> tuple[dict, dict]:
@@ -236,6 +237,25 @@ class Streamer:
             remedy = "give the generator function and its arguments, or a list of the items"
             raise _validate.refuse("streamer", self.streamer, rule, remedy)
 
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        """Start an activation, and move it to where one like it stood."""
+        if isinstance(position, int):
+            source = self._open_run(parent, place, number)
+            return _positions.moved(source, position, repr(self))
+        kind = "streams" if self._how == _CALL_BOUND else "inner"
+        if kind not in position or self._how in (_ITERATE, _ONE_SHOT):
+            raise _positions.misfit(repr(self), "is of another kind now")
+        if self._how == _NESTED:
+            return _nested(self.streamer, parent, place, number, position["inner"])
+        if self._how == _CALL_BOUND:
+            streams = position["streams"]
+            made = _call_bound(self._call, self.args, self.kwargs, parent, place, number, streams)
+            return _iterator_of(made, parent, place, number)
+        made = self._call(*self.args, **self.kwargs)
+        if not isinstance(made, Streamer):
+            raise _positions.misfit(repr(self), "made a streamer, and does not now")
+        return _nested(made, parent, place, number, position["inner"])
+
     def _open_once(self) -> Iterator:
         self._use_ticket()
         if isinstance(self.streamer, (GeneratorType, ClosableIterator)):
@@ -256,10 +276,6 @@ class Streamer:
     def _counted_by(self) -> Streamer:
         """Return the streamer whose runs the runs of this one are."""
         return self if self._origin is None else self._origin
-
-    def _next_seed(self) -> Seed:
-        """Return the seed above the next root run of this streamer."""
-        return Seed.root() if self._seeds is None else next(self._seeds)
 
     # Runs, for the user.
 
@@ -354,6 +370,55 @@ class Streamer:
         """
         return self.iterate(_item_limit("generate", max_iter, older))
 
+    def resume(self, state: Mapping, max_iter: int | None = None) -> Stream:
+        """Continue a run from where it stood.
+
+        Parameters
+        ----------
+        state : dict
+            What `Stream.state_dict` returned, of a run of this streamer or one made alike; also
+            in another process, and from JSON.
+        max_iter : int >= 0, optional
+            The largest number of items that are still to come; None for what was left of the
+            limit that the run had.
+
+        Returns
+        -------
+        Stream
+            Gives what the run would have given next. What was open is open again.
+
+        Raises
+        ------
+        PescadorError
+            If ``state`` is not a state, is damaged, or does not fit this streamer or its data.
+
+        Notes
+        -----
+        Every open source is started again and moved to where it stood: a list, a range or an
+        array at once, anything else by reading again what its activation had given. Maps of this
+        library (but for `cache`) and muxes are moved by moving what they read.
+
+        Examples
+        --------
+        >>> import pescador
+        >>> mux = pescador.ShuffledMux([range(10), "abcdefghij"], random_state=0)
+        >>> stream = mux.iterate(max_iter=8)
+        >>> start = [next(stream) for _ in range(5)]
+        >>> state = stream.state_dict()
+        >>> list(mux.resume(state)) == list(stream)
+        True
+        """
+        fields = _positions.unsealed(state)
+        max_iter = _validate.whole_or_none("max_iter", max_iter, 0, "give None for what was left")
+        if max_iter is None:
+            max_iter = fields["max_iter"]
+        else:
+            max_iter += fields["n_given"]
+        opener = self._open_run if fields["cycle"] else self._open_run_own
+        stream = Stream(self, max_iter, fields["cycle"], opener)
+        stream._restore(fields)
+        return stream
+
     def __iter__(self) -> Stream:
         return self.iterate()
 
@@ -391,7 +456,7 @@ class Streamer:
         """Return a copy whose runs count as runs of this streamer."""
         other = copy.copy(self)
         other._origin = self._counted_by()
-        other._seeds = self._seeds
+        other._binding = self._binding
         return other
 
 
@@ -420,6 +485,7 @@ class Stream(ClosableIterator):
     __slots__ = (
         "_cycle",
         "_given_before",
+        "_has_ended",
         "_max_iter",
         "_n_passes",
         "_open_run",
@@ -443,6 +509,7 @@ class Stream(ClosableIterator):
         self._source: Iterator | None = None
         self._n_passes = 0
         self._given_before = 0
+        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
@@ -456,13 +523,109 @@ class Stream(ClosableIterator):
         if not self._n_passes:
             self._advance(self._items)
 
+    def state_dict(self) -> dict:
+        """Return where this run stands, for `Streamer.resume`.
+
+        Returns
+        -------
+        dict
+            Of strings, integers, lists and dicts: ``json.dumps`` takes it. It grows with the
+            number of streams that are open and of streamers that were left out in this run.
+
+        Raises
+        ------
+        PescadorError
+            If the stream has been closed before its end, or is in the middle of an item.
+
+        Notes
+        -----
+        It may be taken between any two items, also inside a loop over the stream, and costs about
+        a microsecond for an open stream. What has been drawn from random states is part of it;
+        of those that nothing has been drawn from yet, it says nothing.
+
+        Examples
+        --------
+        >>> import pescador
+        >>> streamer = pescador.Streamer(range, 5)
+        >>> stream = streamer.iterate()
+        >>> next(stream)
+        0
+        >>> list(streamer.resume(stream.state_dict()))
+        [1, 2, 3, 4]
+        """
+        with self._lock:
+            fields = self._fields()
+            if self._n_passes:
+                fields["taken"] = self._seed.taken(functools.partial(survey, self._streamer))
+            return _positions.sealed(fields)
+
+    def _fields(self) -> dict:
+        """Return where this run stands, but for where its seeds come from."""
+        if self._is_closed and not self._has_ended:
+            raise PescadorError(
+                "the stream has been closed, and where it stood is gone;"
+                " call state_dict() before that, in the loop over the stream for instance"
+            )
+        n_given = self._n_given()
+        fields = {
+            "n_given": n_given,
+            "max_iter": self._max_iter,
+            "cycle": self._cycle,
+            "n_passes": self._n_passes,
+            "given_before": self._given_before,
+            "has_ended": self._has_ended,
+        }
+        if self._n_passes and not self._has_ended:
+            assert self._source is not None
+            if isinstance(self._front, GeneratorType) and self._front.gi_running:
+                raise PescadorError(
+                    "the stream is in the middle of an item; call state_dict() between two items"
+                )
+            position = _positions.position_of(self._source, n_given - self._given_before)
+            fields["position"] = position
+        return fields
+
+    def _restore(self, fields: dict) -> None:
+        """Go to where another run stood."""
+        try:
+            if fields["n_passes"]:
+                self._begin(fields)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, fields: dict | None = None) -> None:
+        """Get the seed, and begin the first pass, or the one that another run was in."""
+        binding = self._streamer._binding
+        if binding is None:
+            self._seed = Seed.root()
+        else:
+            self._seed = next(binding.seeds)
+            binding.stream = weakref.ref(self)
+            if fields is None:
+                fields, binding.fields = binding.fields, None
+        self._streamer._counted_by().active_count_ += 1
+        if fields is None:
+            self._begin_pass()
+            return
+        self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
+        self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
+        self._has_ended = fields["has_ended"]
+        if not self._has_ended:
+            self._seed.take(fields.get("taken", []), functools.partial(survey, self._streamer))
+            self._open(self._n_passes - 1, fields["position"])
+
     def _advance(self, ended: Iterator) -> bool:
         with self._lock:
             if self._items is not ended:
                 return True  # another thread has been here
-            if not self._is_closed and self._has_next_pass():
+            if not self._is_closed and not self._has_ended and self._has_next_pass():
                 try:
-                    self._begin_pass()
+                    if self._n_passes:
+                        self._close_source()
+                        self._begin_pass()
+                    else:
+                        self._begin()
                 except BaseException:
                     self.close()
                     raise
@@ -474,23 +637,29 @@ class Stream(ClosableIterator):
         given = self._n_given()
         if self._max_iter is not None and given >= self._max_iter:
             return False
-        return not self._n_passes or (self._cycle and given > self._given_before)
+        self._has_ended = self._n_passes > 0 and not (self._cycle and given > self._given_before)
+        return not self._has_ended
 
     def _begin_pass(self) -> None:
-        if self._n_passes:
-            self._close_source()
-        else:
-            self._seed = self._streamer._next_seed()
-            self._streamer._counted_by().active_count_ += 1
         number = self._n_passes
         self._n_passes += 1
-        given = self._given_before = self._n_given()
+        self._given_before = self._n_given()
+        self._open(number, 0)
+
+    def _open(self, number: int, position: Any) -> None:
+        """Open the source of a pass."""
         try:
-            source = self._source = self._open_run(self._seed, 0, number)
+            if isinstance(position, int):
+                source = self._open_run(self._seed, 0, number)
+                source = _positions.moved(source, position, repr(self._streamer))
+            else:
+                source = self._streamer._open_at(self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
             raise RuntimeError(f"{self._streamer!r} raised StopIteration as it started") from error
+        self._source = source
         if type(source) is not GeneratorType or self._max_iter is not None:
-            source = _bounded(source, None if self._max_iter is None else self._max_iter - given)
+            limit = None if self._max_iter is None else self._max_iter - self._n_given()
+            source = _bounded(source, limit)
         self._front = source
         self._items = compress(source, self._ticks)
 
@@ -638,6 +807,19 @@ def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator
         raise
 
 
+def begin_at(
+    streamer: Streamer, parent: Seed, place: int, number: int, position: Any
+) -> Iterator:
+    """Open an activation of ``streamer`` where another one stood, and count it."""
+    counted = streamer._counted_by()
+    counted.active_count_ += 1
+    try:
+        return streamer._open_at(parent, place, number, position)
+    except BaseException:
+        counted.active_count_ -= 1
+        raise
+
+
 def end(streamer: Streamer, source: Iterator) -> None:
     """Close what `begin` opened."""
     counted = streamer._origin
@@ -650,13 +832,70 @@ def end(streamer: Streamer, source: Iterator) -> None:
         close_iterator(source)
 
 
-def _nested(streamer: Streamer, parent: Seed, place: int, number: int) -> Generator:
-    """Read one activation of another streamer, counting it there."""
-    source = begin(streamer, parent, place, number)
-    try:
-        yield from source
-    finally:
-        end(streamer, source)
+def _nested(
+    streamer: Streamer, parent: Seed, place: int, number: int, position: Any = None
+) -> Generator:
+    """Return a generator that reads one activation of another streamer, counting it there."""
+    record = _Nested(streamer)
+    items = record.items(parent, place, number, position)
+    _positions.records[items] = record
+    if position is not None:
+        next(items)
+    return items
+
+
+class _Nested:
+    """One activation of a streamer inside a streamer."""
+
+    def __init__(self, streamer: Streamer) -> None:
+        self._streamer = streamer
+        self._source: Iterator | None = None
+
+    def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
+        """Yield the items; first, if there is a position, a None once that is reached."""
+        if position is None:
+            source = self._source = begin(self._streamer, parent, place, number)
+        else:
+            source = self._source = begin_at(self._streamer, parent, place, number, position)
+        try:
+            if position is not None:
+                yield None
+            yield from source
+        finally:
+            end(self._streamer, source)
+
+    def position(self, n_given: int) -> Any:
+        """Return that of the inner activation."""
+        if self._source is None:
+            return 0
+        return {"inner": _positions.position_of(self._source, n_given)}
+
+
+class _Binding:
+    """What a copy of a streamer, made for one call, knows of the run around it."""
+
+    def __init__(self, seeds: Iterator[Seed], fields: dict | None) -> None:
+        self.seeds = seeds
+        self.fields = fields  # where the first of its streams is to begin, if not at the start
+        self.stream: weakref.ref | None = None  # the last that was started
+
+
+class _Bound:
+    """One call of a function that gives what the streamers among its arguments give."""
+
+    def __init__(self, bindings: list[_Binding]) -> None:
+        self._bindings = bindings
+
+    def position(self, n_given: int) -> Any:
+        """Return those of the streams that it reads."""
+        streams = []
+        for binding in self._bindings:
+            stream = None if binding.stream is None else binding.stream()
+            fields = binding.fields if stream is None else stream._fields()
+            if fields is None:
+                return n_given
+            streams.append(fields)
+        return {"streams": streams}
 
 
 def _iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
@@ -675,7 +914,7 @@ def _iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
 def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
     """Read a streamer whose class defines its own ``iterate``."""
     counted = self._counted_by()
-    other = _bound(self, parent.child(place, number), 0)
+    other = _bound(self, _Binding(_seeds_below(parent.child(place, number), 0), None))
     other.__dict__ = vars(self)  # what iterate() sets, it sets on the original too
     counted.active_count_ -= 1  # the run that iterate() starts counts itself
     stream = other.iterate()
@@ -687,37 +926,65 @@ def _open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> G
 
 
 def _call_bound(
-    call: Callable, args: tuple, kwargs: dict, parent: Seed, place: int, number: int
+    call: Callable,
+    args: tuple,
+    kwargs: dict,
+    parent: Seed,
+    place: int,
+    number: int,
+    streams: list | None = None,
 ) -> Any:
-    """Call a function, with seeds in place of FRESH_SEED, and for the streamers among (and under)
-    its arguments.
+    """Call a function, with seeds in place of FRESH_SEED, and with streamers that are bound.
+
+    ``streams`` are where the streams of these are to begin.
     """
     seed = parent.child(place, number)
     function: Any = call
     while isinstance(function, functools.partial):
         args, kwargs = function.args + args, {**function.keywords, **kwargs}
         function = function.func
+    follows = hasattr(function, FOLLOWS) or _streamer_of(function) is not None
     # By position, then by name: an argument's number says where in the tree it is.
     if hasattr(function, SEEDED):
         function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
     values = [function, *args, *kwargs.values()]
+    bindings: list[_Binding] = []
+    given = iter(streams or ())
     for index, value in enumerate(values):
         if value is FRESH_SEED:
             values[index] = parent.fresh(place, number, index)
-        else:
-            values[index] = _bound(value, seed, -1 - index)
+            continue
+        streamer = _streamer_of(value)
+        if streamer is not None:
+            bindings.append(_Binding(_seeds_below(seed, -1 - index), next(given, None)))
+            follows = follows and type(streamer)._open_run is not _open_by_iterate
+            values[index] = _bound(value, bindings[-1])
+    if streams is not None and (not follows or len(streams) != len(bindings)):
+        raise _positions.misfit(_name(call), "reads other streamers now")
     function, *values = values
-    return function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
+    made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
+    if follows and isinstance(made, (GeneratorType, ClosableIterator)):
+        _positions.records[made] = _Bound(bindings)
+    return made
 
 
-def _bound(value: Any, seed: Seed, place: int) -> Any:
-    """Return a streamer that takes its seeds from the run; anything else as it is."""
-    if inspect.ismethod(value) and isinstance(value.__self__, Streamer):
-        return getattr(_bound(value.__self__, seed, place), value.__name__)
-    if not isinstance(value, Streamer):
-        return value
+def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
+    return map(functools.partial(seed.child, place), count())
+
+
+def _streamer_of(value: Any) -> Streamer | None:
+    """Return a streamer, given it or a method of it."""
+    if inspect.ismethod(value):
+        value = value.__self__
+    return value if isinstance(value, Streamer) else None
+
+
+def _bound(value: Any, binding: _Binding) -> Any:
+    """Return a copy of a streamer, or of the one whose method this is, that is part of a run."""
+    if inspect.ismethod(value):
+        return getattr(_bound(value.__self__, binding), value.__name__)
     other = value._counted_copy()
-    other._seeds = map(functools.partial(seed.child, place), count())
+    other._binding = binding
     return other
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _validate
 from ._batch import Batch, not_a_mapping
-from ._callables import GENERATOR, SEEDED, is_iterable
+from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import Seed
 
@@ -344,6 +344,8 @@ def _cache_in_run(seed: Seed, *args: Any, **kwargs: Any) -> Generator:
 
 
 setattr(getattr(cache, GENERATOR), SEEDED, _cache_in_run)
+for _each in (buffer_stream, tuples, keras_tuples):
+    setattr(getattr(_each, GENERATOR), FOLLOWS, True)
 
 _DRAWS = 256
 _NO_ITEM = object()

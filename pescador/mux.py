@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _runs, _seeds, _validate
+from . import _positions, _runs, _seeds, _validate
 from ._seeds import Seed
 from .core import Streamer, as_streamer
 from .util import DEPRECATED, get_rng, rename_kw
@@ -117,10 +117,33 @@ class BaseMux(Streamer):
         return np.random if self._rng is None else self._rng
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+        run = self._new_run(parent, place, number)
+        items = run.items()
+        _positions.records[items] = run
+        return items
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        if position == 0:
+            return self._open_run(parent, place, number)
+        name = repr(self)
+        if not isinstance(position, dict) or "setup" not in position:
+            raise _positions.misfit(name, "is of another kind now")
+        run = self._new_run(parent, place, number)
+        _positions.check_same(name, position["setup"], run.setup)
+        items = run.items_from(position)
+        _positions.records[items] = run
+        return items
+
+    def _new_run(self, parent: Seed, place: int, number: int) -> _runs.Run:
         run = self._start(parent.child(place, number).owned_by(self.random_state))
         if self.is_activated_copy and self._run is None:
             self._run = run
-        return run.items()
+        return run
+
+    def _setup(self) -> dict:
+        """Return what a state must agree with, by its name."""
+        weights = None if self._weights is None else _positions.digest(self._weights.tobytes())
+        return {"class": type(self).__name__, "n_streams": self.n_streams, "weights": weights}
 
     def _start(self, seed: Seed) -> _runs.Run:
         """Return the record of a new run."""
@@ -262,6 +285,10 @@ class StochasticMux(BaseMux):
         )
         self.dist = _validate.option("dist", dist, DISTS)
 
+    def _setup(self) -> dict:
+        names = ("n_active", "rate", "mode", "prune_empty_streams", "dist")
+        return {**super()._setup(), **{name: getattr(self, name) for name in names}}
+
     def _start(self, seed: Seed) -> _runs.Run:
         return _runs.StochasticRun(self, seed)
 
@@ -353,6 +380,9 @@ class RoundRobinMux(BaseMux):
         super().__init__(streamers, None, random_state)
         self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
 
+    def _setup(self) -> dict:
+        return {**super()._setup(), "mode": self.mode}
+
     def _start(self, seed: Seed) -> _runs.Run:
         return _runs.RoundRobinRun(self, seed)
 
@@ -416,6 +446,9 @@ class ChainMux(BaseMux):
     def stream_weights_(self) -> np.ndarray:
         """One for the stream that is open, if there is one; on activated copies only."""
         return np.ones(len(self._record("stream_weights_").places))
+
+    def _setup(self) -> dict:
+        return {**super()._setup(), "mode": self.mode}
 
     def _start(self, seed: Seed) -> _runs.Run:
         return _runs.ChainRun(self, seed)

@@ -1,0 +1,112 @@
+"""Where a run stands, as something that JSON can hold; and how to get there again.
+
+The *position* of an activation is the number of items it has given, if all that is known of its
+source is how to start it again; else it is a dict, made by the record of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import weakref
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import _validate
+from ._iterator import close_iterator
+from .exceptions import PescadorError
+
+FORMAT = 1
+
+# Iterators over sequences, which can be moved.
+_SEQUENCES: tuple[Any, ...] = ([], (), range(0), "", "\u0394", b"", np.empty(0))
+_MOVABLE = tuple(type(iter(each)) for each in _SEQUENCES)
+
+
+class Record(Protocol):
+    """What is known of a run, beyond the iterator that gives its items."""
+
+    def position(self, n_given: int) -> Any:
+        """Return where the run stands, after so many items."""
+
+
+records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary()
+
+
+def position_of(source: Iterator, n_given: int) -> Any:
+    """Return the position of an activation, which is between two items."""
+    record = None if type(source) in _MOVABLE else records.get(source)
+    return n_given if record is None else record.position(n_given)
+
+
+def moved(source: Iterator, n_items: int, name: str) -> Iterator:
+    """Return an iterator that has just been started, after so many items."""
+    if not n_items:
+        return source
+    if type(source) in _MOVABLE:
+        source.__setstate__(n_items)  # type: ignore[attr-defined]
+        return source
+    try:
+        n_given = sum(1 for _ in islice(source, n_items))
+        if n_given < n_items:
+            rule = f"gave {n_items} items when the state was taken, and now gives only {n_given}"
+            raise misfit(name, rule)
+    except BaseException:
+        close_iterator(source)
+        raise
+    return source
+
+
+def misfit(name: str, what: str) -> PescadorError:
+    """Return the error for a state that does not fit."""
+    return PescadorError(
+        f"the state does not fit the streamer: {name} {what};"
+        " resume with the streamer, the arguments and the data that the state was taken of"
+    )
+
+
+def check_same(name: str, before: Mapping, now: Mapping) -> None:
+    """Compare how a run was set up with how it is now."""
+    for key in {**before, **now}:
+        if before.get(key) != now.get(key):
+            raise misfit(name, f"had {key} {before.get(key)!r}, and has {now.get(key)!r}")
+
+
+# A state: what `Stream.state_dict` returns.
+
+
+def sealed(fields: dict) -> dict:
+    """Return a state: fields, with the version of their form and a checksum."""
+    fields = {"pescador": FORMAT, **fields}
+    return {**fields, "checksum": _checksum(fields)}
+
+
+def unsealed(state: Any) -> dict:
+    """Return the fields of a state, if it is one, and whole."""
+    remedy = "give what state_dict() returned, or the same after json.dumps() and json.loads()"
+    if not isinstance(state, Mapping) or "pescador" not in state:
+        raise _validate.refuse("state", state, "is not the state of a stream", remedy)
+    if state["pescador"] != FORMAT:
+        rule = f"has the form {state['pescador']!r}, and this release knows form {FORMAT}"
+        raise _validate.refuse("state", state, rule, "resume with the release that it comes from")
+    fields = {key: value for key, value in state.items() if key != "checksum"}
+    try:
+        checksum = _checksum(fields)
+    except (TypeError, ValueError, RecursionError):
+        checksum = ""
+    if state.get("checksum") != checksum:
+        raise _validate.refuse("state", state, "has been altered or damaged", remedy)
+    return fields
+
+
+def _checksum(fields: dict) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest(text.encode())
+
+
+def digest(data: bytes) -> str:
+    """Return a few letters that stand for data."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
