@@ -21,7 +21,7 @@ from numpy import ndarray
 from ._layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
 from .exceptions import WorkerError
 
-DATA, FAILED, ENDED = 1, 2, 3  # the kinds of messages
+DATA, FAILED, ENDED, NOTE = 1, 2, 3, 4  # the kinds of messages
 
 LARGE = 2**13  # bytes of an item from which it goes through shared memory
 MESSAGE = 2**16  # bytes after which a message is full
@@ -204,6 +204,10 @@ class Packer:
         """Return the frames of a message that says how the stream ended, and after how many."""
         return [_HEAD.pack(kind, self.n_items, 0, 0)]
 
+    def note(self, text: bytes) -> list[bytes]:
+        """Return the frames of a message with a text that belongs between two items."""
+        return [*self.mark(NOTE), text]
+
 
 class _Run:
     """Items of one layout, in the making."""
@@ -256,6 +260,7 @@ class Message(NamedTuple):
     n_items: int
     cost: int  # bytes, as the sender counts them
     items: Iterator[dict]
+    note: bytes = b""
 
 
 class Unpacker:
@@ -291,8 +296,9 @@ class Unpacker:
         head, rest = frames[0], iter(frames[1:])
         kind, first, cost, n_runs = _HEAD.unpack_from(head)
         position = _HEAD.size
-        if kind not in (DATA, FAILED, ENDED) or (kind != DATA and n_runs):
+        if kind not in (DATA, FAILED, ENDED, NOTE) or (kind != DATA and n_runs):
             raise _garbage(f"a message of kind {kind}")
+        note = bytes(next(rest, b"")) if kind == NOTE else b""
         if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
             raise _garbage(f"{n_runs} runs in {len(frames)} frames")
         runs, total = [], 0
@@ -312,7 +318,7 @@ class Unpacker:
             total += n_items
         if position != len(head) or next(rest, None) is not None:
             raise _garbage("more than the head says")
-        return Message(kind, first, total, cost, chain.from_iterable(runs))
+        return Message(kind, first, total, cost, chain.from_iterable(runs), note)
 
     def _layout(self, header: memoryview) -> Layout:
         key = bytes(header)

@@ -7,6 +7,8 @@ Orders go to the background process over its pipe: first the invitation to conne
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import random
 import struct
@@ -14,7 +16,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -22,12 +24,13 @@ import zmq
 
 from . import _shared
 from ._channel import Caller, Listener
-from ._frames import ENDED, FAILED, LARGE, Message, Packer, Unpacker
+from ._frames import ENDED, FAILED, LARGE, NOTE, Message, Packer, Unpacker
 from ._host import Host, Stopped
+from ._positions import moved, position_of
 from ._seeds import Seed
 from ._worker import HeldInterrupts, Worker
-from .core import Streamer, begin, end, survey
-from .exceptions import WorkerError, WorkerTimeoutError
+from .core import Streamer, begin_at, end, survey
+from .exceptions import PescadorError, WorkerError, WorkerTimeoutError
 
 __all__ = ["HeldInterrupts", "Options", "Reader"]
 
@@ -37,6 +40,7 @@ _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used
 _MESSAGES = 8  # that the process may be ahead, at least
 _SLOW = 1e-3  # seconds since the last message after which an item is not kept for company
 _PATIENCE = 1  # milliseconds that the reader waits before it nudges
+_NOTE_EVERY = 1.0  # seconds between two notes of where the source stands
 _LOOK = 0.5  # seconds between two looks at whether the process still lives
 _LOOK_OFTEN = 0.05  # the same, where no descriptor tells
 _MOST_BLOCKS = 1000  # in one credit, which must fit into the pipe
@@ -59,6 +63,14 @@ class Options(NamedTuple):
     item_timeout: float | None
 
 
+class Start(NamedTuple):
+    """Where to begin: ``skip`` items after a position, which is that after ``n_given`` items."""
+
+    n_given: int = 0
+    position: Any = 0
+    skip: int = 0
+
+
 class _Task(NamedTuple):
     """What the background process is told to do, along with its start."""
 
@@ -66,6 +78,7 @@ class _Task(NamedTuple):
     seed: tuple[bytes, bytes, list]
     place: int
     number: int
+    start: Start
     max_bytes: int
 
 
@@ -76,9 +89,17 @@ class Reader:
     """Starts the background process, and reads what it makes."""
 
     def __init__(
-        self, streamer: Streamer, options: Options, parent: Seed, place: int, number: int
+        self,
+        streamer: Streamer,
+        options: Options,
+        parent: Seed,
+        place: int,
+        number: int,
+        start: Start,
     ) -> None:
         self._options = options
+        self._start = start
+        self._note: tuple[int, bytes] | None = None  # of the process: where it stood, and when
         self._n_items = 0
         self._cost = 0  # handed out, and not told
         self._is_nudged = False
@@ -88,7 +109,8 @@ class Reader:
         for each in one_shots:
             each._use_ticket()
         seed = parent.sent(generators)
-        task = _Task(Streamer(streamer.streamer), seed, place, number, options.max_bytes)
+        inner = Streamer(streamer.streamer)
+        task = _Task(inner, seed, place, number, start, options.max_bytes)
         with _shared.Heir() as self._heir:
             self._worker = Worker(_produce, task, options.start_method)
         try:
@@ -151,6 +173,14 @@ class Reader:
         finally:
             self._close()
 
+    def position(self, n_given: int) -> dict:
+        """Return where the stream stands, after so many items that were handed out."""
+        start = self._start
+        if self._note is not None:
+            n_items, note = self._note
+            start = Start(start.n_given + start.skip + n_items, json.loads(note))
+        return start._replace(skip=n_given - start.n_given)._asdict()
+
     def _hand_out(self, cost: int) -> None:
         """Count what is handed out, and give credit for it now and then."""
         self._cost += cost
@@ -165,13 +195,17 @@ class Reader:
             )
         if not self._is_connected:
             self._connect()
-        frames = self._listener.receive()
-        if frames is None:
-            frames = self._wait(self._options.item_timeout)
-        message = self._unpacker.message(frames)
-        if message.first != self._n_items:
-            text = f"{self._n_items} items arrived, and the background process counts"
-            raise WorkerError(f"{text} {message.first}: some are lost")
+        while True:
+            frames = self._listener.receive()
+            if frames is None:
+                frames = self._wait(self._options.item_timeout)
+            message = self._unpacker.message(frames)
+            if message.first != self._n_items:
+                text = f"{self._n_items} items arrived, and the background process counts"
+                raise WorkerError(f"{text} {message.first}: some are lost")
+            if message.kind != NOTE:
+                break
+            self._note = self._n_items, message.note
         if message.kind == ENDED:
             return None
         if message.kind == FAILED:
@@ -283,7 +317,7 @@ def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None)
             host.check()
             parent = Seed.received(*task.seed)
             _seed_globals(parent.child(task.place, task.number))
-            writer.send_all(_source(task.streamer, parent, task.place, task.number))
+            writer.send_all(_Source(task, parent))
         except Stopped:
             raise
         except BaseException as error:
@@ -308,16 +342,34 @@ def _seed_globals(seed: Seed) -> None:
     random.seed(words.tobytes())
 
 
-def _source(streamer: Streamer, parent: Seed, place: int, number: int) -> Generator:
-    """Read one activation of a streamer."""
-    try:
-        source = begin(streamer, parent, place, number)
-    except StopIteration as error:  # here it would pass for the end of the data
-        raise RuntimeError(f"{streamer!r} raised StopIteration as it started") from error
-    try:
-        yield from source
-    finally:
-        end(streamer, source)
+class _Source:
+    """One activation of the streamer."""
+
+    def __init__(self, task: _Task, parent: Seed) -> None:
+        self._task = task
+        self._parent = parent
+        self._iterator: Iterator | None = None
+
+    def items(self) -> Generator:
+        """Yield the items."""
+        streamer, _, place, number, (_, position, skip), _ = self._task
+        if isinstance(position, int):
+            position, skip = position + skip, 0
+        try:
+            source = begin_at(streamer, self._parent, place, number, position)
+        except StopIteration as error:  # here it would pass for the end of the data
+            raise RuntimeError(f"{streamer!r} raised StopIteration as it started") from error
+        self._iterator = source
+        try:
+            yield from moved(source, skip, repr(streamer))
+        finally:
+            end(streamer, source)
+
+    def position(self, n_made: int) -> Any:
+        """Return where it stands, after so many items."""
+        assert self._iterator is not None
+        start = self._task.start
+        return position_of(self._iterator, start.n_given + start.skip + n_made)
 
 
 class _Writer:
@@ -347,10 +399,12 @@ class _Writer:
         self._has_credit = threading.Event()
         self._is_awaited = True
         self._last = 0.0  # when a message was sent
+        self._noted = time.monotonic()  # when the reader was told where the source stood
 
-    def send_all(self, items: Generator) -> None:
-        """Send the items of a generator, and close it."""
+    def send_all(self, source: _Source) -> None:
+        """Send the items of a source, and close it."""
         packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
+        items = source.items()
         try:
             for item in items:
                 with lock:
@@ -364,6 +418,8 @@ class _Writer:
                         self._host.check()
                         self._flush()
                         self._take_credit()
+                        if self._last - self._noted > _NOTE_EVERY:
+                            self._tell_position(source)
                 if self._is_awaited:  # since the lock was free, too
                     self._flush_unless_busy()
                 self._ahead += cost
@@ -371,6 +427,13 @@ class _Writer:
                     self._wait_for_room(cost)
         finally:
             items.close()
+
+    def _tell_position(self, source: _Source) -> None:
+        """Tell the reader where the source stands, from where another process could go on."""
+        with contextlib.suppress(PescadorError):  # not every source can be moved at any time
+            position = json.dumps(source.position(self._packer.n_items))
+            self._caller.send(self._packer.note(position.encode()))
+        self._noted = time.monotonic()
 
     def _is_quick(self) -> bool:
         return time.monotonic() - self._last <= _SLOW

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import _validate
+from . import _positions, _validate
 from ._seeds import Seed
 from .core import Streamer
 
@@ -132,8 +132,14 @@ class ZMQStreamer(Streamer):
         self.item_timeout = _seconds("item_timeout", item_timeout, "give None for no limit")
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+        return self._open_at(parent, place, number, None)
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._transport import HeldInterrupts, Options, Reader
+        from ._transport import HeldInterrupts, Options, Reader, Start
+
+        if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
+            raise _positions.misfit(repr(self), "is of another kind now")
 
         options = Options(
             min_port=self.min_port,
@@ -147,8 +153,10 @@ class ZMQStreamer(Streamer):
             item_timeout=self.item_timeout,
         )
         with HeldInterrupts() as held:
-            items = Reader(self, options, parent, place, number).items()
+            reader = Reader(self, options, parent, place, number, Start(**(position or {})))
+            items = reader.items()
             next(items)
+        _positions.records[items] = reader
         try:
             held.deliver()
         except BaseException:
