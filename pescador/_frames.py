@@ -298,7 +298,9 @@ class Unpacker:
         position = _HEAD.size
         if kind not in (DATA, FAILED, ENDED, NOTE) or (kind != DATA and n_runs):
             raise _garbage(f"a message of kind {kind}")
-        note = bytes(next(rest, b"")) if kind == NOTE else b""
+        if kind == NOTE and len(frames) != 2:
+            raise _garbage(f"a note of {len(frames) - 1} frames")
+        note = bytes(next(rest)) if kind == NOTE else b""
         if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
             raise _garbage(f"{n_runs} runs in {len(frames)} frames")
         runs, total = [], 0

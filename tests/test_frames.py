@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pescador import DataError, _frames
-from pescador._frames import DATA, ENDED, FAILED, Packer, Unpacker
+from pescador._frames import DATA, ENDED, FAILED, NOTE, Packer, Unpacker
 from pescador._layouts import Layout
 from pescador.exceptions import WorkerError
 
@@ -620,6 +620,19 @@ def test_items_are_counted_across_messages():
     assert packer.n_items == 8
 
 
+def test_a_note_belongs_between_two_items():
+    packer = Packer()
+    for value in range(3):
+        packer.add({"x": value})
+    packer.take()
+    message = Unpacker().message(packer.note(b"here"))
+    assert message[:4] == (NOTE, 3, 0, 0)
+    assert (message.note, list(message.items)) == (b"here", [])
+    for frames in (packer.note(b"here")[:1], [*packer.note(b"here"), b"more"]):
+        with pytest.raises(WorkerError, match="a note of"):
+            Unpacker().message(frames)
+
+
 @pytest.mark.parametrize("kind", [ENDED, FAILED])
 def test_a_mark_tells_how_many_items_there_were(kind):
     packer = Packer()
@@ -899,7 +912,7 @@ def _read(frames, memory, copy):
         message = Unpacker(memory, copy).message(frames)
     except WorkerError:
         return False
-    assert message.kind in (DATA, FAILED, ENDED)
+    assert message.kind in (DATA, FAILED, ENDED, NOTE)
     n_items = 0
     for item in message.items:
         n_items += 1
