@@ -396,7 +396,9 @@ class Streamer:
         -----
         Every open source is started again and moved to where it stood: a list, a range or an
         array at once, anything else by reading again what its activation had given. Maps of this
-        library (but for `cache`) and muxes are moved by moving what they read.
+        library (but for `cache`) and muxes are moved by moving what they read. A source that draws
+        from the global generators of NumPy or Python draws other numbers than it had: give it
+        `FRESH_SEED`, or a seed of its own.
 
         Examples
         --------

@@ -91,6 +91,9 @@ class ZMQStreamer(Streamer):
     that are kept while the program forks stay shared with its child: use ``copy=True`` if one of
     the two alters them.
 
+    A state (`Stream.state_dict`) counts what was handed out, however far the process is ahead.
+    Resuming goes to where the source stood at most about a second earlier, and skips the rest.
+
     Closing a stream early raises what the ``finally`` blocks of its source raise, as it does
     without a process. Ctrl-C while the process is being ended ends it by force.
 

@@ -1,6 +1,7 @@
 """What the examples show must be so."""
 
 import importlib
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -54,3 +55,14 @@ def test_a_slow_source_costs_no_time_in_a_process_of_its_own():
     assert alone.accuracy == beside.accuracy
     # 40 ms a batch against 20 ms: the rest is for a busy machine.
     assert beside.seconds < 0.85 * alone.seconds
+
+
+def test_a_run_that_was_killed_ends_with_the_same_weights(monkeypatch):
+    resume = load("resume")
+    parts = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(parts))
+    undisturbed, resumed = resume.compare(n_batches=120, dies_after=83)
+    assert (undisturbed.coef_ == resumed.coef_).all()
+    assert (undisturbed.intercept_ == resumed.intercept_).all()
+    other = resume.compare(n_batches=119, dies_after=83)[1]
+    assert (other.coef_ != resumed.coef_).any()
