@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+import sys
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -62,10 +63,10 @@ class EqualSlots:
         self.is_stale = False
         self.n_slots = n_slots
 
-    def block(self) -> Iterable[int]:
-        """Return the next slots to draw from, valid until `is_stale` is set."""
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        """Return the next (at most ``most``) slots to draw from, valid until `is_stale` is set."""
         self.is_stale = False
-        draws = self._rng.random_sample(self._size)
+        draws = self._rng.random_sample(min(self._size, most))
         draws *= self.n_slots
         self._size = min(4 * self._size, LAST_BLOCK)
         return _as_ints(draws, self.n_slots)
@@ -141,10 +142,17 @@ class WeightedSlots:
             for index, sums in enumerate(nodes):
                 sums[:] = accumulate(self._levels[depth][index * _FANOUT : (index + 1) * _FANOUT])
             self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
+        self._n_calm = 0
+        self._aliases = None
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return self._levels[-1][0]
 
     def probability(self, slot: int) -> float:
         """Return the probability that the next draw is ``slot``."""
-        return self._levels[0][slot] / self._levels[-1][0]
+        return self._levels[0][slot] / self.total
 
     def shrink(self) -> None:
         """Take the last slot away."""
@@ -156,13 +164,13 @@ class WeightedSlots:
         self.n_slots += 1
         self.put(self.n_slots - 1, weight)
 
-    def block(self) -> Iterable[int]:
-        """Return the next slots to draw from, valid until `is_stale` is set."""
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        """Return the next (at most ``most``) slots to draw from, valid until `is_stale` is set."""
         if self.is_stale:
             self.is_stale, self._size = False, FIRST_BLOCK
-        draws = self._rng.random_sample(self._size)
+        draws = self._rng.random_sample(min(self._size, most))
         is_calm = self._n_calm >= _CALM * self.n_slots
-        self._n_calm += self._size
+        self._n_calm += len(draws)
         self._size = min(4 * self._size, LAST_BLOCK)
         if is_calm:
             return self._whole_block(draws)
@@ -323,6 +331,10 @@ class Distinct(Replacing):
             else:
                 high = middle
         return start + rank + low - first, low
+
+    def occupy(self, place: int) -> None:
+        """Note that a (free) place has been chosen."""
+        insort(self._in_use, self._position(place))
 
     def release(self, place: int) -> None:
         if self._position_of or self._places is not None:

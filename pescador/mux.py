@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _runs, _seeds, _validate
+from . import _runs, _seeds, _shares, _validate
 from ._seeds import Seed
 from .core import Streamer, as_streamer
 from .util import DEPRECATED, get_rng, rename_kw
@@ -23,6 +23,7 @@ STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
 ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
 CHAIN_MODES = ("exhaustive", "cycle")
 DISTS = ("poisson", "constant", "binomial")
+WEIGHTINGS = ("active", "share")
 
 
 class BaseMux(Streamer):
@@ -72,8 +73,11 @@ class BaseMux(Streamer):
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
         self.streamers = streamers
+        self._function = weights if callable(weights) else None
         self._weights = None
-        if weights is not None:
+        if self._function is not None:
+            self._weights = _validate.weights_at(self._function, 0, len(streamers))
+        elif weights is not None:
             self._weights = _validate.weights(weights, len(streamers))
         self.random_state = _validate.random_state(random_state)
         self._rng = None if random_state is None else get_rng(random_state)
@@ -153,8 +157,8 @@ class BaseMux(Streamer):
     @property
     def stream_weights_(self) -> np.ndarray:
         """The weights of the open streams; on activated copies only."""
-        places = self._record("stream_weights_").places
-        return self.weights[places]
+        run = self._record("stream_weights_")
+        return (self.weights if run.present is None else run.present)[run.places]
 
     @property
     def stream_counts_(self) -> np.ndarray:
@@ -247,6 +251,7 @@ class StochasticMux(BaseMux):
         random_state: Any = None,
         *,
         dist: str = "poisson",
+        weighting: str = "active",
     ) -> None:
         super().__init__(streamers, weights, random_state)
         remedy = "give the number of streams to keep open"
@@ -261,6 +266,48 @@ class StochasticMux(BaseMux):
             "prune_empty_streams", prune_empty_streams, remedy
         )
         self.dist = _validate.option("dist", dist, DISTS)
+        self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
+        self._table: _shares.Table | None = None
+        if weighting == "share":
+            self._check_share()
+            self._table = self._make_table(self._weights, "weights")
+
+    def _check_share(self) -> None:
+        if self.rate is None:
+            rule = (
+                'must be a number with weighting="share": else shares follow the lengths of streams'
+            )
+            remedy = "give the mean number of items of a stream"
+            raise _validate.refuse("rate", self.rate, rule, remedy)
+        if self.mode == "exhaustive":
+            rule = 'reads every streamer once, so that weighting="share" cannot hold'
+            remedy = 'choose "with_replacement", or weighting="active"'
+            raise _validate.refuse("mode", self.mode, rule, remedy)
+
+    def _table_of(self, weights: np.ndarray | None, n_items: int) -> _shares.Table | None:
+        """Return what a run needs in order to choose streamers by these weights."""
+        if weights is self._weights:
+            return self._table
+        assert weights is not None and self._weights is not None
+        if (weights == self._weights).all():
+            return self._table
+        return self._make_table(weights, f"weights({n_items})")
+
+    def _make_table(self, weights: np.ndarray | None, name: str) -> _shares.Table | None:
+        if weights is None or _runs.are_equal(weights):
+            return None
+        if self.mode == "with_replacement":
+            return _shares.Table(weights)
+        n_open = min(self.n_active, int(np.count_nonzero(weights)))
+        index = int(weights.argmax())
+        if weights[index] > _shares.largest_share(n_open):
+            rule = (
+                f"is a share of {weights[index]:.6g}, but with {n_open} different streamers open"
+                f' at a time (mode="single_active") none can have more than 1/{n_open}'
+            )
+            remedy = 'give a smaller n_active, more equal weights, or mode="with_replacement"'
+            raise _validate.refuse(f"{name}[{index}]", weights[index].item(), rule, remedy)
+        return _shares.Design(weights, n_open)
 
     def _start(self, seed: Seed) -> _runs.Run:
         return _runs.StochasticRun(self, seed)
