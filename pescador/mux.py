@@ -302,11 +302,11 @@ class StochasticMux(BaseMux):
         index = int(weights.argmax())
         if weights[index] > _shares.largest_share(n_open):
             rule = (
-                f"is a share of {weights[index]:.6g}, but with {n_open} different streamers open"
-                f' at a time (mode="single_active") none can have more than 1/{n_open}'
+                f'with {n_open} different streamers open at a time (mode="single_active"), no'
+                f" share can be more than 1/{n_open}"
             )
             remedy = 'give a smaller n_active, more equal weights, or mode="with_replacement"'
-            raise _validate.refuse(f"{name}[{index}]", weights[index].item(), rule, remedy)
+            raise _validate.refuse(f"{name}[{index}]", float(f"{weights[index]:.6g}"), rule, remedy)
         return _shares.Design(weights, n_open)
 
     def _start(self, seed: Seed) -> _runs.Run:
