@@ -34,8 +34,10 @@ class BaseMux(Streamer):
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
         function that yields them, or a Streamer of them, if they are finitely many.
-    weights : array_like of float, shape (n_streams,), optional
-        Finite numbers >= 0, at least one of them positive. Copied, never altered.
+    weights : array_like of float, shape (n_streams,), or callable, optional
+        Finite numbers >= 0, at least one of them positive. Copied, never altered. A function
+        of the number of items so far returns them anew at item 0 and every 1,000th item of a
+        run; it should depend on that number alone.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
 
@@ -46,7 +48,8 @@ class BaseMux(Streamer):
     n_streams : int
         How many there are.
     weights : ndarray of float, shape (n_streams,)
-        The weights, scaled to sum to one; equal if none were given.
+        The weights, scaled to sum to one; equal if none were given. Those of item 0, if they are
+        given by a function.
     random_state : object
         As given.
     rng : module, RandomState or Generator
@@ -171,7 +174,8 @@ class StochasticMux(BaseMux):
 
     ``n_active`` streams are open at a time. Each item comes from one of them, drawn at random
     by weight; a stream that ends, or has given as many items as it was allowed, is replaced by a
-    stream of another streamer, chosen uniformly among those of positive weight.
+    stream of another streamer, chosen uniformly among those of positive weight. That lets
+    shares drift towards equality; with ``weighting="share"`` they are the weights.
 
     Parameters
     ----------
@@ -184,9 +188,11 @@ class StochasticMux(BaseMux):
     rate : float > 0 or None
         The expected number of items that a stream gives before it is replaced (if it does not
         end before), and at least 1. None: until it ends by itself.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         How likely each streamer's stream is to be drawn from, relative to the others that are
-        open. Finite, >= 0, at least one positive. A streamer of weight 0 is never opened.
+        open (but see ``weighting``). Finite, >= 0, at least one positive. A streamer of weight 0
+        is never opened. A function ``f(n_items)`` returns the weights from that item on: it is
+        called at item 0 and every 1,000th item of a run, and when the mux is made.
     mode : {"with_replacement", "single_active", "exhaustive"}
         Which streamers may be opened: any at any time, even twice at once; each at most once at
         a time; or each once, the mux ending when all of them have.
@@ -203,18 +209,26 @@ class StochasticMux(BaseMux):
         where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
         variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
         a rounded normal variable stands for Poisson and binomial.)
+    weighting : {"active", "share"}
+        What weights decide. Active: which of the open streams is drawn from. Share: which
+        streamer is opened, so that the fraction of the items that come from streamer i is
+        ``weights[i]``, for any ``n_active``, ``rate`` and ``dist``. A stream that ends before its
+        limit is then started again for the rest. It needs a ``rate`` and, in the mode
+        ``"single_active"``, shares of at most ``1 / n_active``; it is not possible in the mode
+        ``"exhaustive"``.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    n_active, rate, mode, prune_empty_streams, dist
+    n_active, rate, mode, prune_empty_streams, dist, weighting
         As given.
 
     Raises
     ------
     PescadorError
-        If an argument is wrong, or ``streamers`` is empty.
+        If an argument is wrong, or ``streamers`` is empty. A run raises it if the weights that a
+        function returns are wrong; the message names the item.
 
     See Also
     --------
@@ -225,8 +239,9 @@ class StochasticMux(BaseMux):
     Notes
     -----
     An item costs the same for any number of streamers and, with equal weights, of open streams;
-    with unequal weights, a replacement takes time logarithmic in ``n_active``. The seed fixes
-    every choice and, through the seeds derived from it, every mux below this one.
+    with unequal weights, a replacement takes time logarithmic in ``n_active``, or in the number
+    of streamers for ``weighting="share"``. The seed fixes every choice and, through the seeds
+    derived from it, every mux below this one.
 
     Examples
     --------
@@ -238,6 +253,23 @@ class StochasticMux(BaseMux):
     >>> epoch = pescador.StochasticMux(streamers, 2, rate=None, mode="exhaustive")
     >>> sorted(epoch) == list(range(50))
     True
+
+    Nine items of ten from the first streamer, although three streams are open at a time:
+
+    >>> mux = pescador.StochasticMux(
+    ...     [["a"] * 9, ["b"] * 99], 3, 8, [0.9, 0.1], weighting="share", random_state=0
+    ... )
+    >>> 8500 < sum(item == "a" for item in mux.iterate(10_000)) < 9500
+    True
+
+    Ever more of the second one, until each gives half of the items:
+
+    >>> def curriculum(n_items):
+    ...     return [1, min(n_items / 5000, 1)]
+    >>> mux = pescador.ShuffledMux(["a", "b"], curriculum, random_state=0)
+    >>> items = list(mux.iterate(10_000))
+    >>> items[:1000].count("b"), 2000 < items[5000:].count("b") < 3000
+    (0, True)
     """
 
     def __init__(
@@ -323,9 +355,11 @@ class ShuffledMux(BaseMux):
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         The fraction of items that come from each streamer, up to a factor. Finite, >= 0, at
-        least one positive. A streamer of weight 0 is never opened.
+        least one positive. A streamer of weight 0 is not opened. A function ``f(n_items)``
+        returns the weights from that item on: it is called at item 0 and every 1,000th item of
+        a run, and when the mux is made.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
 
@@ -479,7 +513,7 @@ class Mux(StochasticMux):
         The number of streams that are open at a time.
     rate : float > 0 or None
         A stream may give 1 + Poisson(rate) items; None for no limit.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         As for `StochasticMux`.
     with_replacement : bool
         If true, any streamer may be opened at any time.
