@@ -334,6 +334,7 @@ class StochasticRun(PoolRun):
         return super().before_block(has_given)
 
     def reweigh(self, weights: np.ndarray) -> None:
+        self.barren = {place for place in self.barren if weights[place]}  # those that may be tried
         if self.mux.mode == "exhaustive":
             self._check_same_streamers(weights)
         else:

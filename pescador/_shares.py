@@ -10,19 +10,21 @@ from itertools import accumulate
 
 import numpy as np
 
-_FANOUT = 64
+# Children of a node: many where weights hardly ever change, few where they do all the time.
+_WIDE = 1024
+_NARROW = 32
 _ROUNDING = 1e-9  # how far a share may be above what is feasible
 _ACCURACY = 1e-11
 _MOST_ROUNDS = 200
 _TRIES = 4096  # uniform numbers drawn at once, or as many as there are candidates
 
 
-def levels_of(weights: np.ndarray) -> list[np.ndarray]:
-    """Return the weights, their sums by 64, the sums of those by 64, ... down to the total."""
+def levels_of(weights: np.ndarray, fanout: int) -> list[np.ndarray]:
+    """Return the weights, their sums by ``fanout``, the sums of those, ... up to the total."""
     levels = [weights]
     while len(levels) == 1 or len(levels[-1]) > 1:
         below = levels[-1]
-        groups = np.zeros((-(-len(below) // _FANOUT), _FANOUT))
+        groups = np.zeros((-(-len(below) // fanout), fanout))
         groups.ravel()[: len(below)] = below
         # In order, as accumulate() does: the same weights always have the same sums.
         levels.append(np.cumsum(groups, axis=1)[:, -1])
@@ -36,13 +38,15 @@ class Tree:
     number of weights, and sums depend on the weights alone, not on what they have been.
     """
 
-    def __init__(self, levels: list[np.ndarray]) -> None:
+    def __init__(self, levels: list[np.ndarray], fanout: int) -> None:
         self._levels = levels
+        self._fanout = fanout
         # By height, then by number: the weights of the children, and their cumulative sums.
         self._nodes: list[dict[int, tuple[list[float], list[float]]]] = [{} for _ in levels[1:]]
 
     def _node(self, height: int, number: int) -> tuple[list[float], list[float]]:
-        weights = self._levels[height][number * _FANOUT : (number + 1) * _FANOUT].tolist()
+        start = number * self._fanout
+        weights = self._levels[height][start : start + self._fanout].tolist()
         node = self._nodes[height][number] = weights, list(accumulate(weights))
         return node
 
@@ -59,7 +63,7 @@ class Tree:
                 child = bisect_left(sums, sums[-1])
             if child:
                 rest -= sums[child - 1]
-            index = index * _FANOUT + child
+            index = index * self._fanout + child
             if not height:
                 return index
             height -= 1
@@ -68,7 +72,7 @@ class Tree:
     def put(self, index: int, weight: float) -> None:
         """Change one weight."""
         for height, nodes in enumerate(self._nodes):
-            number, child = divmod(index, _FANOUT)
+            number, child = divmod(index, self._fanout)
             weights, sums = nodes.get(number) or self._node(height, number)
             weights[child] = weight
             if child:
@@ -81,8 +85,9 @@ class Tree:
 class Table:
     """What any run that chooses in proportion to these weights needs; it never changes."""
 
-    def __init__(self, weights: np.ndarray) -> None:
-        self.levels = levels_of(weights)
+    def __init__(self, weights: np.ndarray, fanout: int = _WIDE) -> None:
+        self.fanout = fanout
+        self.levels = levels_of(weights, fanout)
         self.fixed: frozenset[int] = frozenset()
         self.n_places = int(np.count_nonzero(weights))
 
@@ -104,7 +109,7 @@ class Design(Table):
         self._probabilities = poisson_probabilities(inclusions[self._places], self._n_drawn)
         odds = np.zeros(len(weights))
         odds[self._places] = self._probabilities / (1 - self._probabilities)
-        super().__init__(odds)
+        super().__init__(odds, _NARROW)
         self.fixed = frozenset(fixed.tolist())
         self.n_places += len(fixed)
 
@@ -201,7 +206,7 @@ class Shares:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._tree = Tree(table.levels)
+        self._tree = Tree(table.levels, table.fanout)
         self._out: set[int] = set()  # dropped or set aside
         self.n_left = table.n_places
 

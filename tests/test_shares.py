@@ -218,11 +218,12 @@ def test_a_design_of_many_is_found():
     assert abs(n_of_first_half - wanted) < bound
 
 
-@pytest.mark.parametrize("n", [1, 2, 64, 65, 4096, 4097])
-def test_a_tree_finds_what_the_sums_say(n):
+@pytest.mark.parametrize("n", [1, 2, 32, 33, 1024, 1025])
+@pytest.mark.parametrize("fanout", [2, 32, 1024])
+def test_a_tree_finds_what_the_sums_say(fanout, n):
     weights = np.random.RandomState(n).randint(0, 5, n).astype(float)
     weights[n // 2] = 3.0
-    tree = Tree(levels_of(weights))
+    tree = Tree(levels_of(weights, fanout), fanout)
     draws = (np.arange(1000) + 0.5) / 1000
     expected = np.cumsum(weights).searchsorted(draws * weights.sum(), "right")
     assert [tree.find(draw) for draw in draws] == expected.tolist()
@@ -231,8 +232,8 @@ def test_a_tree_finds_what_the_sums_say(n):
 
 def test_a_tree_does_not_depend_on_its_history():
     weights = np.random.RandomState(0).random_sample(1000)
-    levels = levels_of(weights)
-    tree, fresh = Tree(levels), Tree(levels)
+    levels = levels_of(weights, 32)
+    tree, fresh = Tree(levels, 32), Tree(levels, 32)
     for index in range(0, 1000, 3):
         tree.put(index, 0.0)
     assert {tree.find(draw) % 3 for draw in np.linspace(0, 0.999, 1000)} == {1, 2}
@@ -245,7 +246,7 @@ def test_a_tree_does_not_depend_on_its_history():
 
 
 def test_a_tree_of_zeros_finds_nothing():
-    tree = Tree(levels_of(np.array([1.0, 0.0])))
+    tree = Tree(levels_of(np.array([1.0, 0.0]), 2), 2)
     tree.put(0, 0.0)
     assert tree.find(0.5) is None
 
