@@ -43,6 +43,9 @@ def table():
             f"{TITLE_1000}, {mode}", "rate_16", (1000, mode), **rate, goal_hand=6, goal_peer=50
         )
     yield Case("the same, unequal weights", "rate_16_weighted", (1000,), **rate)
+    for mode in MODES[:2]:
+        title = f'the same, weighting="share", {mode}'
+        yield Case(title, "rate_16_share", (1000, mode), **rate | {"n_items_peer": 0})
     for n in (100_000, 1_000_000):
         for mode in MODES:
             title = f"the same, {n:,} streamers, {mode}"

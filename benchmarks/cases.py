@@ -66,6 +66,13 @@ def rate_16_weighted(n):
     return pescador.StochasticMux(streamers(n), 64, 16, np.arange(1.0, n + 1)).iterate()
 
 
+def rate_16_share(n, mode):
+    weights = np.arange(1.0, n + 1)
+    return pescador.StochasticMux(
+        streamers(n), 64, 16, weights, mode=mode, weighting="share"
+    ).iterate()
+
+
 def rate_4_weighted(n_open):
     pool = streamers(100_000)
     return pescador.StochasticMux(pool, n_open, 4, np.arange(1.0, len(pool) + 1)).iterate()

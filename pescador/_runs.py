@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _positions, _sampling
+from . import _positions, _sampling, _shares, _validate
 from ._seeds import Seed
 from .core import Streamer, as_streamer, begin, begin_at, end
 
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 _NOTHING = object()  # no item: None may be one
 _ENDED: Iterator = iter(())
 
+REWEIGH_EVERY = 1000  # items, after which a function is asked for weights again
+
 
 class Run:
     """One run of a mux: its open streams, one to a slot, and what each may still give."""
+
+    present: np.ndarray | None = None  # the weights of the streamers now, where they may change
 
     def __init__(self, mux: BaseMux, streamers: list[Streamer], seed: Seed) -> None:
         self.mux: Any = mux
@@ -196,16 +200,28 @@ class PoolRun(Run):
 
     slots: _sampling.EqualSlots | _sampling.WeightedSlots
 
-    def _set_slots(self, n_slots: int, weights: np.ndarray | None) -> None:
-        """Prepare to draw among ``n_slots`` slots; ``weights`` are those of the streamers."""
+    def __init__(self, mux: StochasticMux | ShuffledMux, seed: Seed) -> None:
+        super().__init__(mux, mux.streamers, seed)
+        self.function = mux._function
+        self.first_weights = mux._weights
+        if self.function is not None:
+            self.first_weights = self.present = self._weights_at(0)
+        self.next_point = REWEIGH_EVERY
+        self.n_items_gone = 0  # those that slots had given which were taken away
+
+    def _set_slots(self, n_slots: int, n_first: int, weights: np.ndarray | None) -> None:
+        """Prepare to draw among up to ``n_slots`` slots, ``n_first`` of them in the beginning.
+
+        ``weights`` are those of the streamers; None: the slots are equal, now and later.
+        """
         rng = self.seed.rng(b"slots")
-        positive = None if weights is None else weights[weights > 0]
-        if positive is None or (positive == positive[0]).all():
+        if weights is None or (self.function is None and are_equal(weights)):
             self.weights = None
             self.slots = _sampling.EqualSlots(rng, n_slots)
         else:
             self.weights = weights
             self.slots = _sampling.WeightedSlots(rng, n_slots)
+        self.slots.n_slots = n_first
 
     def items(self) -> Generator:
         with self:
@@ -221,8 +237,7 @@ class PoolRun(Run):
                 item = self._replace_given()
             while sources:
                 if block is None:
-                    self.before_block(item is not _NOTHING)
-                    block = self.slots.block()
+                    block = self.slots.block(self.before_block(item is not _NOTHING))
                 for slot in block:
                     try:
                         item = next(iterators[slot])
@@ -269,20 +284,53 @@ class PoolRun(Run):
         position = super().position(n_given)
         if position:
             position["slots"] = self.slots.position
+            if self.function is not None:
+                position["items"] = [self.n_items(), self.next_point]
         return position
 
     def restore(self) -> None:
         super().restore()
         assert self.start is not None
         self.slots.n_slots = len(self.sources)
+        if self.function is not None:
+            n_items, self.next_point = self.start["items"]
+            self.n_items_gone = n_items - self.n_items()
+            self.present = self._weights_at(self.next_point - REWEIGH_EVERY)
         if self.weights is not None:
+            if self.present is not None:
+                self.weights = self.present
             self.slots.fill([self.weights[place] for place in self.places])
         position = self.start["slots"]
         self.iterators += [_ENDED] * (position[2] - len(self.iterators))  # for draws of gone ones
         self._rest = self.slots.resume(position, self.seed.rng(b"slots", position[0]))
 
-    def before_block(self, has_given: bool) -> None:
-        """Do what is to be done now and then; ``has_given`` as for `replace`."""
+    def before_block(self, has_given: bool) -> int:
+        """Do what is to be done now and then; return how many slots may be drawn before the next.
+
+        ``has_given`` is as for `replace`.
+        """
+        if self.function is None:
+            return sys.maxsize
+        n_items = self.n_items()
+        if n_items == self.next_point:
+            self.next_point += REWEIGH_EVERY
+            weights = self._weights_at(n_items)
+            if (weights != self.present).any():
+                self.reweigh(weights)
+                self.present = weights
+        return self.next_point - n_items
+
+    def _weights_at(self, n_items: int) -> np.ndarray:
+        return _validate.weights_at(self.function, n_items, len(self.streamers))
+
+    def n_items(self) -> int:
+        """Return how many items the run has given."""
+        n_left = sum(map(length_hint, self.ticks))
+        return self.n_items_gone + len(self.ticks) * sys.maxsize - n_left
+
+    def reweigh(self, weights: np.ndarray) -> None:
+        """Go over to other weights of the streamers."""
+        raise NotImplementedError
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         """Put a new stream in the place of an ended one, which gave ``n_given`` items.
@@ -293,6 +341,7 @@ class PoolRun(Run):
         raise NotImplementedError
 
     def remove(self, slot: int) -> None:
+        self.n_items_gone += sys.maxsize - length_hint(self.ticks[slot])
         super().remove(slot)
         self.slots.shrink()
         if self.weights is not None and slot < len(self.places):
@@ -303,48 +352,90 @@ class StochasticRun(PoolRun):
     """One run of a StochasticMux."""
 
     def __init__(self, mux: StochasticMux, seed: Seed) -> None:
-        super().__init__(mux, mux.streamers, seed)
-        self.pool = _pool(mux, seed)
+        super().__init__(mux, seed)
         self.is_exclusive = mux.mode == "single_active"
-        self.n_slots = mux.n_active
+        self.is_share = mux.weighting == "share"
+        self.dropped: set[int] = set()
+        self.gone: list[int] = []  # those dropped when the pool was made
+        # Streamers that gave nothing since the last item, where they may be tried again.
+        self.barren: set[int] = set()
+        self.table: _shares.Table | None = None  # of unequal shares
+        self.pool = self._pool(self.first_weights)
+        self.n_slots = self.n_first = mux.n_active
         if mux.mode != "with_replacement":
-            self.n_slots = min(mux.n_active, self.pool.n_left)
-        self._set_slots(self.n_slots, mux._weights)
-        # Binomial limits depend on the other streams that are open.
-        self.has_own_limits = mux.dist == "binomial" and mux.rate is not None
-        limits = None if self.has_own_limits else _sampling.limits(mux.dist, mux.rate)
+            self.n_first = min(mux.n_active, self.pool.n_left)
+            self.n_slots = min(mux.n_active, mux.n_streams)
+            if self.function is None:
+                self.n_slots = self.n_first
+        self._set_slots(self.n_slots, self.n_first, None if self.is_share else self.first_weights)
+        # Binomial limits depend on the other streams that are open, if these have weights.
+        self.has_own_limits = mux.dist == "binomial" and mux.rate is not None and not self.is_share
+        limits = None
+        if not self.has_own_limits:
+            limits = _sampling.limits(mux.dist, mux.rate, 1 / self.n_first)
         self.n_draws = 0
         self._limits = limits
         self.draws = _sampling.activations(seed.rng(b"activations"), limits)
-        # Streamers that gave nothing since the last item, where they may be tried again.
-        self.barren: set[int] = set()
+
+    def _pool(self, weights: np.ndarray | None) -> Any:
+        """Return what chooses the streamers to open, as the mode says: those of positive weight."""
+        mux = self.mux
+        self.gone = sorted(self.dropped)
+        if self.is_share:
+            self.table = mux._table_of(weights, self.n_items())
+        if self.table is not None:
+            kind = _shares.DistinctShares if self.is_exclusive else _shares.Shares
+            shares = kind(self.table)
+            for place in self.dropped | self.barren:
+                shares.drop(place)
+            return shares
+        places = None
+        if weights is not None and not weights.all():
+            places = np.flatnonzero(weights)
+        if mux.mode == "exhaustive":
+            return _sampling.Permuted(mux.n_streams, places, self.seed.rng(b"order"))
+        if self.dropped:
+            everything = range(mux.n_streams) if places is None else places.tolist()
+            places = np.array([each for each in everything if each not in self.dropped], dtype=int)
+        pool = _sampling.Distinct if self.is_exclusive else _sampling.Replacing
+        return pool(mux.n_streams, None if places is None else places.tolist())
 
     def fill(self) -> None:
         if self.n_opened:
             return
-        chosen = []
-        for _ in range(self.n_slots):
-            place, draw = self.choose()
-            assert place is not None
-            chosen.append((place, draw))
+        chosen = self._choose_first()
         # All weights first: own limits depend on every one of them.
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
         for slot, (place, draw) in enumerate(chosen):
             self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
 
+    def _choose_first(self) -> list[tuple[int, Any]]:
+        if not isinstance(self.table, _shares.Design):
+            chosen = [self.choose() for _ in range(self.n_first)]
+            return [(place, draw) for place, draw in chosen if place is not None]
+        places = self.table.first(self.seed.rng(b"first"))
+        for place in places:
+            self.pool.occupy(place)
+        self.n_draws += len(places)
+        return [(place, next(self.draws)[1]) for place in places]
+
     def position(self, n_given: int) -> Any:
         position = super().position(n_given)
         if position:
             position["pool"], position["n_draws"] = self.pool.position, self.n_draws
-            position["barren"] = sorted(self.barren)
+            position["gone"], position["barren"] = self.gone, sorted(self.barren)
         return position
 
     def restore(self) -> None:
         super().restore()
         assert self.start is not None
+        gone, self.barren = set(self.start["gone"]), set(self.start["barren"])
+        if gone or (self.function is not None and self.mux.mode != "exhaustive"):
+            self.dropped = gone
+            self.pool = self._pool(self.first_weights if self.present is None else self.present)
         self.pool.resume(self.start["pool"], self.places)
-        self.barren = set(self.start["barren"])
+        self.dropped = gone.union(self.pool.dropped) - self.barren
         self.n_draws = self.start["n_draws"]
         rng = self.seed.rng(b"activations", 2 * self.n_draws)
         self.draws = _sampling.activations(rng, self._limits)
@@ -368,19 +459,55 @@ class StochasticRun(PoolRun):
         share = self.slots.probability(slot)
         return _sampling.limits(self.mux.dist, self.mux.rate, share).draw(draw)
 
-    def before_block(self, has_given: bool) -> None:
+    def before_block(self, has_given: bool) -> int:
         if self.barren and has_given:
-            self.barren.clear()
+            self._forgive()
             self._reopen_slots()
+        return super().before_block(has_given)
+
+    def reweigh(self, weights: np.ndarray) -> None:
+        self.barren = {place for place in self.barren if weights[place]}  # those that may be tried
+        if self.mux.mode == "exhaustive":
+            self._check_same_streamers(weights)
+        else:
+            self.pool = self._pool(weights)
+        if self.is_exclusive:
+            for place in self.places:
+                if weights[place]:
+                    self.pool.occupy(place)
+        if self.weights is not None:
+            self.weights = weights
+            self.slots.fill([weights[place] for place in self.places])
+        # The last one first: when a slot is taken away, the last one moves into its place.
+        for slot in reversed(range(len(self.places))):
+            if not weights[self.places[slot]]:
+                self.end(slot, self.n_given(slot))
+                self._fill_slot(slot, *self.choose())
+        self._reopen_slots()
+
+    def _check_same_streamers(self, weights: np.ndarray) -> None:
+        assert self.present is not None
+        wrong = np.flatnonzero((weights > 0) != (self.present > 0))
+        if wrong.size:
+            name = f"weights({self.n_items()})[{wrong[0]}]"
+            rule = 'must be zero always or never, since mode="exhaustive" opens each streamer once'
+            remedy = "give a small positive weight instead of zero, or choose another mode"
+            raise _validate.refuse(name, weights[wrong[0]].item(), rule, remedy)
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        if self.is_exclusive:
-            self.pool.release(place)
         may_reopen = has_given and bool(self.barren)
         if may_reopen:
-            self.barren.clear()
+            self._forgive()
+        if self.is_share and 0 < n_given <= self.stops[slot]:
+            # It is started again for the rest, so that short streams get their full share.
+            self.put(slot, place, self.stops[slot] + 1 - n_given)
+            if may_reopen:
+                self._reopen_slots()
+            return True
+        if self.is_exclusive:
+            self.pool.release(place)
         if not n_given:  # noted first, so that no slot is reopened with this streamer
             self._note_empty(place)
         if may_reopen:
@@ -391,6 +518,10 @@ class StochasticRun(PoolRun):
             self.n_draws += 1
             choice, draw = next(self.draws)
             new_place = self.pool.choose(choice)
+        return self._fill_slot(slot, new_place, draw)
+
+    def _fill_slot(self, slot: int, new_place: int | None, draw: Any) -> bool:
+        """Open what was chosen for a slot; if there was nothing, take the slot away."""
         if new_place is None:
             self.remove(slot)
             return False
@@ -404,8 +535,18 @@ class StochasticRun(PoolRun):
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:
             self.pool.drop(place)
+            self.dropped.add(place)
         else:
             self.barren.add(place)
+            if self.table is not None:  # its weight may be such that all others wait for it
+                self.pool.drop(place)
+
+    def _forgive(self) -> None:
+        """Let those that gave nothing be chosen again."""
+        if self.table is not None:
+            for place in self.barren:
+                self.pool.restore(place)
+        self.barren.clear()
 
     def _reopen_slots(self) -> None:
         """Open the slots again that were taken away while their candidates gave nothing."""
@@ -418,26 +559,23 @@ class StochasticRun(PoolRun):
             self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
 
 
-def _pool(mux: StochasticMux, seed: Seed) -> Any:
-    """Return what chooses the streamers to open: those of positive weight, as the mode says."""
-    places = None
-    if mux._weights is not None and not mux._weights.all():
-        places = np.flatnonzero(mux._weights)
-    if mux.mode == "exhaustive":
-        return _sampling.Permuted(mux.n_streams, places, seed.rng(b"order"))
-    kind = _sampling.Replacing if mux.mode == "with_replacement" else _sampling.Distinct
-    return kind(mux.n_streams, None if places is None else places.tolist())
+def are_equal(weights: np.ndarray) -> bool:
+    """Tell whether all positive weights are the same."""
+    positive = weights[weights > 0]
+    return bool((positive == positive[0]).all())
 
 
 class ShuffledRun(PoolRun):
     """One run of a ShuffledMux: every slot belongs to one streamer."""
 
     def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
-        super().__init__(mux, mux.streamers, seed)
+        super().__init__(mux, seed)
         self.first = list(range(mux.n_streams))
-        if mux._weights is not None:
-            self.first = np.flatnonzero(mux._weights).tolist()
-        self._set_slots(len(self.first), mux._weights)
+        if self.first_weights is not None:
+            self.first = np.flatnonzero(self.first_weights).tolist()
+        n_slots = len(self.first) if self.function is None else mux.n_streams
+        self._set_slots(n_slots, len(self.first), self.first_weights)
+        self.dropped: set[int] = set()
 
     def fill(self) -> None:
         if not self.n_opened:
@@ -446,11 +584,38 @@ class ShuffledRun(PoolRun):
             for place in self.first:
                 self.append(place, 0)
 
+    def before_block(self, has_given: bool) -> int:
+        most = super().before_block(has_given)
+        if isinstance(self.slots, _sampling.WeightedSlots) and not self.slots.total:
+            self.close()  # all that are left have no weight now
+        return most
+
+    def position(self, n_given: int) -> Any:
+        position = super().position(n_given)
+        if position:
+            position["dropped"] = sorted(self.dropped)
+        return position
+
+    def restore(self) -> None:
+        super().restore()
+        assert self.start is not None
+        self.dropped = set(self.start["dropped"])
+
+    def reweigh(self, weights: np.ndarray) -> None:
+        self.weights = weights
+        seen = self.dropped.union(self.places)
+        for place in np.flatnonzero(weights).tolist():
+            if place not in seen:
+                self.slots.grow(weights[place])
+                self.append(place, 0)
+        self.slots.fill([weights[place] for place in self.places])
+
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         self.end(slot, n_given)
         if n_given:
             self.put(slot, self.places[slot], 0)
         else:
+            self.dropped.add(self.places[slot])
             self.remove(slot)
         return n_given > 0
 

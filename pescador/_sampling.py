@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
+import sys
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
@@ -63,17 +64,18 @@ class _Slots:
         self.is_stale = False
         self.n_slots = n_slots
 
-    def _draw(self) -> np.ndarray:
-        self._before = [self._n_drawn, self._size, self.n_slots, self._n_calm]
-        self._n_drawn += self._size
-        return self._rng.random_sample(self._size)
+    def _draw(self, most: int) -> np.ndarray:
+        size = min(self._size, most)
+        self._before = [self._n_drawn, size, self._size, self.n_slots, self._n_calm]
+        self._n_drawn += size
+        return self._rng.random_sample(size)
 
     def _using(self, block: Iterable[int]) -> Iterable[int]:
         self._left = iter(block)
         return self._left
 
-    def block(self) -> Iterable[int]:
-        """Return the next slots to draw from, valid until `is_stale` is set."""
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        """Return the next (at most ``most``) slots to draw from, valid until `is_stale` is set."""
         raise NotImplementedError
 
     @property
@@ -87,10 +89,11 @@ class _Slots:
 
         Return what is left of the block.
         """
-        self._n_drawn, self._size, n_slots, self._n_calm, n_calm, size, n_used, is_stale = position
+        (self._n_drawn, n_draws, self._size, before, self._n_calm, *after) = position
+        n_calm, size, n_used, is_stale = after
         self._rng = rng
-        now, self.n_slots = self.n_slots, n_slots
-        rest = iter(self.block())
+        now, self.n_slots = self.n_slots, before
+        rest = iter(self.block(n_draws))
         if is_stale:
             rest = self._left = iter(())
         next(islice(self._left, n_used, n_used), None)
@@ -105,9 +108,9 @@ class EqualSlots(_Slots):
     passed over, which leaves the others equally likely.
     """
 
-    def block(self) -> Iterable[int]:
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
         self.is_stale = False
-        draws = self._draw()
+        draws = self._draw(most)
         draws *= self.n_slots
         self._size = min(4 * self._size, LAST_BLOCK)
         return self._using(_as_ints(draws, self.n_slots))
@@ -179,10 +182,17 @@ class WeightedSlots(_Slots):
             for index, sums in enumerate(nodes):
                 sums[:] = accumulate(self._levels[depth][index * _FANOUT : (index + 1) * _FANOUT])
             self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
+        self._n_calm = 0
+        self._aliases = None
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return self._levels[-1][0]
 
     def probability(self, slot: int) -> float:
         """Return the probability that the next draw is ``slot``."""
-        return self._levels[0][slot] / self._levels[-1][0]
+        return self._levels[0][slot] / self.total
 
     def shrink(self) -> None:
         """Take the last slot away."""
@@ -194,12 +204,12 @@ class WeightedSlots(_Slots):
         self.n_slots += 1
         self.put(self.n_slots - 1, weight)
 
-    def block(self) -> Iterable[int]:
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
         if self.is_stale:
             self.is_stale, self._size = False, FIRST_BLOCK
-        draws = self._draw()
+        draws = self._draw(most)
         is_calm = self._n_calm >= _CALM * self.n_slots
-        self._n_calm += self._size
+        self._n_calm += len(draws)
         self._size = min(4 * self._size, LAST_BLOCK)
         if is_calm:
             return self._using(self._whole_block(draws))
@@ -302,9 +312,14 @@ class Replacing:
             self._vacate(position)
 
     @property
-    def position(self) -> list[int]:
-        """What it has come to, beside what is in use: the places that were dropped, in order."""
+    def dropped(self) -> list[int]:
+        """The places that were dropped, in order."""
         return self._dropped.copy()
+
+    @property
+    def position(self) -> list[int]:
+        """What it has come to, but for what is in use."""
+        return self.dropped
 
     def resume(self, position: list[int], in_use: list[int]) -> None:
         """Go to a position, where some places are in use."""
@@ -372,6 +387,10 @@ class Distinct(Replacing):
                 high = middle
         return start + rank + low - first, low
 
+    def occupy(self, place: int) -> None:
+        """Note that a (free) place has been chosen."""
+        insort(self._in_use, self._position(place))
+
     def release(self, place: int) -> None:
         if self._position_of or self._places is not None:
             place = self._position(place)
@@ -414,6 +433,11 @@ class Permuted:
 
     def drop(self, place: int) -> None:
         """Do nothing: no place is chosen twice."""
+
+    @property
+    def dropped(self) -> list[int]:
+        """None."""
+        return []
 
     @property
     def position(self) -> list[int]:

@@ -109,7 +109,17 @@ def option(name: str, value: Any, options: Sequence[str]) -> str:
     raise refuse(name, value, "is not a known option", f"choose one of {allowed}")
 
 
-def weights(value: Any, n_streams: int) -> np.ndarray | None:
+def weights_at(function: Any, n_items: int, n_streams: int) -> np.ndarray:
+    """Return the weights that a function gives for the items from ``n_items`` on."""
+    value, name = function(n_items), f"weights({n_items})"
+    checked = weights(value, n_streams, name)
+    if checked is None:
+        remedy = f"return {n_streams} finite numbers >= 0, one for each streamer"
+        raise refuse(name, value, "must be a sequence of numbers", remedy)
+    return checked
+
+
+def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | None:
     """Return the weights as a fresh float array that sums to one, or None.
 
     Raises
@@ -122,18 +132,18 @@ def weights(value: Any, n_streams: int) -> np.ndarray | None:
         return None
     remedy = f"give {n_streams} finite numbers >= 0, one for each streamer, or None"
     if isinstance(value, (str, bytes, Mapping)):
-        raise refuse("weights", value, "must be a sequence of numbers", remedy)
-    array = _real_array(value, remedy)
+        raise refuse(name, value, "must be a sequence of numbers", remedy)
+    array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
         rule = f"must have one weight for each of {n_streams} streamers, has shape {array.shape}"
-        raise refuse("weights", value, rule, remedy)
+        raise refuse(name, value, rule, remedy)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:
         index = int(wrong[0])
-        raise refuse(f"weights[{index}]", array[index].item(), "must be finite and >= 0", remedy)
+        raise refuse(f"{name}[{index}]", array[index].item(), "must be finite and >= 0", remedy)
     if not array.any():
         rule = "must have at least one positive weight, all are zero (weights[0] too)"
-        raise refuse("weights", value, rule, remedy)
+        raise refuse(name, value, rule, remedy)
     # The largest first, so that the sum can neither overflow nor vanish; and nothing positive
     # may vanish, since zero means never.
     is_positive = array > 0
@@ -142,7 +152,7 @@ def weights(value: Any, n_streams: int) -> np.ndarray | None:
     return np.where(is_positive, np.maximum(array, sys.float_info.min), 0.0)
 
 
-def _real_array(value: Any, remedy: str) -> np.ndarray:
+def _real_array(value: Any, name: str, remedy: str) -> np.ndarray:
     """Return weights as a fresh array of floats."""
     try:
         given = np.asarray(value)
@@ -155,9 +165,9 @@ def _real_array(value: Any, remedy: str) -> np.ndarray:
         for index, weight in enumerate(value):
             if not _is_finite(_real(weight)):
                 rule = "must be a number, finite and >= 0"
-                raise refuse(f"weights[{index}]", weight, rule, remedy)
+                raise refuse(f"{name}[{index}]", weight, rule, remedy)
         return np.array([float(weight) for weight in value])
-    raise refuse("weights", value, "must be a sequence of numbers", remedy)
+    raise refuse(name, value, "must be a sequence of numbers", remedy)
 
 
 def random_state(value: Any, name: str = "random_state") -> Any:

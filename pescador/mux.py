@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _positions, _runs, _seeds, _validate
+from . import _positions, _runs, _seeds, _shares, _validate
 from ._seeds import Seed
 from .core import Streamer, as_streamer
 from .util import DEPRECATED, get_rng, rename_kw
@@ -23,6 +23,7 @@ STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
 ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
 CHAIN_MODES = ("exhaustive", "cycle")
 DISTS = ("poisson", "constant", "binomial")
+WEIGHTINGS = ("active", "share")
 
 
 class BaseMux(Streamer):
@@ -33,8 +34,10 @@ class BaseMux(Streamer):
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
         function that yields them, or a Streamer of them, if they are finitely many.
-    weights : array_like of float, shape (n_streams,), optional
-        Finite numbers >= 0, at least one of them positive. Copied, never altered.
+    weights : array_like of float, shape (n_streams,), or callable, optional
+        Finite numbers >= 0, at least one of them positive. Copied, never altered. A function
+        of the number of items so far returns them anew at item 0 and every 1,000th item of a
+        run; it should depend on that number alone.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
 
@@ -45,7 +48,8 @@ class BaseMux(Streamer):
     n_streams : int
         How many there are.
     weights : ndarray of float, shape (n_streams,)
-        The weights, scaled to sum to one; equal if none were given.
+        The weights, scaled to sum to one; equal if none were given. Those of item 0, if they are
+        given by a function.
     random_state : object
         As given.
     rng : module, RandomState or Generator
@@ -72,8 +76,11 @@ class BaseMux(Streamer):
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
         self.streamers = streamers
+        self._function = weights if callable(weights) else None
         self._weights = None
-        if weights is not None:
+        if self._function is not None:
+            self._weights = _validate.weights_at(self._function, 0, len(streamers))
+        elif weights is not None:
             self._weights = _validate.weights(weights, len(streamers))
         self.random_state = _validate.random_state(random_state)
         self._rng = None if random_state is None else get_rng(random_state)
@@ -176,8 +183,8 @@ class BaseMux(Streamer):
     @property
     def stream_weights_(self) -> np.ndarray:
         """The weights of the open streams; on activated copies only."""
-        places = self._record("stream_weights_").places
-        return self.weights[places]
+        run = self._record("stream_weights_")
+        return (self.weights if run.present is None else run.present)[run.places]
 
     @property
     def stream_counts_(self) -> np.ndarray:
@@ -190,7 +197,8 @@ class StochasticMux(BaseMux):
 
     ``n_active`` streams are open at a time. Each item comes from one of them, drawn at random
     by weight; a stream that ends, or has given as many items as it was allowed, is replaced by a
-    stream of another streamer, chosen uniformly among those of positive weight.
+    stream of another streamer, chosen uniformly among those of positive weight. That lets
+    shares drift towards equality; with ``weighting="share"`` they are the weights.
 
     Parameters
     ----------
@@ -203,9 +211,11 @@ class StochasticMux(BaseMux):
     rate : float > 0 or None
         The expected number of items that a stream gives before it is replaced (if it does not
         end before), and at least 1. None: until it ends by itself.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         How likely each streamer's stream is to be drawn from, relative to the others that are
-        open. Finite, >= 0, at least one positive. A streamer of weight 0 is never opened.
+        open (but see ``weighting``). Finite, >= 0, at least one positive. A streamer of weight 0
+        is never opened. A function ``f(n_items)`` returns the weights from that item on: it is
+        called at item 0 and every 1,000th item of a run, and when the mux is made.
     mode : {"with_replacement", "single_active", "exhaustive"}
         Which streamers may be opened: any at any time, even twice at once; each at most once at
         a time; or each once, the mux ending when all of them have.
@@ -222,18 +232,26 @@ class StochasticMux(BaseMux):
         where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
         variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
         a rounded normal variable stands for Poisson and binomial.)
+    weighting : {"active", "share"}
+        What weights decide. Active: which of the open streams is drawn from. Share: which
+        streamer is opened, so that the fraction of the items that come from streamer i is
+        ``weights[i]``, for any ``n_active``, ``rate`` and ``dist``. A stream that ends before its
+        limit is then started again for the rest. It needs a ``rate`` and, in the mode
+        ``"single_active"``, shares of at most ``1 / n_active``; it is not possible in the mode
+        ``"exhaustive"``.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    n_active, rate, mode, prune_empty_streams, dist
+    n_active, rate, mode, prune_empty_streams, dist, weighting
         As given.
 
     Raises
     ------
     PescadorError
-        If an argument is wrong, or ``streamers`` is empty.
+        If an argument is wrong, or ``streamers`` is empty. A run raises it if the weights that a
+        function returns are wrong; the message names the item.
 
     See Also
     --------
@@ -244,8 +262,9 @@ class StochasticMux(BaseMux):
     Notes
     -----
     An item costs the same for any number of streamers and, with equal weights, of open streams;
-    with unequal weights, a replacement takes time logarithmic in ``n_active``. The seed fixes
-    every choice and, through the seeds derived from it, every mux below this one.
+    with unequal weights, a replacement takes time logarithmic in ``n_active``, or in the number
+    of streamers for ``weighting="share"``. The seed fixes every choice and, through the seeds
+    derived from it, every mux below this one.
 
     Examples
     --------
@@ -257,6 +276,23 @@ class StochasticMux(BaseMux):
     >>> epoch = pescador.StochasticMux(streamers, 2, rate=None, mode="exhaustive")
     >>> sorted(epoch) == list(range(50))
     True
+
+    Nine items of ten from the first streamer, although three streams are open at a time:
+
+    >>> mux = pescador.StochasticMux(
+    ...     [["a"] * 9, ["b"] * 99], 3, 8, [0.9, 0.1], weighting="share", random_state=0
+    ... )
+    >>> 8500 < sum(item == "a" for item in mux.iterate(10_000)) < 9500
+    True
+
+    Ever more of the second one, until each gives half of the items:
+
+    >>> def curriculum(n_items):
+    ...     return [1, min(n_items / 5000, 1)]
+    >>> mux = pescador.ShuffledMux(["a", "b"], curriculum, random_state=0)
+    >>> items = list(mux.iterate(10_000))
+    >>> items[:1000].count("b"), 2000 < items[5000:].count("b") < 3000
+    (0, True)
     """
 
     def __init__(
@@ -270,6 +306,7 @@ class StochasticMux(BaseMux):
         random_state: Any = None,
         *,
         dist: str = "poisson",
+        weighting: str = "active",
     ) -> None:
         super().__init__(streamers, weights, random_state)
         remedy = "give the number of streams to keep open"
@@ -284,9 +321,51 @@ class StochasticMux(BaseMux):
             "prune_empty_streams", prune_empty_streams, remedy
         )
         self.dist = _validate.option("dist", dist, DISTS)
+        self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
+        self._table: _shares.Table | None = None
+        if weighting == "share":
+            self._check_share()
+            self._table = self._make_table(self._weights, "weights")
+
+    def _check_share(self) -> None:
+        if self.rate is None:
+            rule = (
+                'must be a number with weighting="share": else shares follow the lengths of streams'
+            )
+            remedy = "give the mean number of items of a stream"
+            raise _validate.refuse("rate", self.rate, rule, remedy)
+        if self.mode == "exhaustive":
+            rule = 'reads every streamer once, so that weighting="share" cannot hold'
+            remedy = 'choose "with_replacement", or weighting="active"'
+            raise _validate.refuse("mode", self.mode, rule, remedy)
+
+    def _table_of(self, weights: np.ndarray | None, n_items: int) -> _shares.Table | None:
+        """Return what a run needs in order to choose streamers by these weights."""
+        if weights is self._weights:
+            return self._table
+        assert weights is not None and self._weights is not None
+        if (weights == self._weights).all():
+            return self._table
+        return self._make_table(weights, f"weights({n_items})")
+
+    def _make_table(self, weights: np.ndarray | None, name: str) -> _shares.Table | None:
+        if weights is None or _runs.are_equal(weights):
+            return None
+        if self.mode == "with_replacement":
+            return _shares.Table(weights)
+        n_open = min(self.n_active, int(np.count_nonzero(weights)))
+        index = int(weights.argmax())
+        if weights[index] > _shares.largest_share(n_open):
+            rule = (
+                f'with {n_open} different streamers open at a time (mode="single_active"), no'
+                f" share can be more than 1/{n_open}"
+            )
+            remedy = 'give a smaller n_active, more equal weights, or mode="with_replacement"'
+            raise _validate.refuse(f"{name}[{index}]", float(f"{weights[index]:.6g}"), rule, remedy)
+        return _shares.Design(weights, n_open)
 
     def _setup(self) -> dict:
-        names = ("n_active", "rate", "mode", "prune_empty_streams", "dist")
+        names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
         return {**super()._setup(), **{name: getattr(self, name) for name in names}}
 
     def _start(self, seed: Seed) -> _runs.Run:
@@ -303,9 +382,11 @@ class ShuffledMux(BaseMux):
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         The fraction of items that come from each streamer, up to a factor. Finite, >= 0, at
-        least one positive. A streamer of weight 0 is never opened.
+        least one positive. A streamer of weight 0 is not opened. A function ``f(n_items)``
+        returns the weights from that item on: it is called at item 0 and every 1,000th item of
+        a run, and when the mux is made.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
 
@@ -465,7 +546,7 @@ class Mux(StochasticMux):
         The number of streams that are open at a time.
     rate : float > 0 or None
         A stream may give 1 + Poisson(rate) items; None for no limit.
-    weights : array_like of float, shape (n_streams,), optional
+    weights : array_like of float, shape (n_streams,), or callable, optional
         As for `StochasticMux`.
     with_replacement : bool
         If true, any streamer may be opened at any time.

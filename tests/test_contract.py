@@ -116,12 +116,23 @@ def _stochastic(mode, dist, **kwargs):
     return Case(make, is_endless=mode != "exhaustive", is_complete=False)
 
 
+def _same_weights(n_items):
+    return WEIGHTS
+
+
 def _stochastic_cases():
     modes, dists = pescador.mux.STOCHASTIC_MODES, pescador.mux.DISTS
     for mode, dist in itertools.product(modes, dists):
         yield f"StochasticMux-{mode}-{dist}", _stochastic(mode, dist)
         yield f"StochasticMux-{mode}-{dist}-weights", _stochastic(mode, dist, weights=WEIGHTS)
+    for mode, dist in itertools.product(modes[:2], dists):
+        share = {"weights": WEIGHTS, "weighting": "share"}
+        yield f"StochasticMux-{mode}-{dist}-share", _stochastic(mode, dist, **share)
     for mode in modes:
+        yield (
+            f"StochasticMux-{mode}-weights of a function",
+            _stochastic(mode, "poisson", weights=_same_weights),
+        )
         yield f"StochasticMux-{mode}-unlimited", _unlimited(mode)
         yield (
             f"StochasticMux-{mode}-unpruned",

@@ -1,6 +1,7 @@
 """What the examples show must be so."""
 
 import importlib
+import math
 import os
 import statistics
 import sys
@@ -45,6 +46,17 @@ def test_an_epoch_from_disk_has_every_row_once(kind, tmp_path):
     with pytest.raises(AssertionError, match="a row is missing"):
         from_disk.one_epoch(streams[1:], 100)
     assert 90 < from_disk.endless(streams, 20) <= 100
+
+
+def test_shares_are_what_was_asked_for_under_one_rule_only():
+    """Bernstein's inequality: less than one false alarm in a million, for longest limits of 64."""
+    shares = load("shares")
+    n_items, log = 200_000, math.log(2 * len(shares.WEIGHTS) / 1e-6)
+    variances = shares.WEIGHTS * (1 - shares.WEIGHTS) * 64 / n_items
+    reach = 64 * log / 3 / n_items
+    bounds = reach + (reach**2 + 2 * variances * log) ** 0.5
+    assert (abs(shares.realised("share", n_items) - shares.WEIGHTS) < bounds).all()
+    assert abs(shares.realised("active", n_items) - 0.1).max() < 0.05
 
 
 def test_a_slow_source_costs_no_time_in_a_process_of_its_own():

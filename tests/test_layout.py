@@ -27,6 +27,7 @@ FLOORS = (
         "maps",
         "_batch",
         "_sampling",
+        "_shares",
         "_frames",
         "_layouts",
         "_shared",
