@@ -217,7 +217,7 @@ CROSSING = {
         "can't decode byte 0xff in position 1",
     ),
     "StopIteration": ("RuntimeError", ["generator raised StopIteration"], "StopIteration: early"),
-    "mute": ("Mute", [1], "Mute: <exception str() failed>"),
+    "mute": ("Mute", [1], "Mute: <"),
     "surrogate": ("ValueError", ["\udcff"], "ValueError: \\udcff"),
 }
 
