@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 from pescador import PescadorError, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
+from pescador._seeds import Seed
 from pescador._shares import Design, DistinctShares, Shares, Table, Tree, levels_of
 
 FALSE_ALARM = 1e-6
@@ -89,6 +90,16 @@ def test_the_other_rule_fails_this_check():
 def test_shares_hold_for_any_number_of_open_streams(n_active):
     mux = share_mux(endless(), n_active, 4, WEIGHTS)
     check_shares(list(mux.iterate(50_000)), WEIGHTS, 4)
+
+
+@pytest.mark.parametrize("mode", ["with_replacement", "single_active"])
+def test_binomial_limits_know_that_all_slots_are_equal(mode):
+    """The variance is rate / n_active. It is estimated to 1 %, and five times that is unlikely."""
+    mux = share_mux(endless(), 3, 60, FEASIBLE, mode, dist="binomial")
+    draws = mux._start(Seed.root().owned_by(0)).draws
+    limits = [limit for _, limit in itertools.islice(draws, 20_000)]
+    assert np.mean(limits) == pytest.approx(60, abs=0.2)
+    assert np.var(limits) == pytest.approx(20, rel=0.05)
 
 
 @pytest.mark.parametrize("weights", [None, [1] * 10])
@@ -464,9 +475,10 @@ def test_draws_of_a_shuffled_mux_on_both_sides_of_a_change():
     check_independent(items[20_000:], WEIGHTS[::-1], 2)
 
 
-def test_draws_among_open_streams_on_both_sides_of_a_change():
+@pytest.mark.parametrize("rate", [5, None])
+def test_draws_among_open_streams_on_both_sides_of_a_change(rate):
     """All of them are open all the time."""
-    mux = StochasticMux(endless(), 10, 5, rising, "single_active", random_state=0)
+    mux = StochasticMux(endless(), 10, rate, rising, "single_active", random_state=0)
     items = list(mux.iterate(40_000))
     check_independent(items[:20_000], WEIGHTS, 2)
     check_independent(items[20_000:], WEIGHTS[::-1], 2)
@@ -518,6 +530,14 @@ def test_a_mux_ends_when_nothing_that_has_weight_is_left():
     streamers = [Streamer(nothing), Streamer(nothing), Streamer(forever, 0)]
     assert list(ShuffledMux(streamers, weights, random_state=0)) == []
     assert list(StochasticMux(streamers, 2, 3, weights, random_state=0)) == []
+
+
+def test_an_open_stream_without_weight_does_not_keep_a_mux_waiting():
+    def weights(n_items):
+        return [1, 1, 0] if n_items else [0, 0, 1]
+
+    streamers = [Streamer(nothing), Streamer(nothing), Streamer(forever, 0)]
+    assert list(ShuffledMux(streamers, weights, random_state=0)) == [0] * 1000
 
 
 @every_mux

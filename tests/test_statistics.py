@@ -687,16 +687,16 @@ def changed(change):
 
 
 def lower_of_two(original):
-    return lambda self: [min(pair) for pair in zip(original(self), original(self))]
+    return lambda *args: [min(pair) for pair in zip(original(*args), original(*args))]
 
 
 def ordered_blocks(original):
-    return lambda self: sorted(original(self))
+    return lambda self, most: sorted(original(self, most))
 
 
 def repeated_edges(original):
-    def block(self):
-        slots = list(original(self))
+    def block(self, most):
+        slots = list(original(self, most))
         slots[0] = getattr(self, "last", slots[0])
         self.last = slots[-1]
         return slots
