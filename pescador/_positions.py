@@ -11,12 +11,14 @@ import json
 import weakref
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from operator import length_hint
+from types import GeneratorType
 from typing import Any, Protocol
 
 import numpy as np
 
 from . import _validate
-from ._iterator import close_iterator
+from ._iterator import ClosableIterator, close_iterator
 from .exceptions import PescadorError
 
 FORMAT = 1
@@ -38,7 +40,9 @@ records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary
 
 def position_of(source: Iterator, n_given: int) -> Any:
     """Return the position of an activation, which is between two items."""
-    record = None if type(source) in _MOVABLE else records.get(source)
+    # (Other iterators have no record, and may have no hash.)
+    has_record = isinstance(source, (GeneratorType, ClosableIterator))
+    record = records.get(source) if has_record else None
     return n_given if record is None else record.position(n_given)
 
 
@@ -47,17 +51,23 @@ def moved(source: Iterator, n_items: int, name: str) -> Iterator:
     if not n_items:
         return source
     if type(source) in _MOVABLE:
+        n_left = length_hint(source, n_items)
+        if n_left < n_items:
+            raise _shorter(name, n_items, n_left)
         source.__setstate__(n_items)  # type: ignore[attr-defined]
         return source
     try:
         n_given = sum(1 for _ in islice(source, n_items))
         if n_given < n_items:
-            rule = f"gave {n_items} items when the state was taken, and now gives only {n_given}"
-            raise misfit(name, rule)
+            raise _shorter(name, n_items, n_given)
     except BaseException:
         close_iterator(source)
         raise
     return source
+
+
+def _shorter(name: str, before: int, now: int) -> PescadorError:
+    return misfit(name, f"gave {before} items when the state was taken, and now gives only {now}")
 
 
 def misfit(name: str, what: str) -> PescadorError:

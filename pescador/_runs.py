@@ -62,7 +62,7 @@ class Run:
 
     def position(self, n_given: int) -> Any:
         """Return where the run stands, between two items."""
-        if not n_given and not self.n_opened:
+        if not n_given:
             return 0
         kept = (self.sources, self.places, self.numbers, self.stops, self.counts())
         slots = list(map(self._slot_position, *kept))
@@ -235,6 +235,8 @@ class PoolRun(Run):
                 yield None
                 block = self._rest
                 item = self._replace_given()
+                if self.slots.is_stale:
+                    block = None
             while sources:
                 if block is None:
                     block = self.slots.block(self.before_block(item is not _NOTHING))
@@ -301,7 +303,7 @@ class PoolRun(Run):
                 self.weights = self.present
             self.slots.fill([self.weights[place] for place in self.places])
         position = self.start["slots"]
-        self.iterators += [_ENDED] * (position[2] - len(self.iterators))  # for draws of gone ones
+        self.iterators += [_ENDED] * (position[3] - len(self.iterators))  # for draws of gone ones
         self._rest = self.slots.resume(position, self.seed.rng(b"slots", position[0]))
 
     def before_block(self, has_given: bool) -> int:

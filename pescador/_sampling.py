@@ -93,9 +93,11 @@ class _Slots:
         n_calm, size, n_used, is_stale = after
         self._rng = rng
         now, self.n_slots = self.n_slots, before
-        rest = iter(self.block(n_draws))
         if is_stale:
+            self._draw(n_draws)
             rest = self._left = iter(())
+        else:
+            rest = iter(self.block(n_draws))
         next(islice(self._left, n_used, n_used), None)
         self.n_slots, self._n_calm, self._size, self.is_stale = now, n_calm, size, bool(is_stale)
         return rest

@@ -242,16 +242,19 @@ class Streamer:
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
             return _positions.moved(source, position, repr(self))
-        kind = "streams" if self._how == _CALL_BOUND else "inner"
-        if kind not in position or self._how in (_ITERATE, _ONE_SHOT):
+        bound = self._how == _CALL_BOUND and "streams" in position
+        if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
             raise _positions.misfit(repr(self), "is of another kind now")
         if self._how == _NESTED:
             return _nested(self.streamer, parent, place, number, position["inner"])
-        if self._how == _CALL_BOUND:
+        if bound:
             streams = position["streams"]
             made = _call_bound(self._call, self.args, self.kwargs, parent, place, number, streams)
             return _iterator_of(made, parent, place, number)
-        made = self._call(*self.args, **self.kwargs)
+        if self._how == _CALL_BOUND:
+            made = _call_bound(self._call, self.args, self.kwargs, parent, place, number)
+        else:
+            made = self._call(*self.args, **self.kwargs)
         if not isinstance(made, Streamer):
             raise _positions.misfit(repr(self), "made a streamer, and does not now")
         return _nested(made, parent, place, number, position["inner"])
@@ -488,6 +491,7 @@ class Stream(ClosableIterator):
         "_cycle",
         "_given_before",
         "_has_ended",
+        "_last",
         "_max_iter",
         "_n_passes",
         "_open_run",
@@ -512,6 +516,7 @@ class Stream(ClosableIterator):
         self._n_passes = 0
         self._given_before = 0
         self._has_ended = False
+        self._last: dict | None = None  # where it stood when it had given all it may
 
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
@@ -563,6 +568,8 @@ class Stream(ClosableIterator):
 
     def _fields(self) -> dict:
         """Return where this run stands, but for where its seeds come from."""
+        if self._last is not None:
+            return self._last
         if self._is_closed and not self._has_ended:
             raise PescadorError(
                 "the stream has been closed, and where it stood is gone;"
@@ -578,8 +585,8 @@ class Stream(ClosableIterator):
             "has_ended": self._has_ended,
         }
         if self._n_passes and not self._has_ended:
-            assert self._source is not None
-            if isinstance(self._front, GeneratorType) and self._front.gi_running:
+            front = self._front
+            if self._source is None or (isinstance(front, GeneratorType) and front.gi_running):
                 raise PescadorError(
                     "the stream is in the middle of an item; call state_dict() between two items"
                 )
@@ -638,6 +645,8 @@ class Stream(ClosableIterator):
     def _has_next_pass(self) -> bool:
         given = self._n_given()
         if self._max_iter is not None and given >= self._max_iter:
+            if self._n_passes and self._streamer._binding is None:
+                self._last = self._fields()
             return False
         self._has_ended = self._n_passes > 0 and not (self._cycle and given > self._given_before)
         return not self._has_ended
@@ -809,9 +818,7 @@ def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator
         raise
 
 
-def begin_at(
-    streamer: Streamer, parent: Seed, place: int, number: int, position: Any
-) -> Iterator:
+def begin_at(streamer: Streamer, parent: Seed, place: int, number: int, position: Any) -> Iterator:
     """Open an activation of ``streamer`` where another one stood, and count it."""
     counted = streamer._counted_by()
     counted.active_count_ += 1

@@ -132,6 +132,8 @@ class BaseMux(Streamer):
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         if position == 0:
             return self._open_run(parent, place, number)
+        if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
+            return super()._open_at(parent, place, number, position)
         name = repr(self)
         if not isinstance(position, dict) or "setup" not in position:
             raise _positions.misfit(name, "is of another kind now")

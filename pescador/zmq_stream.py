@@ -141,6 +141,8 @@ class ZMQStreamer(Streamer):
         # Here, because most programs that import pescador start no process.
         from ._transport import HeldInterrupts, Options, Reader, Start
 
+        if isinstance(position, int) and type(self)._open_run is not ZMQStreamer._open_run:
+            return super()._open_at(parent, place, number, position)
         if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
             raise _positions.misfit(repr(self), "is of another kind now")
 
