@@ -14,29 +14,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _sampling
+from . import _sampling, _validate
+from ._failures import FailingRun, add_note, log_late
 from ._seeds import Seed
 from .core import Streamer, as_streamer, begin, end
 
 if TYPE_CHECKING:
-    from .mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
+    from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 
 _NOTHING = object()  # no item: None may be one
 _ENDED: Iterator = iter(())
+_FAILED = -2  # in place of a number of items
+_MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 
 
-class Run:
+class Run(FailingRun):
     """One run of a mux: its open streams, one to a slot, and what each may still give."""
 
-    def __init__(self, streamers: list[Streamer], seed: Seed) -> None:
+    def __init__(
+        self, mux: BaseMux, streamers: list[Streamer], seed: Seed, is_finite: bool
+    ) -> None:
+        super().__init__(mux, seed, is_finite)
         self.streamers = streamers
-        self.seed = seed
-        self.n_opened = 0
+        self.above = seed  # of the streams
+        self.n_of_removed = 0  # items that slots had given which have been taken away
         # By slot:
         self.sources: list[Iterator] = []  # the open stream
         self.iterators: list[Iterator] = []  # the same, but for the last item it may give
         self.places: list[int] = []  # which streamer it is of
-        self.stops: list[int] = []  # how many items come through the iterator; -1: no limit
+        # How many items come through the iterator; -1: no limit; or _FAILED.
+        self.stops: list[int] = []
         # Every item through the iterator of a slot takes one tick along, in C. What is left of
         # them, compared with what there was at the start, tells how many items there were.
         self.ticks: list[Iterator] = []
@@ -49,14 +56,24 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        try:
+            self.close()
+        except Exception as late:
+            if error is None or isinstance(error, GeneratorExit):
+                raise
+            log_late(late, self.mux)  # the first error is on its way
 
     def fill(self) -> None:
         """Open the first streams, if that has not been done."""
 
-    def append(self, place: int, limit: int) -> None:
-        """Open a stream in a new slot at the end."""
+    def append(self, place: int, limit: int) -> bool:
+        """Open a stream in a new slot at the end; tell whether it could be opened."""
+        self.add_slot(place)
+        return self.put(len(self.sources) - 1, place, limit)
+
+    def add_slot(self, place: int) -> None:
+        """Add a slot at the end, with nothing open in it."""
         slot = len(self.sources)
         self.sources.append(_ENDED)
         self.places.append(place)
@@ -65,28 +82,60 @@ class Run:
         self.ticks.append(repeat(True, sys.maxsize))
         if slot == len(self.iterators):
             self.iterators.append(_ENDED)
-        self.put(slot, place, limit)
 
-    def put(self, slot: int, place: int, limit: int) -> None:
-        """Open a stream of the streamer at ``place``, for ``limit`` items (0: any number)."""
+    def put(self, slot: int, place: int, limit: int) -> bool:
+        """Open a stream of the streamer at ``place``, for ``limit`` items (0: any number).
+
+        Return whether it could be opened.
+        """
         number = self.n_opened
         self.n_opened = number + 1
-        source = self.sources[slot] = begin(self.streamers[place], self.seed, place, number)
         self.places[slot] = place
+        try:
+            source = begin(self.streamers[place], self.above, place, number)
+        except Exception as error:
+            self.iterators[slot] = _ENDED
+            if not self.outlives(error, slot, "as it was opened"):
+                raise
+            return False
+        self.sources[slot] = source
         self.stops[slot] = limit - 1
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.ticks[slot]
         )
+        return True
 
     def end(self, slot: int, n_given: int) -> None:
         """Close the stream of a slot, which gave ``n_given`` items."""
         source, self.sources[slot] = self.sources[slot], _ENDED
+        streamer = self.streamers[self.places[slot]]
+        try:
+            end(streamer, source)
+        except Exception as error:
+            if self.stops[slot] == _FAILED:
+                log_late(error, streamer)
+            elif not self.outlives(error, slot, "as it was closed"):
+                raise
         self.starts[slot] -= n_given
-        end(self.streamers[self.places[slot]], source)
+
+    def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
+        """Note that the stream of a slot has failed. If not, raise the error again, now."""
+        self.stops[slot] = _FAILED
+        moment += " " if moment else ""
+        moment += f"after {self.n_given(slot)} items of this activation"
+        place = self.places[slot]
+        return self.note_failure(error, self.named(place), self.streamers[place], moment)
+
+    def named(self, place: int) -> int:
+        """Return where the mux has the streamer that is at ``place`` here."""
+        return place
 
     def n_given(self, slot: int) -> int:
         """Return how many items the stream of a slot has given."""
         return self.starts[slot] - length_hint(self.ticks[slot])
+
+    def n_given_in_all(self) -> int:
+        return self.n_of_removed + sum(sys.maxsize - length_hint(ticks) for ticks in self.ticks)
 
     def columns(self) -> tuple[list, ...]:
         """Return what is kept by slot."""
@@ -95,6 +144,7 @@ class Run:
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""
         last = len(self.sources) - 1
+        self.n_of_removed += sys.maxsize - self.starts[slot]
         for column in self.columns():
             column[slot] = column[last]
             if column is not self.iterators:
@@ -115,6 +165,8 @@ class Run:
             try:
                 end(self.streamers[place], source)
             except BaseException as error:
+                if isinstance(error, Exception):
+                    self.blame(error, self.named(place), self.streamers[place], "as it was closed")
                 # Raised in the end: the last one, but not in place of an interrupt.
                 if isinstance(error, Exception) and not isinstance(
                     failure, (Exception, type(None))
@@ -156,6 +208,9 @@ class PoolRun(Run):
                         item = next(iterators[slot])
                     except StopIteration:
                         pass
+                    except Exception as error:
+                        if not self.outlives(error, slot):
+                            raise
                     else:
                         yield item
                         continue
@@ -163,7 +218,7 @@ class PoolRun(Run):
                         n_given = self.n_given(slot)
                         if n_given == stops[slot]:
                             # That was all but one of the items it may give.
-                            last = next(sources[slot], _NOTHING)
+                            last = self.pull(slot, sources[slot])
                             if last is not _NOTHING:
                                 next(self.ticks[slot])
                                 item = last
@@ -171,17 +226,27 @@ class PoolRun(Run):
                                 self.replace(slot, n_given + 1, True)
                                 item = _NOTHING
                                 break
-                        # It had ended before this draw, which its successor takes over, so that
-                        # short streams do not get less than their share.
+                        # It had ended before this draw (or failed at it), which its successor
+                        # takes over, so that short streams do not get less than their share.
                         if not self.replace(slot, n_given, item is not _NOTHING):
                             item = _NOTHING
                             break
-                        item = next(iterators[slot], _NOTHING)
+                        item = self.pull(slot, iterators[slot])
                         if item is not _NOTHING:
                             yield item
                             break
                     if self.slots.is_stale or not sources:
                         break
+            self.raise_if_all_failed()
+
+    def pull(self, slot: int, source: Iterator) -> Any:
+        """Return the next item of the stream in a slot; _NOTHING if it has ended or failed."""
+        try:
+            return next(source, _NOTHING)
+        except Exception as error:
+            if not self.outlives(error, slot):
+                raise
+            return _NOTHING
 
     def before_block(self, has_given: bool) -> None:
         """Do what is to be done now and then; ``has_given`` as for `replace`."""
@@ -205,8 +270,8 @@ class StochasticRun(PoolRun):
     """One run of a StochasticMux."""
 
     def __init__(self, mux: StochasticMux, seed: Seed) -> None:
-        super().__init__(mux.streamers, seed)
-        self.mux = mux
+        super().__init__(mux, mux.streamers, seed, mux.mode == "exhaustive")
+        self.mux: StochasticMux = mux
         self.pool = _pool(mux, seed)
         self.is_exclusive = mux.mode == "single_active"
         self.n_slots = mux.n_active
@@ -231,8 +296,11 @@ class StochasticRun(PoolRun):
         # All weights first: own limits depend on every one of them.
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
-        for slot, (place, draw) in enumerate(chosen):
-            self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
+        for place, _ in chosen:
+            self.add_slot(place)
+        unopened = [slot for slot, each in enumerate(chosen) if not self.open(slot, *each)]
+        for slot in reversed(unopened):  # from the end, where slots can be taken away
+            self.open_another(slot)
 
     def choose(self) -> tuple[int | None, Any]:
         """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
@@ -245,6 +313,37 @@ class StochasticRun(PoolRun):
             choice, draw = next(self.draws)
             place = self.pool.choose(choice)
         return place, draw
+
+    def open(self, slot: int, place: int, draw: Any) -> bool:
+        """Open a stream in a slot, as `choose` says; tell whether it could be opened."""
+        if self.put(slot, place, self.own_limit(slot, draw) if self.has_own_limits else draw):
+            return True
+        self.leave(place, True)
+        return False
+
+    def open_another(self, slot: int) -> bool:
+        """Open what comes next in a slot; if nothing does, take the slot away."""
+        while True:
+            if self.barren:
+                place, draw = self.choose()
+            else:
+                choice, draw = next(self.draws)
+                place = self.pool.choose(choice)
+            if place is None:
+                self.remove(slot)
+                return False
+            if self.weights is not None:
+                self.slots.put(slot, self.weights[place])
+            if self.open(slot, place, draw):
+                return True
+
+    def leave(self, place: int, has_failed: bool) -> None:
+        """Let a streamer be chosen again, unless it has failed too often."""
+        if self.is_exclusive:
+            self.pool.release(place)
+        if has_failed and self.is_dropped(place):
+            self.pool.drop(place)
+            self.barren.discard(place)
 
     def own_limit(self, slot: int, draw: float) -> int:
         """Return how many items the stream in a slot may give, where it depends on its weight."""
@@ -259,29 +358,16 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        if self.is_exclusive:
-            self.pool.release(place)
+        has_failed = self.stops[slot] == _FAILED
+        self.leave(place, has_failed)
         may_reopen = has_given and bool(self.barren)
         if may_reopen:
             self.barren.clear()
-        if not n_given:  # noted first, so that no slot is reopened with this streamer
+        if not n_given and not has_failed:  # noted first, so that no slot is reopened with it
             self._note_empty(place)
         if may_reopen:
             self._reopen_slots()
-        if self.barren:
-            new_place, draw = self.choose()
-        else:
-            choice, draw = next(self.draws)
-            new_place = self.pool.choose(choice)
-        if new_place is None:
-            self.remove(slot)
-            return False
-        if self.weights is not None:
-            self.slots.put(slot, self.weights[new_place])
-        if self.has_own_limits:
-            draw = self.own_limit(slot, draw)
-        self.put(slot, new_place, draw)
-        return True
+        return self.open_another(slot)
 
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:
@@ -297,7 +383,9 @@ class StochasticRun(PoolRun):
                 break
             slot = len(self.sources)
             self.slots.grow(1.0 if self.weights is None else self.weights[place])
-            self.append(place, self.own_limit(slot, draw) if self.has_own_limits else draw)
+            self.add_slot(place)
+            if not self.open(slot, place, draw):
+                self.open_another(slot)
 
 
 def _pool(mux: StochasticMux, seed: Seed) -> Any:
@@ -315,7 +403,7 @@ class ShuffledRun(PoolRun):
     """One run of a ShuffledMux: every slot belongs to one streamer."""
 
     def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
-        super().__init__(mux.streamers, seed)
+        super().__init__(mux, mux.streamers, seed, False)
         self.first = list(range(mux.n_streams))
         if mux._weights is not None:
             self.first = np.flatnonzero(mux._weights).tolist()
@@ -326,22 +414,35 @@ class ShuffledRun(PoolRun):
             if self.weights is not None:
                 self.slots.fill(self.weights[self.first].tolist())
             for place in self.first:
-                self.append(place, 0)
+                self.add_slot(place)
+            unopened = [
+                slot for slot, place in enumerate(self.first) if not self.put(slot, place, 0)
+            ]
+            for slot in reversed(unopened):  # from the end, where slots can be taken away
+                self.reopen(slot)
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         self.end(slot, n_given)
-        if n_given:
-            self.put(slot, self.places[slot], 0)
-        else:
-            self.remove(slot)
-        return n_given > 0
+        if n_given or self.stops[slot] == _FAILED:
+            return self.reopen(slot)
+        self.remove(slot)
+        return False
+
+    def reopen(self, slot: int) -> bool:
+        """Start the streamer of a slot again; if it has failed too often, take the slot away."""
+        place = self.places[slot]
+        while not self.is_dropped(place):
+            if self.put(slot, place, 0):
+                return True
+        self.remove(slot)
+        return False
 
 
 class RoundRobinRun(Run):
     """One run of a RoundRobinMux."""
 
     def __init__(self, mux: RoundRobinMux, seed: Seed) -> None:
-        super().__init__(mux.streamers, seed)
+        super().__init__(mux, mux.streamers, seed, mux.mode == "exhaustive")
         self.mode = mux.mode
         self.n_passes = 0
 
@@ -355,11 +456,16 @@ class RoundRobinRun(Run):
             rng = self.seed.child(-1, self.n_passes).rng(b"order")
             order = rng.permutation(len(self.streamers)).tolist()
         self.n_passes += 1
+        unopened = []
         for place in order:
-            self.append(place, 0)
+            if not self.is_dropped(place) and not self.append(place, 0):
+                unopened.append(len(self.sources) - 1)
+        if unopened:
+            self._leave_out(unopened)
 
     def items(self) -> Generator:
         with self:
+            n_failures = 0
             self.fill()
             while True:
                 item = _NOTHING
@@ -371,18 +477,27 @@ class RoundRobinRun(Run):
                             item = next(iterator)
                         except StopIteration:
                             slot = len(self.sources) - length_hint(turns) - 1
-                            self.end(slot, self.n_given(slot))
-                            ended.append(slot)
+                        except Exception as error:
+                            slot = len(self.sources) - length_hint(turns) - 1
+                            if not self.outlives(error, slot):
+                                raise
                         else:
                             yield item
+                            continue
+                        self.end(slot, self.n_given(slot))
+                        ended.append(slot)
                     if ended:
                         self._leave_out(ended)
-                if self.mode == "exhaustive" or item is _NOTHING:
-                    return
+                # A streamer that has failed may give something in the next pass.
+                n_failures, n_before = sum(self.failed.values()), n_failures
+                if self.mode == "exhaustive" or (item is _NOTHING and n_failures == n_before):
+                    break
                 self._begin_pass()
+            self.raise_if_all_failed()
 
     def _leave_out(self, ended: list[int]) -> None:
         """Take ended slots away; the others keep their order."""
+        self.n_of_removed += sum(sys.maxsize - self.starts[slot] for slot in ended)
         keep = np.ones(len(self.sources), dtype=bool)
         keep[ended] = False
         selectors = keep.tolist()
@@ -394,32 +509,63 @@ class ChainRun(Run):
     """One run of a ChainMux: at most one stream is open, in slot 0."""
 
     def __init__(self, mux: ChainMux, seed: Seed) -> None:
-        super().__init__([], seed)
-        self.mux = mux
+        super().__init__(mux, [], seed, mux.mode == "exhaustive")
+        self.mux: ChainMux = mux
         self.reader: Iterator | None = None  # of the streamers, where they are read lazily
+        self.index = 0  # of the streamer that is being read
+        self.n_fruitless = 0  # failures since the last item
+
+    def named(self, place: int) -> int:
+        return self.index
 
     def items(self) -> Generator:
         with self:
             n_passes, is_barren = 0, False
             while not n_passes or (self.mux.mode == "cycle" and not is_barren):
                 is_barren = True
-                for streamer in self._streamers(n_passes):
-                    self.streamers = [streamer]
-                    self.append(0, 0)
-                    yield from self.iterators[0]
-                    n_given = self.n_given(0)
-                    is_barren = is_barren and not n_given
-                    self.end(0, n_given)
-                    self.remove(0)
+                for index, streamer in enumerate(self._streamers(n_passes)):
+                    if self.is_dropped(index):
+                        continue
+                    self.streamers, self.index = [streamer], index
+                    self.above = self.seed.named(index)
+                    if self.append(0, 0):
+                        try:
+                            yield from self.iterators[0]
+                        except Exception as error:
+                            if not self.outlives(error, 0):
+                                raise
+                    # One that has failed may give something in the next pass.
+                    is_barren = self._leave() and is_barren
                 self._close_reader()
                 n_passes += 1
+            self.raise_if_all_failed()
+
+    def _leave(self) -> bool:
+        """Close the stream; tell whether it was empty."""
+        n_given = self.n_given(0)
+        if self.sources[0] is not _ENDED:
+            self.end(0, n_given)
+        has_failed = self.stops[0] == _FAILED
+        self.remove(0)
+        if n_given:
+            self.n_fruitless = 0
+        elif has_failed:
+            self.n_fruitless += 1
+            if self.n_fruitless == _MOST_FRUITLESS and self.mux.n_streams is None:
+                self.raise_last()
+        return not n_given and not has_failed
 
     def _streamers(self, number: int) -> Iterator[Streamer]:
-        source = self.mux.streamers
-        if not isinstance(source, list):
-            source = self.reader = begin(self.mux.reader, self.seed, -1, number)
-        for index, streamer in enumerate(source):
-            yield as_streamer(streamer, index)
+        source, index = self.mux.streamers, 0
+        try:
+            if not isinstance(source, list):
+                source = self.reader = begin(self.mux.reader, self.seed, -1, number)
+            for index, streamer in enumerate(source):
+                yield as_streamer(streamer, index)
+        except Exception as error:
+            name = _validate.short(self.mux)
+            add_note(error, f"raised by what gives the streamers of {name}, after {index} or more")
+            raise
 
     def _close_reader(self) -> None:
         reader, self.reader = self.reader, None

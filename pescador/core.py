@@ -17,6 +17,7 @@ from decorator import decorate
 
 from . import _validate
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
+from ._failures import Failure, Failures
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
@@ -447,6 +448,18 @@ class Stream(ClosableIterator):
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The sources that have failed so far, by the order of their first failures.
+
+        An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
+        in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
+        ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
+        it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
+        the stream is over. Those inside a background process are not among them.
+        """
+        return self._seed.shared(Failures).entries() if self._n_passes else ()
+
     def _n_given(self) -> int:
         """Return how many items have taken their tick."""
         return sys.maxsize - length_hint(self._ticks)
@@ -717,7 +730,7 @@ def _bound(value: Any, seed: Seed, place: int) -> Any:
     if not isinstance(value, Streamer):
         return value
     other = value._counted_copy()
-    other._seeds = map(functools.partial(seed.child, place), count())
+    other._seeds = map(functools.partial(seed.above, place), count())
     return other
 
 

@@ -22,6 +22,7 @@ __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "Stocha
 STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
 ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
 CHAIN_MODES = ("exhaustive", "cycle")
+ON_ERRORS = ("raise", "replace")
 DISTS = ("poisson", "constant", "binomial")
 
 
@@ -37,6 +38,12 @@ class BaseMux(Streamer):
         Finite numbers >= 0, at least one of them positive. Copied, never altered.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does: it comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, and is logged as a warning.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
@@ -50,6 +57,8 @@ class BaseMux(Streamer):
         As given.
     rng : module, RandomState or Generator
         ``np.random`` if ``random_state`` is None; a RandomState for an integer.
+    on_error, max_failures
+        As given.
 
     Raises
     ------
@@ -64,10 +73,20 @@ class BaseMux(Streamer):
     (True, 2, [0.75, 0.25])
     """
 
-    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
-        self._mixes(_collect(streamers), weights, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        weights: Any = None,
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        self._mixes(_collect(streamers), weights, random_state, on_error, max_failures)
 
-    def _mixes(self, streamers: Any, weights: Any, random_state: Any) -> None:
+    def _mixes(
+        self, streamers: Any, weights: Any, random_state: Any, on_error: str, max_failures: int
+    ) -> None:
         # A mux has no source of its own: it is opened by _open_run, below.
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
@@ -77,6 +96,9 @@ class BaseMux(Streamer):
             self._weights = _validate.weights(weights, len(streamers))
         self.random_state = _validate.random_state(random_state)
         self._rng = None if random_state is None else get_rng(random_state)
+        self.on_error = _validate.option("on_error", on_error, ON_ERRORS)
+        remedy = "give how often a streamer may fail before it is left out"
+        self.max_failures = _validate.whole("max_failures", max_failures, 1, remedy)
 
     def _prepare(self) -> None:
         self._forget_runs()
@@ -199,12 +221,20 @@ class StochasticMux(BaseMux):
         where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
         variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
         a rounded normal variable stands for Poisson and binomial.)
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and a streamer is
+        chosen for the next one as after any other end.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised. In the mode
+        ``"exhaustive"`` a streamer is opened once, whether it fails or not.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    n_active, rate, mode, prune_empty_streams, dist
+    n_active, rate, mode, prune_empty_streams, dist, on_error, max_failures
         As given.
 
     Raises
@@ -247,8 +277,12 @@ class StochasticMux(BaseMux):
         random_state: Any = None,
         *,
         dist: str = "poisson",
+        on_error: str = "raise",
+        max_failures: int = 3,
     ) -> None:
-        super().__init__(streamers, weights, random_state)
+        super().__init__(
+            streamers, weights, random_state, on_error=on_error, max_failures=max_failures
+        )
         remedy = "give the number of streams to keep open"
         self.n_active = _validate.whole("n_active", n_active, 1, remedy, sys.maxsize)
         if rate is not None:
@@ -281,11 +315,20 @@ class ShuffledMux(BaseMux):
         least one positive. A streamer of weight 0 is never opened.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and its
+        streamer is started again.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
+    on_error, max_failures
+        As given.
 
     Raises
     ------
@@ -308,8 +351,18 @@ class ShuffledMux(BaseMux):
     True
     """
 
-    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
-        super().__init__(streamers, weights, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        weights: Any = None,
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        super().__init__(
+            streamers, weights, random_state, on_error=on_error, max_failures=max_failures
+        )
 
     def _start(self, seed: Seed) -> _runs.Run:
         return _runs.ShuffledRun(self, seed)
@@ -329,12 +382,19 @@ class RoundRobinMux(BaseMux):
         the first pass has a random order too). A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and it is left
+        out for the rest of the pass.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    mode : str
+    mode, on_error, max_failures
         As given.
 
     Raises
@@ -349,8 +409,18 @@ class RoundRobinMux(BaseMux):
     ['a', 'x', 'b', 'c']
     """
 
-    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
-        super().__init__(streamers, None, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        super().__init__(
+            streamers, None, random_state, on_error=on_error, max_failures=max_failures
+        )
         self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
 
     def _start(self, seed: Seed) -> _runs.Run:
@@ -370,6 +440,15 @@ class ChainMux(BaseMux):
         What follows a pass: nothing, or another one. A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and the next one
+        is read.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised. In a chain that
+        is read lazily, a streamer is known by its number in the pass, and 10,000 failures in a
+        row without an item are too many as well.
 
     Attributes
     ----------
@@ -379,7 +458,7 @@ class ChainMux(BaseMux):
         How many there are; None if they are read lazily.
     random_state, rng
         See `BaseMux`.
-    mode : str
+    mode, on_error, max_failures
         As given.
 
     Raises
@@ -394,12 +473,20 @@ class ChainMux(BaseMux):
     [0, 1, 'a', 'b']
     """
 
-    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
+    def __init__(
+        self,
+        streamers: Any,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
         _refuse_mapping(streamers)
         self.reader = Streamer(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
-        self._mixes(streamers, None, random_state)
+        self._mixes(streamers, None, random_state, on_error, max_failures)
         self.mode = _validate.option("mode", mode, CHAIN_MODES)
 
     @property

@@ -21,7 +21,7 @@ PACKAGE = Path(pescador.__file__).parent
 
 FLOORS = (
     {"exceptions", "version"},
-    {"util", "_validate", "_callables", "_seeds", "_iterator", "_host"},
+    {"util", "_validate", "_callables", "_seeds", "_failures", "_iterator", "_host"},
     {
         "core",
         "maps",
