@@ -218,7 +218,12 @@ class PoolRun(Run):
                         n_given = self.n_given(slot)
                         if n_given == stops[slot]:
                             # That was all but one of the items it may give.
-                            last = self.pull(slot, sources[slot])
+                            try:
+                                last = next(sources[slot], _NOTHING)
+                            except Exception as error:
+                                last = _NOTHING
+                                if not self.outlives(error, slot):
+                                    raise
                             if last is not _NOTHING:
                                 next(self.ticks[slot])
                                 item = last
@@ -231,22 +236,18 @@ class PoolRun(Run):
                         if not self.replace(slot, n_given, item is not _NOTHING):
                             item = _NOTHING
                             break
-                        item = self.pull(slot, iterators[slot])
+                        try:
+                            item = next(iterators[slot], _NOTHING)
+                        except Exception as error:
+                            item = _NOTHING
+                            if not self.outlives(error, slot):
+                                raise
                         if item is not _NOTHING:
                             yield item
                             break
                     if self.slots.is_stale or not sources:
                         break
             self.raise_if_all_failed()
-
-    def pull(self, slot: int, source: Iterator) -> Any:
-        """Return the next item of the stream in a slot; _NOTHING if it has ended or failed."""
-        try:
-            return next(source, _NOTHING)
-        except Exception as error:
-            if not self.outlives(error, slot):
-                raise
-            return _NOTHING
 
     def before_block(self, has_given: bool) -> None:
         """Do what is to be done now and then; ``has_given`` as for `replace`."""
@@ -316,9 +317,11 @@ class StochasticRun(PoolRun):
 
     def open(self, slot: int, place: int, draw: Any) -> bool:
         """Open a stream in a slot, as `choose` says; tell whether it could be opened."""
-        if self.put(slot, place, self.own_limit(slot, draw) if self.has_own_limits else draw):
+        if self.has_own_limits:
+            draw = self.own_limit(slot, draw)
+        if self.put(slot, place, draw):
             return True
-        self.leave(place, True)
+        self._release(place, True)
         return False
 
     def open_another(self, slot: int) -> bool:
@@ -334,10 +337,13 @@ class StochasticRun(PoolRun):
                 return False
             if self.weights is not None:
                 self.slots.put(slot, self.weights[place])
-            if self.open(slot, place, draw):
+            if self.has_own_limits:
+                draw = self.own_limit(slot, draw)
+            if self.put(slot, place, draw):
                 return True
+            self._release(place, True)
 
-    def leave(self, place: int, has_failed: bool) -> None:
+    def _release(self, place: int, has_failed: bool) -> None:
         """Let a streamer be chosen again, unless it has failed too often."""
         if self.is_exclusive:
             self.pool.release(place)
@@ -359,7 +365,8 @@ class StochasticRun(PoolRun):
         place = self.places[slot]
         self.end(slot, n_given)
         has_failed = self.stops[slot] == _FAILED
-        self.leave(place, has_failed)
+        if has_failed or self.is_exclusive:
+            self._release(place, has_failed)
         may_reopen = has_given and bool(self.barren)
         if may_reopen:
             self.barren.clear()
