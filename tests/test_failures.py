@@ -1,6 +1,7 @@
 """Sources that fail: `on_error`, `max_failures`, notes, the log, and `Stream.failures`."""
 
 import gc
+import inspect
 import itertools
 import logging
 import pickle
@@ -15,6 +16,25 @@ from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Stream
 from pescador._failures import add_note
 
 SECONDS = 60  # only ever used up by a test that fails
+
+
+def looped(name, values):
+    """Run a test for each value, in one test: looking for leaks takes longer than these."""
+
+    def decorate(test):
+        def for_each(**fixtures):
+            for value in values:
+                if "caplog" in fixtures:
+                    fixtures["caplog"].clear()
+                test(**fixtures, **{name: value})
+
+        parameters = inspect.signature(test).parameters.values()
+        rest = [each for each in parameters if each.name != name]
+        for_each.__signature__ = inspect.Signature(rest)
+        for_each.__name__, for_each.__doc__ = test.__name__, test.__doc__
+        return for_each
+
+    return decorate
 
 
 class BrokenError(Exception):
@@ -116,7 +136,6 @@ MUXES = {**FINITE, **ENDLESS}
 each_mux = pytest.mark.parametrize("make", MUXES.values(), ids=MUXES)
 each_finite = pytest.mark.parametrize("make", FINITE.values(), ids=FINITE)
 each_endless = pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
-each_point = pytest.mark.parametrize("point", POINTS)
 
 
 def mixed(point, **options):
@@ -151,7 +170,7 @@ def _log(caplog):
 
 
 @each_mux
-@pytest.mark.parametrize("point", ["opening", 0, 1])
+@looped("point", ["opening", 0, 1])
 def test_an_error_comes_out_as_itself_and_says_where_it_comes_from(make, point, caplog):
     sources = mixed(point)
     sources[3] = Source(300)
@@ -292,9 +311,9 @@ def no_streamers():
 
 
 @each_mux
-@pytest.mark.parametrize("point", ["opening", 0, 2, "closing"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, SystemExit])
-@pytest.mark.parametrize("on_error", ["raise", "replace"])
+@looped("on_error", ["raise", "replace"])
+@looped("point", ["opening", 0, 2, "closing"])
 def test_what_is_no_exception_is_never_swallowed(make, point, error, on_error, caplog):
     if error is GeneratorExit and point == "closing":
         return  # raised while a generator is closed, that is what closing does
@@ -332,8 +351,8 @@ def expected_of(source):
 
 
 @each_finite
-@each_point
-@pytest.mark.parametrize("max_failures", [1, 3])
+@looped("point", POINTS)
+@looped("max_failures", [1, 3])
 def test_in_a_pass_every_item_comes_once(make, point, max_failures, caplog):
     sources = mixed(point)
     streamers = streamers_of(*sources)
@@ -357,8 +376,8 @@ def test_in_a_pass_every_item_comes_once(make, point, max_failures, caplog):
 
 
 @each_endless
-@each_point
-@pytest.mark.parametrize("max_failures", [1, 2, 3])
+@looped("point", POINTS)
+@looped("max_failures", [1, 2, 3])
 def test_a_source_is_dropped_after_so_many_failures(make, point, max_failures, caplog):
     sources = mixed(point)
     streamers = streamers_of(*sources)
@@ -401,8 +420,8 @@ def test_a_source_that_recovers_is_kept(make, point, caplog):
 
 
 @each_mux
-@each_point
-@pytest.mark.parametrize("max_failures", [1, 2, 50])
+@looped("point", POINTS)
+@looped("max_failures", [1, 2, 50])
 def test_when_all_have_failed_the_last_error_is_raised(make, point, max_failures):
     sources = [Source(100 * k, point=point) for k in range(5)]
     streamers = streamers_of(*sources)
