@@ -18,6 +18,7 @@ from decorator import decorate
 
 from . import _positions, _validate
 from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
+from ._failures import Failure, Failures
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
@@ -521,6 +522,18 @@ class Stream(ClosableIterator):
     def __repr__(self) -> str:
         return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The sources that have failed so far, by the order of their first failures.
+
+        An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
+        in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
+        ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
+        it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
+        the stream is over. Those inside a background process are not among them.
+        """
+        return self._seed.shared(Failures).entries() if self._n_passes else ()
+
     def _n_given(self) -> int:
         """Return how many items have taken their tick."""
         return sys.maxsize - length_hint(self._ticks)
@@ -564,6 +577,7 @@ class Stream(ClosableIterator):
             fields = self._fields()
             if self._n_passes:
                 fields["taken"] = self._seed.taken(functools.partial(survey, self._streamer))
+                fields["failures"] = self._seed.shared(Failures).state()
             return _positions.sealed(fields)
 
     def _fields(self) -> dict:
@@ -620,6 +634,7 @@ class Stream(ClosableIterator):
         self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
         self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
         self._has_ended = fields["has_ended"]
+        self._seed.shared(Failures).restore(fields.get("failures", []))
         if not self._has_ended:
             self._seed.take(fields.get("taken", []), functools.partial(survey, self._streamer))
             self._open(self._n_passes - 1, fields["position"])
@@ -978,7 +993,7 @@ def _call_bound(
 
 
 def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
-    return map(functools.partial(seed.child, place), count())
+    return map(functools.partial(seed.above, place), count())
 
 
 def _streamer_of(value: Any) -> Streamer | None:

@@ -15,7 +15,15 @@ import pytest
 from scipy import stats
 
 import pescador
-from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer, _runs, _sampling
+from pescador import (
+    ChainMux,
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    Streamer,
+    _pool_runs,
+    _sampling,
+)
 from pescador._seeds import Seed
 
 SEED = 20180123
@@ -853,7 +861,7 @@ WRONG = {
         16,
     ),
     "a draw lost when a stream ends": (
-        (_runs.ShuffledRun, "replace"),
+        (_pool_runs.ShuffledRun, "replace"),
         lambda original: lambda self, *args: original(self, *args) and False,
         check_shares_of_short_streams,
         [9, 1],
