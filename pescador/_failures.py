@@ -72,6 +72,17 @@ class Failures:
 class FailingRun:
     """The part of a mux's run that deals with sources that fail."""
 
+    __slots__ = (
+        "__weakref__",
+        "_last",
+        "failed",
+        "is_finite",
+        "max_failures",
+        "mux",
+        "n_opened",
+        "seed",
+    )
+
     def __init__(self, mux: Any, seed: Seed, is_finite: bool) -> None:
         self.mux = mux
         self.seed = seed
@@ -201,10 +212,11 @@ def add_note(error: Any, note: str) -> None:
 
 
 def told(error: BaseException) -> str:
-    """Return the type and the text of an error, and what has been noted on it."""
+    """Return the type and the text of an error, and what has been noted on it in a line."""
     name = type(error).__qualname__
     try:
-        text = " ".join(map(str, (error, *getattr(error, "__notes__", ()))))
+        notes = map(str, getattr(error, "__notes__", ()))
+        text = " ".join([str(error), *(note for note in notes if "\n" not in note)])
     except Exception:
         text = "(its text cannot be made)"
     text = f"{name}: {text}" if text else name

@@ -27,6 +27,8 @@ def are_equal(weights: np.ndarray) -> bool:
 class PoolRun(Run):
     """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
 
+    __slots__ = ("_rest", "dropped", "first_weights", "function", "next_point", "slots", "weights")
+
     slots: _sampling.EqualSlots | _sampling.WeightedSlots
 
     def __init__(self, mux: StochasticMux | ShuffledMux, seed: Seed, is_finite: bool) -> None:
@@ -84,7 +86,12 @@ class PoolRun(Run):
                         n_given = self.n_given(slot)
                         if n_given == stops[slot]:
                             # That was all but one of the items it may give.
-                            last = self._next_of(slot, sources[slot])
+                            try:
+                                last = next(sources[slot], NOTHING)
+                            except Exception as error:
+                                last = NOTHING
+                                if not self.outlives(error, slot):
+                                    raise
                             if last is not NOTHING:
                                 next(self.ticks[slot])
                                 item = last
@@ -97,7 +104,12 @@ class PoolRun(Run):
                         if not self.replace(slot, n_given, item is not NOTHING):
                             item = NOTHING
                             break
-                        item = self._next_of(slot, iterators[slot])
+                        try:
+                            item = next(iterators[slot], NOTHING)
+                        except Exception as error:
+                            item = NOTHING
+                            if not self.outlives(error, slot):
+                                raise
                         if item is not NOTHING:
                             yield item
                             break
@@ -105,15 +117,6 @@ class PoolRun(Run):
                         break
                 block = None
             self.raise_if_all_failed()
-
-    def _next_of(self, slot: int, iterator: Any) -> Any:
-        """Return the next item of a slot; if there is none, or it fails, `NOTHING`."""
-        try:
-            return next(iterator, NOTHING)
-        except Exception as error:
-            if not self.outlives(error, slot):
-                raise
-            return NOTHING
 
     def _replace_ended(self) -> Any:
         """Replace a stream that had given all it may, and those that could not be started again.
@@ -191,6 +194,8 @@ class PoolRun(Run):
 
 class ShuffledRun(PoolRun):
     """One run of a ShuffledMux: every slot belongs to one streamer."""
+
+    __slots__ = ("first",)
 
     def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
         super().__init__(mux, seed, False)

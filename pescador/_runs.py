@@ -31,7 +31,21 @@ FAILED = -2  # in place of a number of items
 class Run(FailingRun):
     """One run of a mux: its open streams, one to a slot, and what each may still give."""
 
-    present: np.ndarray | None = None  # the weights of the streamers now, where they may change
+    # (Attributes beyond thirty would not be found as fast in a dictionary.)
+    __slots__ = (
+        "above",
+        "iterators",
+        "n_of_removed",
+        "numbers",
+        "places",
+        "present",
+        "sources",
+        "start",
+        "starts",
+        "stops",
+        "streamers",
+        "ticks",
+    )
 
     def __init__(
         self, mux: BaseMux, streamers: list[Streamer], seed: Seed, is_finite: bool
@@ -39,6 +53,8 @@ class Run(FailingRun):
         super().__init__(mux, seed, is_finite)
         self.streamers = streamers
         self.above = seed  # of the streams
+        # The weights of the streamers now, where they may change.
+        self.present: np.ndarray | None = None
         self.start: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
         # By slot:

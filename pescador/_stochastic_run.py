@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 class StochasticRun(PoolRun):
     """One run of a StochasticMux."""
 
+    __slots__ = (
+        "_limits",
+        "barren",
+        "draws",
+        "gone",
+        "has_own_limits",
+        "is_exclusive",
+        "is_share",
+        "n_draws",
+        "n_first",
+        "n_slots",
+        "pool",
+        "table",
+    )
+
     def __init__(self, mux: StochasticMux, seed: Seed) -> None:
         super().__init__(mux, seed, mux.mode == "exhaustive")
         self.is_exclusive = mux.mode == "single_active"
@@ -146,8 +161,11 @@ class StochasticRun(PoolRun):
                 return False
             if self.weights is not None:
                 self.slots.put(slot, self.weights[place])
-            if self.open(slot, place, draw):
+            if self.has_own_limits:
+                draw = self.own_limit(slot, draw)
+            if self.put(slot, place, draw):
                 return True
+            self._release(place, True)
 
     def _release(self, place: int, has_failed: bool) -> None:
         """Let a streamer be chosen again, unless it has failed too often."""
@@ -211,22 +229,32 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
+        if self.barren or self.is_share or not n_given or self.stops[slot] == FAILED:
+            return self._replace_with_care(slot, place, n_given, has_given)
+        if self.is_exclusive:
+            self.pool.release(place)
+        return self.open_another(slot)
+
+    def _replace_with_care(self, slot: int, place: int, n_given: int, has_given: bool) -> bool:
+        """Do what `replace` does, after an end out of the common."""
         may_reopen = has_given and bool(self.barren)
         if may_reopen:
             self._forgive()
-        # One that ends early is started again for the rest, so that it gets its full share.
-        is_short = self.is_share and 0 < n_given <= self.stops[slot]
-        is_short = is_short and not self.is_dropped(place)
-        is_open = is_short and self.put(slot, place, self.stops[slot] + 1 - n_given)
+        is_open = 0 < n_given <= self.stops[slot] and self._restart(slot, n_given)
         if not is_open:
             has_failed = self.stops[slot] == FAILED
-            if has_failed or self.is_exclusive:
-                self._release(place, has_failed)
+            self._release(place, has_failed)
             if not n_given and not has_failed:  # noted first, so that no slot is reopened with it
                 self._note_empty(place)
         if may_reopen:
             self._reopen_slots()
         return is_open or self.open_another(slot)
+
+    def _restart(self, slot: int, n_given: int) -> bool:
+        """Start one that ended early again for the rest, so that it gets its full share."""
+        place = self.places[slot]
+        can_be = self.is_share and not self.is_dropped(place)
+        return can_be and self.put(slot, place, self.stops[slot] + 1 - n_given)
 
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:

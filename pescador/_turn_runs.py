@@ -22,6 +22,8 @@ _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be end
 class RoundRobinRun(Run):
     """One run of a RoundRobinMux."""
 
+    __slots__ = ("mode", "n_failures", "n_passes", "turns")
+
     def __init__(self, mux: RoundRobinMux, seed: Seed) -> None:
         super().__init__(mux, mux.streamers, seed, mux.mode == "exhaustive")
         self.mode = mux.mode
@@ -112,6 +114,8 @@ class RoundRobinRun(Run):
 
 class ChainRun(Run):
     """One run of a ChainMux: at most one stream is open, in slot 0."""
+
+    __slots__ = ("index", "is_barren", "left", "n_fruitless", "n_passes", "reader")
 
     def __init__(self, mux: ChainMux, seed: Seed) -> None:
         super().__init__(mux, [], seed, mux.mode == "exhaustive")
