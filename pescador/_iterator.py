@@ -42,6 +42,9 @@ class ClosableIterator(Iterator):
         # end the run for the others.
         self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
 
+    def __repr__(self) -> str:
+        return f"<iterator of {getattr(self._front, '__name__', 'items')}>"
+
     def __next__(self) -> Any:
         while True:
             items = self._items

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import math
 import numbers
-import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ._repr import short
 from .exceptions import PescadorError
-
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 60
 
 
 def explain(name: str, value: Any, rule: str, remedy: str) -> str:
     """Return the text of an error: what was given, the rule, what to do."""
     return f"{name}={short(value)}: {rule}; {remedy}"
-
-
-def short(value: Any) -> str:
-    """Return a ``repr`` that fits in a message, whatever the value."""
-    try:
-        text = _shorten.repr(value)
-    except Exception:  # a repr that fails must not hide the error being reported
-        text = object.__repr__(value)
-    return " ".join(text.split())
 
 
 def refuse(name: str, value: Any, rule: str, remedy: str) -> PescadorError:

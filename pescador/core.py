@@ -16,7 +16,7 @@ from typing import Any
 
 from decorator import decorate
 
-from . import _positions, _validate
+from . import _html, _positions, _repr, _validate
 from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
@@ -187,10 +187,7 @@ class Streamer:
             setattr(self, name, value)
         self._prepare()
 
-    def __repr__(self) -> str:
-        given = [_name(self.streamer), *map(_validate.short, self.args)]
-        given += [f"{key}={_validate.short(value)}" for key, value in self.kwargs.items()]
-        return f"{type(self).__name__}({', '.join(given)})"
+    __repr__, _repr_html_ = _repr.text_of, _html.html_of
 
     @property
     def active(self) -> int:
@@ -519,7 +516,7 @@ class Stream(ClosableIterator):
         self._last: dict | None = None  # where it stood when it had given all it may
 
     def __repr__(self) -> str:
-        return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
+        return f"<Stream of {_repr.head(self._streamer)}, {self._n_given()} items given>"
 
     def _n_given(self) -> int:
         """Return how many items have taken their tick."""

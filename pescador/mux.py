@@ -97,9 +97,6 @@ class BaseMux(Streamer):
         del attributes["_run"]
         return attributes, slots
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(<{_plural(self.n_streams, 'streamer')}>)"
-
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 
@@ -638,9 +635,3 @@ def _refuse_mapping(streamers: Any) -> None:
         rule = f"a {type(streamers).__name__} is not a collection of streamers"
         remedy = "give a list of streamers (of a dict d, list(d.values()))"
         raise _validate.refuse("streamers", streamers, rule, remedy)
-
-
-def _plural(number: int | None, noun: str) -> str:
-    if number is None:
-        return f"{noun}s read lazily"
-    return f"{number} {noun}" + ("" if number == 1 else "s")

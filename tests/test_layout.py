@@ -21,7 +21,17 @@ PACKAGE = Path(pescador.__file__).parent
 
 FLOORS = (
     {"exceptions", "version"},
-    {"util", "_validate", "_callables", "_seeds", "_iterator", "_host", "_positions"},
+    {
+        "util",
+        "_validate",
+        "_callables",
+        "_seeds",
+        "_iterator",
+        "_host",
+        "_positions",
+        "_repr",
+        "_html",
+    },
     {
         "core",
         "maps",
