@@ -121,7 +121,9 @@ class ClosableIterator(Iterator):
             if self._is_closed:
                 return
             if self._front is not None and _is_below(self._front):
-                raise ValueError("a source cannot close the stream that is reading it")
+                raise ValueError(
+                    "a source cannot close the stream that is reading it; let the source return instead"
+                )
             self._is_closed = True
             self._items = iter(())
             self._gate.release()

@@ -24,6 +24,14 @@ def refuse(name: str, value: Any, rule: str, remedy: str) -> PescadorError:
     return PescadorError(explain(name, value, rule, remedy))
 
 
+def stopped(streamer: Any) -> RuntimeError:
+    """Return the error for a StopIteration that would pass for the end of the data."""
+    return RuntimeError(
+        f"{short(streamer)} raised StopIteration as it started, instead of giving an iterator;"
+        " give next() a default there, or return an empty iterator"
+    )
+
+
 def _real(value: Any) -> int | float | None:
     """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
     if isinstance(value, (np.ndarray, np.generic)):
@@ -130,7 +138,7 @@ def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | N
         index = int(wrong[0])
         raise refuse(f"{name}[{index}]", array[index].item(), "must be finite and >= 0", remedy)
     if not array.any():
-        rule = "must have at least one positive weight, all are zero (weights[0] too)"
+        rule = "must have a positive weight, but all are zero, weights[0] and the rest"
         raise refuse(name, value, rule, remedy)
     # The largest first, so that the sum can neither overflow nor vanish; and nothing positive
     # may vanish, since zero means never.

@@ -238,10 +238,10 @@ class Streamer:
         """Start an activation, and move it to where one like it stood."""
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
-            return _positions.moved(source, position, repr(self))
+            return _positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
         if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
-            raise _positions.misfit(repr(self), "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
         if self._how == _NESTED:
             return _nested(self.streamer, parent, place, number, position["inner"])
         if bound:
@@ -253,7 +253,9 @@ class Streamer:
         else:
             made = self._call(*self.args, **self.kwargs)
         if not isinstance(made, Streamer):
-            raise _positions.misfit(repr(self), "made a streamer, and does not now")
+            raise _positions.misfit(
+                self, "made a streamer when the state was taken, and does not now"
+            )
         return _nested(made, parent, place, number, position["inner"])
 
     def _open_once(self) -> Iterator:
@@ -659,11 +661,11 @@ class Stream(ClosableIterator):
         try:
             if isinstance(position, int):
                 source = self._open_run(self._seed, 0, number)
-                source = _positions.moved(source, position, repr(self._streamer))
+                source = _positions.moved(source, position, self._streamer)
             else:
                 source = self._streamer._open_at(self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
-            raise RuntimeError(f"{self._streamer!r} raised StopIteration as it started") from error
+            raise _validate.stopped(self._streamer) from error
         self._source = source
         if type(source) is not GeneratorType or self._max_iter is not None:
             limit = None if self._max_iter is None else self._max_iter - self._n_given()
@@ -966,7 +968,7 @@ def _call_bound(
             follows = follows and type(streamer)._open_run is not _open_by_iterate
             values[index] = _bound(value, bindings[-1])
     if streams is not None and (not follows or len(streams) != len(bindings)):
-        raise _positions.misfit(_name(call), "reads other streamers now")
+        raise _positions.misfit(_name(call), "reads other streamers than when the state was taken")
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):

@@ -131,11 +131,10 @@ class BaseMux(Streamer):
             return self._open_run(parent, place, number)
         if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
             return super()._open_at(parent, place, number, position)
-        name = repr(self)
         if not isinstance(position, dict) or "setup" not in position:
-            raise _positions.misfit(name, "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
-        _positions.check_same(name, position["setup"], run.setup)
+        _positions.check_same(self, position["setup"], run.setup)
         items = run.items_from(position)
         _positions.records[items] = run
         return items

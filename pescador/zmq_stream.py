@@ -144,7 +144,7 @@ class ZMQStreamer(Streamer):
         if isinstance(position, int) and type(self)._open_run is not ZMQStreamer._open_run:
             return super()._open_at(parent, place, number, position)
         if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
-            raise _positions.misfit(repr(self), "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
 
         options = Options(
             min_port=self.min_port,
