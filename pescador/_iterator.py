@@ -122,7 +122,8 @@ class ClosableIterator(Iterator):
                 return
             if self._front is not None and _is_below(self._front):
                 raise ValueError(
-                    "a source cannot close the stream that is reading it; let the source return instead"
+                    "a source cannot close the stream that is reading it;"
+                    " let the source return instead"
                 )
             self._is_closed = True
             self._items = iter(())

@@ -108,14 +108,16 @@ def option(name: str, value: Any, options: Sequence[str]) -> str:
 def weights_at(function: Any, n_items: int, n_streams: int) -> np.ndarray:
     """Return the weights that a function gives for the items from ``n_items`` on."""
     value, name = function(n_items), f"weights({n_items})"
-    checked = weights(value, n_streams, name)
+    remedy = f"return as many finite numbers >= 0 as there are streamers ({n_streams})"
+    checked = weights(value, n_streams, name, remedy)
     if checked is None:
-        remedy = f"return {n_streams} finite numbers >= 0, one for each streamer"
         raise refuse(name, value, "must be a sequence of numbers", remedy)
     return checked
 
 
-def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | None:
+def weights(
+    value: Any, n_streams: int, name: str = "weights", remedy: str = ""
+) -> np.ndarray | None:
     """Return the weights as a fresh float array that sums to one, or None.
 
     Raises
@@ -126,12 +128,13 @@ def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | N
     """
     if value is None:
         return None
-    remedy = f"give {n_streams} finite numbers >= 0, one for each streamer, or None"
+    if not remedy:
+        remedy = f"give as many finite numbers >= 0 as there are streamers ({n_streams}), or None"
     if isinstance(value, (str, bytes, Mapping)):
         raise refuse(name, value, "must be a sequence of numbers", remedy)
     array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
-        rule = f"must have one weight for each of {n_streams} streamers, has shape {array.shape}"
+        rule = f"must have one weight for each streamer, and has shape {array.shape}"
         raise refuse(name, value, rule, remedy)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:

@@ -253,9 +253,8 @@ class Streamer:
         else:
             made = self._call(*self.args, **self.kwargs)
         if not isinstance(made, Streamer):
-            raise _positions.misfit(
-                self, "made a streamer when the state was taken, and does not now"
-            )
+            what = "made a streamer when the state was taken, and does not now"
+            raise _positions.misfit(self, what)
         return _nested(made, parent, place, number, position["inner"])
 
     def _open_once(self) -> Iterator:
@@ -413,7 +412,9 @@ class Streamer:
         True
         """
         fields = _positions.unsealed(state)
-        max_iter = _validate.whole_or_none("max_iter", max_iter, 0, "give None for what was left")
+        max_iter = _validate.whole_or_none(
+            "max_iter", max_iter, 0, "give a number, or None for what was left"
+        )
         if max_iter is None:
             max_iter = fields["max_iter"]
         else:
@@ -745,6 +746,8 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     call = streamer if is_streamers else callable_for(streamer)
     if call is None:
         rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
+        if callable(streamer) and not isinstance(streamer, type):
+            rule = "is neither iterable nor known to make an iterator when it is called"
         raise _validate.refuse("streamer", streamer, rule, _ACCEPTED)
     check_arguments(call, args, kwargs)
     if (
@@ -765,7 +768,9 @@ def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None
             raise _validate.refuse(name, value, "is the same as max_iter", "give only max_iter")
         warnings.warn(f"{name} is now called max_iter", DeprecationWarning, stacklevel=3)
         max_iter = value
-    return _validate.whole_or_none("max_iter", max_iter, 0, "give None for no limit")
+    return _validate.whole_or_none(
+        "max_iter", max_iter, 0, "give a number of items, or None for no limit"
+    )
 
 
 def as_streamer(value: Any, index: int) -> Streamer:

@@ -595,8 +595,9 @@ class Mux(StochasticMux):
         if rate is not None:
             remedy = "give the mean number of items of a stream, or None for no limit"
             rate = _validate.positive("rate", rate, remedy)
-        remedy = "give True or False"
+        remedy = "give True to allow any streamer at any time"
         self.with_replacement = _validate.truth("with_replacement", with_replacement, remedy)
+        remedy = "give True to open streamers again that have ended"
         self.revive = _validate.truth("revive", revive, remedy)
         without = "single_active" if self.revive else "exhaustive"
         super().__init__(

@@ -220,8 +220,7 @@ HUGE = {
 }
 UNUSUAL = {
     **{
-        name: lambda value=value: Streamer(taking, value, name=value)
-        for name, value in HUGE.items()
+        name: functools.partial(Streamer, taking, value, name=value) for name, value in HUGE.items()
     },
     "many arguments": lambda: Streamer(taking, *range(10**5)),
     "many streamers as arguments": lambda: Streamer(taking, *[itself() for _ in range(1000)]),
@@ -363,6 +362,9 @@ def test_a_repr_of_what_another_thread_runs():
 # HTML.
 
 
+TAGS = {"div", "style", "details", "summary", "ul", "li", "b", "i", "em", "span"}
+
+
 class Outline(html.parser.HTMLParser):
     """Reads HTML, and sees to it that all that is opened is closed."""
 
@@ -390,7 +392,7 @@ class Outline(html.parser.HTMLParser):
 def test_a_notebook_shows_the_same(streamer, expected):
     outline = Outline(streamer._repr_html_())
     assert "".join(outline.text.split()) == "".join(expected.split())
-    assert {*outline.tags} <= {*"div style details summary ul li b i em span".split()}
+    assert {*outline.tags} <= TAGS
     assert {*outline.attributes} <= {"class", "style", "open"}
 
 

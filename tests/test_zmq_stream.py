@@ -704,9 +704,9 @@ WRONG_ITEMS = {
     "None": ({0: 1, 5: None}, "key 5: NoneType"),
     "objects": ({"bad": np.array([None, 1])}, r"key 'bad': numpy.ndarray .*dtype object"),
     "masked": ({"bad": np.ma.array([1])}, r"key 'bad': numpy.ma\S*.MaskedArray"),
-    "key": ({2.5: 1.0}, "this key is a float"),
-    "tuple": ((1, 2), "is a tuple, not a dict"),
-    "number": (5, "is a int, not a dict"),
+    "key": ({2.5: 1.0}, "this key is of type float"),
+    "tuple": ((1, 2), "is of type tuple, not a dict"),
+    "number": (5, "is of type int, not a dict"),
 }
 
 
