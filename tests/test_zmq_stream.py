@@ -299,11 +299,11 @@ REMEDIES = {
     "max_port": "give a port number",
     "max_tries": "give how many",
     "copy": "give True",
-    "timeout": "give None",
+    "timeout": "or None",
     "transport": "choose one of 'ipc', 'tcp'",
     "start_method": "choose one of 'fork', 'spawn', 'forkserver'",
     "max_bytes": "give a number of bytes",
-    "item_timeout": "give None",
+    "item_timeout": "or None",
 }
 
 
@@ -449,8 +449,9 @@ def test_copies_and_pickles_keep_every_option():
 
 def test_the_repr():
     streamer = background(records, 10, 3)
-    assert repr(streamer) == "ZMQStreamer(Streamer(records, 10, 3))"
+    assert repr(streamer).startswith("ZMQStreamer(Streamer(records, 10, 3), ")
     assert repr(streamer) in repr(streamer.iterate())
+    assert repr(ZMQStreamer(streamer.streamer)) == "ZMQStreamer(Streamer(records, 10, 3))"
 
 
 @forking
