@@ -134,7 +134,9 @@ def weights(
         raise refuse(name, value, "must be a sequence of numbers", remedy)
     array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
-        rule = f"must have one weight for each streamer, and has shape {array.shape}"
+        rule = (
+            f"must have one weight for each of {n_streams} streamers, and has shape {array.shape}"
+        )
         raise refuse(name, value, rule, remedy)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:

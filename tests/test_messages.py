@@ -293,7 +293,7 @@ MISUSES = {
     "n weights": (
         lambda: mux(weights=[1]),
         "weights=[1]",
-        "must have one weight for each streamer, and has shape (1,)",
+        "must have one weight for each of 2 streamers, and has shape (1,)",
         "give as many finite numbers >= 0 as there are streamers (2), or None",
     ),
     "a weight": (
