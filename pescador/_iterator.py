@@ -42,6 +42,9 @@ class ClosableIterator(Iterator):
         # end the run for the others.
         self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
 
+    def __repr__(self) -> str:
+        return f"<iterator of {getattr(self._front, '__name__', 'items')}>"
+
     def __next__(self) -> Any:
         while True:
             items = self._items
@@ -118,7 +121,10 @@ class ClosableIterator(Iterator):
             if self._is_closed:
                 return
             if self._front is not None and _is_below(self._front):
-                raise ValueError("a source cannot close the stream that is reading it")
+                raise ValueError(
+                    "a source cannot close the stream that is reading it;"
+                    " let the source return instead"
+                )
             self._is_closed = True
             self._items = iter(())
             self._gate.release()

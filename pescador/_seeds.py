@@ -177,7 +177,8 @@ class Seed:
         for number, words in taken:
             if number >= len(generators):
                 raise PescadorError(
-                    "the state does not fit the streamer: it has drawn from more random generators"
+                    "the state does not fit the streamer: it had drawn from more random generators;"
+                    " resume with the streamer that the state was taken of"
                 )
             each = None if number < 0 else generators[number]
             self._root._taken[id(each)] = each, bytes.fromhex(words)

@@ -121,9 +121,6 @@ class BaseMux(Streamer):
         del attributes["_run"]
         return attributes, slots
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(<{_plural(self.n_streams, 'streamer')}>)"
-
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 
@@ -158,11 +155,10 @@ class BaseMux(Streamer):
             return self._open_run(parent, place, number)
         if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
             return super()._open_at(parent, place, number, position)
-        name = repr(self)
         if not isinstance(position, dict) or "setup" not in position:
-            raise _positions.misfit(name, "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
-        _positions.check_same(name, position["setup"], run.setup)
+        _positions.check_same(self, position["setup"], run.setup)
         items = run.items_from(position)
         _positions.records[items] = run
         return items
@@ -688,8 +684,9 @@ class Mux(StochasticMux):
         if rate is not None:
             remedy = "give the mean number of items of a stream, or None for no limit"
             rate = _validate.positive("rate", rate, remedy)
-        remedy = "give True or False"
+        remedy = "give True to allow any streamer at any time"
         self.with_replacement = _validate.truth("with_replacement", with_replacement, remedy)
+        remedy = "give True to open streamers again that have ended"
         self.revive = _validate.truth("revive", revive, remedy)
         without = "single_active" if self.revive else "exhaustive"
         super().__init__(
@@ -727,9 +724,3 @@ def _refuse_mapping(streamers: Any) -> None:
         rule = f"a {type(streamers).__name__} is not a collection of streamers"
         remedy = "give a list of streamers (of a dict d, list(d.values()))"
         raise _validate.refuse("streamers", streamers, rule, remedy)
-
-
-def _plural(number: int | None, noun: str) -> str:
-    if number is None:
-        return f"{noun}s read lazily"
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -538,10 +538,12 @@ def check_threads_may_share_a_stream(case):
 
 def check_the_repr(case):
     streamer, _, recorder = recorded(case)
-    text = repr(streamer)
-    assert text.startswith(type(streamer).__name__ + "(")
-    assert "\n" not in text and len(text) < 300
-    assert text in repr(streamer.iterate())
+    name, text = type(streamer).__name__, repr(streamer)
+    assert text.startswith(name + "(")
+    assert text.count("\n") < 30 and max(map(len, text.splitlines())) <= 88
+    of_stream = repr(streamer.iterate())
+    assert of_stream.startswith(f"<Stream of {name}(") and of_stream.endswith(", 0 items given>")
+    assert "\n" not in of_stream and len(of_stream) < 300
     assert recorder.n_started == 0
 
 

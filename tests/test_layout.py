@@ -21,7 +21,18 @@ PACKAGE = Path(pescador.__file__).parent
 
 FLOORS = (
     {"exceptions", "version"},
-    {"util", "_validate", "_callables", "_seeds", "_iterator", "_failures", "_host", "_positions"},
+    {
+        "util",
+        "_validate",
+        "_callables",
+        "_seeds",
+        "_iterator",
+        "_failures",
+        "_host",
+        "_positions",
+        "_repr",
+        "_html",
+    },
     {
         "core",
         "maps",

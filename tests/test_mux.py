@@ -1055,7 +1055,7 @@ WRONG = [
 
 def starts_as(value):
     """Return the beginning of what a message shows of a value."""
-    return " ".join(repr(value).split())[:16]
+    return " ".join(repr(value).split())[:13]
 
 
 @pytest.mark.parametrize(

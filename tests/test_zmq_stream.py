@@ -299,11 +299,11 @@ REMEDIES = {
     "max_port": "give a port number",
     "max_tries": "give how many",
     "copy": "give True",
-    "timeout": "give None",
+    "timeout": "or None",
     "transport": "choose one of 'ipc', 'tcp'",
     "start_method": "choose one of 'fork', 'spawn', 'forkserver'",
     "max_bytes": "give a number of bytes",
-    "item_timeout": "give None",
+    "item_timeout": "or None",
 }
 
 
@@ -449,8 +449,9 @@ def test_copies_and_pickles_keep_every_option():
 
 def test_the_repr():
     streamer = background(records, 10, 3)
-    assert repr(streamer) == "ZMQStreamer(Streamer(records, 10, 3))"
+    assert repr(streamer).startswith("ZMQStreamer(Streamer(records, 10, 3), ")
     assert repr(streamer) in repr(streamer.iterate())
+    assert repr(ZMQStreamer(streamer.streamer)) == "ZMQStreamer(Streamer(records, 10, 3))"
 
 
 @forking
@@ -704,9 +705,9 @@ WRONG_ITEMS = {
     "None": ({0: 1, 5: None}, "key 5: NoneType"),
     "objects": ({"bad": np.array([None, 1])}, r"key 'bad': numpy.ndarray .*dtype object"),
     "masked": ({"bad": np.ma.array([1])}, r"key 'bad': numpy.ma\S*.MaskedArray"),
-    "key": ({2.5: 1.0}, "this key is a float"),
-    "tuple": ((1, 2), "is a tuple, not a dict"),
-    "number": (5, "is a int, not a dict"),
+    "key": ({2.5: 1.0}, "this key is of type float"),
+    "tuple": ((1, 2), "is of type tuple, not a dict"),
+    "number": (5, "is of type int, not a dict"),
 }
 
 
