@@ -28,13 +28,14 @@ import numpy as np
 
 from pescador import Streamer, WorkerError, ZMQStreamer, _transport
 
-LIMIT = 20  # seconds, for what a program waits for; only ever used up by one that fails
+LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
 ENTERED, LEFT, MADE, GHOST = map(Path, ("entered", "left", "made", "ghost"))
 
 _STILL = 0.2  # seconds without a change after which a source counts as blocked
 _LONG = 600  # seconds; nobody waits for it
 _MB = 10**6
 _LONGEST = 4000  # characters of a text that are told
+_BEGAN = time.monotonic()  # after all that has been imported
 _KEPT = []  # what lives until the interpreter ends
 
 
@@ -447,8 +448,8 @@ def until_restored(before):
 
 
 def tell(**facts):
-    """Print facts, and the time."""
-    print(json.dumps({**facts, "now": time.monotonic()}), flush=True)
+    """Print facts, the time, and when the program had been loaded."""
+    print(json.dumps({**facts, "began": _BEGAN, "now": time.monotonic()}), flush=True)
 
 
 def at_start(function):

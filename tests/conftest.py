@@ -22,7 +22,7 @@ _DESCRIPTORS = "/proc/self/fd"
 _OWN_THREADS = Path("/proc/self/task")
 _THREADS_TELL_CHILDREN = (_OWN_THREADS / str(os.getpid()) / "children").exists()
 _SHARED_MEMORY = "/dev/shm"
-_TIMEOUT = 5  # seconds, for a thread that is about to end
+_TIMEOUT = 30  # seconds, for a thread that is about to end
 
 # Each of these returns what there is now: a key that identifies the thing, and its description.
 

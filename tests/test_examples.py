@@ -3,6 +3,7 @@
 import importlib
 import statistics
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,29 @@ def test_an_epoch_from_disk_has_every_row_once(kind, tmp_path):
     assert 90 < from_disk.endless(streams, 20) <= 100
 
 
-def test_a_slow_source_costs_no_time_in_a_process_of_its_own():
-    """Training and reading take turns without the process, and overlap with it."""
+def test_a_slow_source_costs_no_time_in_a_process_of_its_own(monkeypatch):
+    """Training and reading take turns without the process, and overlap with it.
+
+    So a batch is there when a step is over: half of the time it is, in one try at least, however
+    busy the machine.
+    """
     slow_source = load("slow_source")
-    alone, beside = slow_source.compare(n_batches=20, show_progress=False)
-    assert alone.n_batches == beside.n_batches == 20
-    assert alone.accuracy == beside.accuracy
-    # 40 ms a batch against 20 ms: the rest is for a busy machine.
-    assert beside.seconds < 0.85 * alone.seconds
+    step, times = slow_source.step, []
+
+    def timed_step(model, batch):
+        times.append(time.perf_counter())
+        step(model, batch)
+        times.append(time.perf_counter())
+
+    def is_beside():
+        times.clear()
+        alone, beside = slow_source.compare(n_batches=20, show_progress=False)
+        assert alone.n_batches == beside.n_batches == 20
+        assert alone.accuracy == beside.accuracy
+        waits = [begin - end for end, begin in zip(times[1::2], times[2::2])]
+        of_alone, of_beside = statistics.median(waits[:19]), statistics.median(waits[20:])
+        assert of_alone >= slow_source.SOURCE_SECONDS
+        return of_beside < 0.5 * of_alone
+
+    monkeypatch.setattr(slow_source, "step", timed_step)
+    assert any(is_beside() for _ in range(5))
