@@ -914,6 +914,9 @@ def main():
     """Run the program that the arguments name, and tell what it has returned, and left."""
     name, method, *args = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Whatever has started the tests may ignore these, as nohup and a shell's "&" do.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if method != "fork":  # what multiprocessing starts at its first use, and keeps
         resource_tracker.ensure_running()
     if method == "forkserver":

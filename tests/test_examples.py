@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-N_SEEDS = 10
+N_SEEDS = 3
 LEAST_ACCURACY = 0.88
 
 
