@@ -899,14 +899,18 @@ def together(method):
     return {"rounds": rounds}
 
 
-def group(method, name, *args):
-    """Run a program with each of some arguments in turn."""
+def group(method, *calls):
+    """Run programs in turn, each called as its name and its arguments say, with slashes between."""
     facts = {}
-    for arg in args:
+    for call in calls:
+        name, *args = call.split("/")
+        for path in (ENTERED, LEFT, MADE, GHOST):
+            path.unlink(missing_ok=True)
         before = holdings()
-        facts[arg] = globals()[name](method, arg)
+        facts[call] = globals()[name](method, *args)
+        gc.enable()
         gc.collect()
-        facts[arg].setdefault("left", added(before))
+        facts[call].setdefault("left", added(before))
     return {"each": facts}
 
 

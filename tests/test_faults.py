@@ -31,6 +31,7 @@ METHODS = ("fork", "spawn", "forkserver")
 PICKLING = ("spawn", "forkserver")
 
 LIMIT = 120  # seconds for one program; only ever used up by one that hangs
+LIMIT_OF_CALL = 20  # more for each call that a program makes
 N_AT_ONCE = 4
 SLACK = 1.5  # seconds more than promised, on a machine that is quick
 SLACK_IN_STARTS = 4  # the same on any: so many times what the slowest program took to start
@@ -51,11 +52,10 @@ class Program(NamedTuple):
     def __str__(self):
         return "-".join((self.method, *map(str, self.args)))
 
-    @property
-    def command(self):
-        """The arguments of Python."""
+    def command(self, calls):
+        """Return the arguments of Python."""
         what = [self.name] if self.name.endswith(".py") else ["-c", _MAIN, self.name]
-        return ["-W", "error", *what, self.method, *map(str, self.args)]
+        return ["-W", "error", *what, self.method, *(calls or map(str, self.args))]
 
 
 class Run(NamedTuple):
@@ -109,23 +109,42 @@ def programs(name, *args, methods=METHODS):
 
 
 def grouped(name, *args, methods=METHODS):
-    """The same, with a program for each start method that goes through the arguments."""
-    runs = [(Program("group", method, (name, *args)), arg) for arg in args for method in methods]
-    ids = [f"{run.method}-{arg}" for run, arg in runs]
-    return pytest.mark.parametrize(("run", "arg"), runs, indirect=["run"], ids=ids)
+    """The same, of programs that disturb no other: all those of a start method share a process.
+
+    (Those whose source fails, which are many, share another one.)
+    """
+    group = "failing" if name == "failing" else "other"
+    runs = [
+        (Program("group", method, (group,)), "/".join(filter(None, (name, arg))))
+        for arg in args or ("",)
+        for method in methods
+    ]
+    ids = [f"{run.method}-{call.partition('/')[2] or name}" for run, call in runs]
+    return pytest.mark.parametrize(("run", "call"), runs, indirect=["run"], ids=ids)
 
 
 @pytest.fixture
-def seen(run, request):
-    """Return what the program told, of one of its arguments if there are several."""
-    if run.program.name != "group":
+def call():
+    """Return None, where no test is one of a group."""
+
+
+@pytest.fixture
+def seen(run, call):
+    """Return what the program told; of the call in question, if it is a group of several."""
+    if call is None:
         return run.seen
-    seen = run.seen["each"][request.getfixturevalue("arg")]
+    seen = run.seen["each"][call]
     assert seen["left"] == []
     return seen
 
 
-def _finish(program):
+@pytest.fixture
+def arg(call):
+    """Return the arguments of a call of one of a group."""
+    return call.partition("/")[2]
+
+
+def _finish(program, calls):
     """Run a program, and wait until it and all that it has started are gone."""
     folder, temporary = tempfile.mkdtemp(), tempfile.mkdtemp()
     path = os.pathsep.join([str(_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -136,7 +155,7 @@ def _finish(program):
         begin = time.monotonic()
         with out.open("w") as to_out, err.open("w") as to_err:
             process = subprocess.Popen(
-                [sys.executable, *program.command],
+                [sys.executable, *program.command(calls)],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -145,7 +164,7 @@ def _finish(program):
                 start_new_session=True,
             )
         try:
-            code = process.wait(LIMIT)
+            code = process.wait(LIMIT + LIMIT_OF_CALL * len(calls))
         except subprocess.TimeoutExpired:
             code = None
         end = time.monotonic()
@@ -170,13 +189,16 @@ def _finish(program):
 @pytest.fixture(scope="module")
 def finished(request):
     """Run the programs of all tests that were chosen."""
-    chosen = {
-        item.callspec.params["run"]: None
-        for item in request.session.items
-        if item.path == request.path and "run" in item.callspec.params
-    }
+    chosen = {}
+    for item in request.session.items:
+        if item.path == request.path and "run" in item.callspec.params:
+            calls = chosen.setdefault(item.callspec.params["run"], {})
+            if "call" in item.callspec.params:
+                calls[item.callspec.params["call"]] = None
+    longest_first = dict(sorted(chosen.items(), key=lambda each: -len(each[1])))
     with ThreadPoolExecutor(N_AT_ONCE) as pool:
-        return dict(zip(chosen, pool.map(_finish, chosen)))
+        runs = pool.map(_finish, longest_first, longest_first.values())
+        return dict(zip(longest_first, runs))
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +327,7 @@ def test_the_cause_shows_everything_that_led_to_an_error(seen, arg):
         assert seen["error"]["notes"] == ["a note"]
 
 
-@programs("failing", "huge")
+@grouped("failing", "huge")
 def test_an_error_may_be_large(seen):
     assert seen["values"] == [0, 1, 2]
     assert seen["error"]["type"] == "ValueError"
@@ -359,7 +381,7 @@ def test_a_stream_that_failed_needs_no_garbage_collector(seen, arg):
 # Sources that do not reach the process.
 
 
-@programs("unpicklable", methods=PICKLING)
+@grouped("unpicklable", methods=PICKLING)
 def test_a_source_that_cannot_be_pickled_is_refused(seen):
     assert seen["values"] == []
     assert seen["error"]["type"] == "PescadorError"
@@ -380,14 +402,14 @@ def test_a_source_that_cannot_be_loaded_is_an_error(seen, arg):
     assert ", in __setstate__\n" in seen["error"]["cause"]
 
 
-@programs("only_here", methods=PICKLING)
+@grouped("only_here", methods=PICKLING)
 def test_a_module_that_the_process_lacks_is_an_error(seen):
     assert seen["values"] == []
     assert_error(seen, "ModuleNotFoundError", "No module named 'only_here'")
     assert "only_here" in seen["error"]["cause"]
 
 
-@programs("interactive", methods=PICKLING)
+@grouped("interactive", methods=PICKLING)
 def test_a_source_that_was_typed_in_is_an_error(seen):
     assert seen["values"] == []
     assert seen["error"]["type"] == "AttributeError"
@@ -462,9 +484,9 @@ def test_a_process_that_crashes_is_told_how_and_shows_where(run, notice):
     assert "_fault_programs.py" in run.err
 
 
-@programs("killed", "sleep", "credit")
-def test_a_busy_process_that_is_killed_is_noticed(run, seen, notice):
-    most = 0 if run.program.args[0] == "sleep" else 5  # one has been read
+@grouped("killed", "sleep", "credit")
+def test_a_busy_process_that_is_killed_is_noticed(seen, arg, notice):
+    most = 0 if arg == "sleep" else 5  # one has been read
     assert seen["values"] == list(range(1, 1 + len(seen["values"])))
     assert len(seen["values"]) <= most
     assert seen["are_right"]
@@ -479,41 +501,41 @@ def test_a_process_that_is_killed_as_it_starts_is_noticed(seen, arg, notice):
     assert seen["seconds"] <= notice
 
 
-@programs("sibling_killed")
-def test_a_process_that_is_killed_is_noticed_though_a_later_one_lives(run, notice):
-    assert_worker_error(run.seen, DEATHS["SIGKILL"])
-    assert run.seen["seconds"] <= notice
-    assert run.seen["others"] == list(range(1, 100))
+@grouped("sibling_killed")
+def test_a_process_that_is_killed_is_noticed_though_a_later_one_lives(seen, notice):
+    assert_worker_error(seen, DEATHS["SIGKILL"])
+    assert seen["seconds"] <= notice
+    assert seen["others"] == list(range(1, 100))
 
 
-@programs("haunting", "fork", "subprocess")
-def test_a_process_that_is_killed_is_noticed_though_a_child_of_it_lives(run, orphan):
-    assert run.seen["was_haunted"]
-    assert_prefix(run.seen["values"], 3)
-    assert_worker_error(run.seen, DEATHS["SIGKILL"])
-    assert run.seen["seconds"] <= orphan
+@grouped("haunting", "fork", "subprocess")
+def test_a_process_that_is_killed_is_noticed_though_a_child_of_it_lives(seen, orphan):
+    assert seen["was_haunted"]
+    assert_prefix(seen["values"], 3)
+    assert_worker_error(seen, DEATHS["SIGKILL"])
+    assert seen["seconds"] <= orphan
 
 
-@programs("nested_killed")
-def test_a_process_that_is_killed_takes_its_own_along(run, notice, orphan):
-    assert run.seen["were_there"]
-    assert_worker_error(run.seen, DEATHS["SIGKILL"])
-    assert run.seen["seconds"] <= notice
-    assert run.seen["seconds_of_inner"] <= orphan
+@grouped("nested_killed")
+def test_a_process_that_is_killed_takes_its_own_along(seen, notice, orphan):
+    assert seen["were_there"]
+    assert_worker_error(seen, DEATHS["SIGKILL"])
+    assert seen["seconds"] <= notice
+    assert seen["seconds_of_inner"] <= orphan
 
 
-@programs("timed_out", "sleep", "SIGSTOP")
-def test_a_process_that_hangs_is_given_up(run, seen, slack):
+@grouped("timed_out", "sleep", "SIGSTOP")
+def test_a_process_that_hangs_is_given_up(seen, arg, slack):
     assert seen["values"] == []
     assert {"WorkerError", "TimeoutError"} <= set(seen["error"]["kinds"])
     assert "after 1 items" in seen["error"]["text"]
     # One that is stopped does not obey: killing it takes another second and a half.
-    assert 0.9 <= seen["seconds"] <= 1 + slack + 1.5 * (run.program.args[0] == "SIGSTOP")
+    assert 0.9 <= seen["seconds"] <= 1 + slack + 1.5 * (arg == "SIGSTOP")
 
 
-@programs("interrupted_worker")
-def test_the_process_ignores_interrupts(run):
-    assert run.seen["values"] == list(range(100))
+@grouped("interrupted_worker")
+def test_the_process_ignores_interrupts(seen):
+    assert seen["values"] == list(range(100))
 
 
 # The consumer dies.
@@ -596,17 +618,17 @@ def test_a_stream_that_is_left_leaves_nothing(seen, arg, notice):
         assert seen["after"] == []
 
 
-@programs("closes", ("sleep", 20))
-def test_closing_cuts_a_wait_short_and_the_source_ends_in_order(run, notice):
-    assert run.seen["seconds"] <= notice
-    assert run.seen["is_left"]
-    assert not run.seen["is_there"]
+@grouped("closes", "sleep/60")
+def test_closing_cuts_a_wait_short_and_the_source_ends_in_order(seen, notice):
+    assert seen["seconds"] <= notice
+    assert seen["is_left"]
+    assert not seen["is_there"]
 
 
-@programs("closes", ("stubborn", 1), ("C", 1))
-def test_closing_ends_a_source_that_does_not_obey(run, notice):
-    assert 0.9 <= run.seen["seconds"] <= 1 + notice
-    assert not run.seen["is_there"]
+@grouped("closes", "stubborn/1", "C/1")
+def test_closing_ends_a_source_that_does_not_obey(seen, notice):
+    assert 0.9 <= seen["seconds"] <= 1 + notice
+    assert not seen["is_there"]
 
 
 # Ctrl-C.
@@ -643,11 +665,11 @@ def test_a_slow_consumer_holds_the_source_back(run):
     assert run.seen["others_growth"] <= allowed
 
 
-@programs("oversize")
-def test_an_item_may_be_larger_than_what_may_be_ahead(run):
-    assert run.seen["values"] == list(range(100))
-    assert run.seen["are_right"]
-    assert run.seen["error"] is None
+@grouped("oversize")
+def test_an_item_may_be_larger_than_what_may_be_ahead(seen):
+    assert seen["values"] == list(range(100))
+    assert seen["are_right"]
+    assert seen["error"] is None
 
 
 @programs("many", 200_000)
@@ -673,6 +695,6 @@ def test_a_fork_of_the_consumer_may_end_like_any_program(seen):
     assert seen["error"] is None
 
 
-@programs("together")
-def test_streams_together_cause_no_warning(run):
-    assert run.seen["rounds"] == [[number] * 3 for number in range(50)]
+@grouped("together")
+def test_streams_together_cause_no_warning(seen):
+    assert seen["rounds"] == [[number] * 3 for number in range(50)]
