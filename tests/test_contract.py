@@ -218,11 +218,11 @@ def _zmq_mux(leaf, seed):
 
 
 def _zmq_inside(leaf, seed):
-    return ShuffledMux([_zmq(each) for each in pool(leaf)], random_state=seed)
+    return ShuffledMux([_zmq(leaf(place)) for place in range(2)], random_state=seed)
 
 
 def _zmq_inside_at_a_rate(leaf, seed):
-    leaves = [_zmq(each) for each in pool(leaf)]
+    leaves = [_zmq(leaf(place)) for place in range(3)]
     return StochasticMux(leaves, 2, 20, mode="single_active", random_state=seed)
 
 
