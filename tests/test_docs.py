@@ -351,8 +351,9 @@ def run_block(code, namespace, path, line):
     assert not failed, "".join(report)
 
 
-# What snippets may need beyond the packages that the tests install. A block that imports one that is
-# missing is left out, and the test of the page says so; in any other block, it is an error.
+# What snippets may need beyond the packages that the tests install. A block that imports one that
+# is missing is left out, and the test of the page is skipped, which says so. Anything else that is
+# missing is an error.
 OPTIONAL = {"h5py", "pyarrow"}
 
 
