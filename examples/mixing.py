@@ -2,13 +2,13 @@
 How well a mux mixes: measured, and by formula
 ==============================================
 
-What `n_active` and `rate` do to a stream: how long sources stay, how far apart their items are, how
-many of them a batch has, and how much a batch differs from one of independent draws. Dots are
+What ``n_active`` and ``rate`` do to a stream: how long sources stay, how far apart their items are,
+how many of them a batch has, and how much a batch differs from one of independent draws. Dots are
 measured, lines are the formulas of docs/muxanalysis.md.
 """
 
 # %%
-# The sources are endless, and tell who they are. `FRESH_SEED` is another number for each
+# The sources are endless, and tell who they are. ``FRESH_SEED`` is another number for each
 # activation, so that two activations of one source can be told apart.
 
 import argparse
@@ -262,7 +262,6 @@ def main():
     for plot, each in zip(PLOTS, axes.flat):
         plot(each, 10_000 if options.quick else 100_000)
     figure.savefig(options.out)
-    plt.close(figure)
     print(f"saved {options.out}: dots are measured, lines are the formulas")
 
 
