@@ -4,6 +4,7 @@ import ast
 import builtins
 import doctest
 import importlib
+import importlib.util
 import inspect
 import itertools
 import os
@@ -350,11 +351,29 @@ def run_block(code, namespace, path, line):
     assert not failed, "".join(report)
 
 
+# What snippets may need beyond the packages that the tests install. A block that imports one that
+# is missing is left out, and the test of the page is skipped, which says so. Anything else that is
+# missing is an error.
+OPTIONAL = {"h5py", "pyarrow"}
+
+
+def missing_packages(code):
+    """Return the optional packages that a block imports and this environment lacks."""
+    imported = set(re.findall(r"^[ ]*(?:>>> )?(?:import|from) (\w+)", code, re.MULTILINE))
+    return sorted(each for each in imported & OPTIONAL if importlib.util.find_spec(each) is None)
+
+
 def run_page(path):
-    """Run the blocks of a page one after the other, in one namespace."""
+    """Run the blocks of a page one after the other, in one namespace; tell what was left out."""
     namespace = {"__name__": "__main__"}
+    left_out = []
     for line, code in python_blocks(path.read_text(encoding="utf-8")):
-        run_block(code, namespace, path, line)
+        missing = missing_packages(code)
+        if missing:
+            left_out.append(f"the block at line {line} needs {', '.join(missing)}")
+        else:
+            run_block(code, namespace, path, line)
+    return left_out
 
 
 @pytest.mark.parametrize(
@@ -373,6 +392,18 @@ def test_a_page_with_wrong_code_fails(tmp_path, code, error):
         run_page(path)
 
 
+def test_a_block_is_left_out_only_if_an_optional_package_is_missing(tmp_path, monkeypatch):
+    path = tmp_path / "page.md"
+    path.write_text("```python\nimport no_such_thing.a as b\nx = 1\n```\n")
+    with pytest.raises(ModuleNotFoundError):
+        run_page(path)
+    monkeypatch.setattr(sys.modules[__name__], "OPTIONAL", {"no_such_thing", "json"})
+    assert run_page(path) == ["the block at line 2 needs no_such_thing"]
+    path.write_text("```python\nfrom json import loads\nassert loads('0')\n```\n")
+    with pytest.raises(AssertionError):
+        run_page(path)
+
+
 PAGES = [
     ROOT / "README.md",
     *sorted(ROOT.glob("docs/**/*.md")),
@@ -383,7 +414,9 @@ PAGES = [
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_code_on_pages_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_page(path)
+    left_out = run_page(path)
+    if left_out:
+        pytest.skip("; ".join(left_out))
 
 
 def test_the_readme_shows_code():
@@ -397,7 +430,7 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
-OUTPUTS = {"shares.png"}  # what examples are there to make
+OUTPUTS = {"mixing.png", "shares.png"}  # what examples are there to make
 
 
 def complaints(errors):

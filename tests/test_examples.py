@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 N_SEEDS = 3
@@ -58,6 +60,55 @@ def test_shares_are_what_was_asked_for_under_one_rule_only():
     bounds = reach + (reach**2 + 2 * variances * log) ** 0.5
     assert (abs(shares.realised("share", n_items) - shares.WEIGHTS) < bounds).all()
     assert abs(shares.realised("active", n_items) - 0.1).max() < 0.05
+
+
+def deviation(measured, expected):
+    """Return how many standard errors the mean of independent measurements is off."""
+    error = np.std(measured, axis=0, ddof=1) / len(measured) ** 0.5
+    return abs((np.mean(measured, axis=0) - expected) / error)
+
+
+@pytest.mark.parametrize("n_active, rate", [(3, 6.5), (12, 4)])
+def test_a_mux_mixes_as_the_formulas_say(n_active, rate):
+    """Student's t over independent runs: less than one false alarm in a million, for 6 means."""
+    mixing = load("mixing")
+    measured = []
+    for seed in range(30):
+        places, activations = mixing.simulate(n_active, rate, 4000, seed)
+        measured.append(
+            [
+                *(mixing.measured_correlation(activations, distance) for distance in (1, 20)),
+                *(mixing.measured_distinct(activations, size) for size in (5, 50)),
+                *(mixing.measured_effect(places, size) for size in (5, 50)),
+            ]
+        )
+    expected = [
+        *(mixing.correlation(distance, n_active, rate) for distance in (1, 20)),
+        *(mixing.n_distinct(size, n_active, rate) for size in (5, 50)),
+        *(mixing.design_effect(size, n_active, rate) for size in (5, 50)),
+    ]
+    assert (deviation(measured, expected) < stats.t.isf(1e-7 / 2, 29)).all()
+
+
+def test_light_sources_stay_for_as_long_as_the_formula_says():
+    """As above, for 2 means."""
+    mixing = load("mixing")
+    measured = []
+    for seed in range(30):
+        run = mixing.simulate(3, 6.5, 4000, seed, mixing.WEIGHTS)
+        measured.append([mixing.measured_gap_inside(*run, number) for number in (0, 9)])
+    expected = mixing.gap_inside(mixing.WEIGHTS, 3)[[0, 9]]
+    assert (deviation(measured, expected) < stats.t.isf(1e-7 / 2, 29)).all()
+
+
+def test_gaps_between_items_of_a_source_are_nearly_as_the_formula_says():
+    """The formula takes open streams as independent; the seed is fixed, and tells 3 % apart."""
+    mixing = load("mixing")
+    gaps = np.array([1, 8, 64, 512])
+    measured = mixing.measured_gaps(mixing.simulate(16, 8, 200_000)[0])
+    expected = mixing.gap_survival(gaps, 16, 8, 1 / mixing.N_STREAMERS)
+    assert (measured[:, None] > gaps).mean(axis=0) == pytest.approx(expected, rel=0.03)
+    assert measured.mean() == pytest.approx(mixing.N_STREAMERS, rel=0.03)
 
 
 def test_a_slow_source_costs_no_time_in_a_process_of_its_own(monkeypatch):
