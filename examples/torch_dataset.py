@@ -51,7 +51,7 @@ class MuxDataset(torch.utils.data.IterableDataset):
         share = self.shards[worker.id :: worker.num_workers] if worker else self.shards
         seed = torch.randint(2**31, ()).item()
         mux = pescador.StochasticMux(share, 8, rate=None, mode="exhaustive", random_state=seed)
-        return iter(pescador.buffer_stream(mux.iterate(), 32, partial=True))
+        return iter(pescador.buffer_stream(mux, 32, partial=True))
 
 
 # %%
