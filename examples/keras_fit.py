@@ -4,7 +4,7 @@ Fit a Keras model with several inputs and outputs
 
 ``keras_tuples`` makes of minibatches what ``Model.fit`` takes: here two inputs, the halves of a
 picture, two outputs, its digit and how much ink it has, and a weight for each sample. Training
-data come for ever, from noisy sources; validation data in order, once after every epoch.
+data come for ever, from noisy sources; validation data are the same after every epoch.
 """
 
 # %%
@@ -83,8 +83,8 @@ def make_model():
 
 
 # %%
-# Give numbers of steps, for Keras cannot know how long a stream is; and let validation cycle: each
-# time, Keras takes as many batches as are one pass, and goes on with the next pass after that.
+# Give a number of steps, for Keras cannot know how long a stream is. Validation data are one batch:
+# Keras begins each validation with the first batches of a generator, so that a stream would not do.
 
 
 def fit(n_epochs, steps_per_epoch=40, batch_size=50, seed=0):
@@ -100,12 +100,11 @@ def fit(n_epochs, steps_per_epoch=40, batch_size=50, seed=0):
     mux = pescador.StochasticMux(shards, 16, rate=32, random_state=seed)
     halves = [slice(200), slice(200, None)]
     chain = pescador.ChainMux([rows_in_order(x_test[half], y_test[half]) for half in halves])
-    validation = pescador.Streamer(pescador.buffer_stream, chain, batch_size, partial=True)
+    validation = pescador.keras_tuples(pescador.buffer_stream(chain, len(x_test)), **KEYS)
     history = make_model().fit(
         for_keras(pescador.Streamer(pescador.buffer_stream, mux, batch_size)),
         steps_per_epoch=steps_per_epoch,
-        validation_data=for_keras(validation),
-        validation_steps=-(-len(x_test) // batch_size),
+        validation_data=next(validation),
         epochs=n_epochs,
         shuffle=False,  # it is shuffled already, and Keras could not
         verbose=0,

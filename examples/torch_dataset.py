@@ -69,7 +69,7 @@ def train(n_epochs, n_workers=2, seed=0):
     ]
     loader = torch.utils.data.DataLoader(MuxDataset(shards), batch_size=None, num_workers=n_workers)
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(n_epochs):
         rows = []
         for batch in loader:
@@ -87,7 +87,7 @@ def train(n_epochs, n_workers=2, seed=0):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="train for fewer epochs")
-    n_epochs = 4 if parser.parse_args().quick else 15
+    n_epochs = 3 if parser.parse_args().quick else 15
     accuracy = train(n_epochs)
     print(f"{n_epochs} epochs of {N_TRAIN} rows, each row once, from 2 workers")
     print(f"test accuracy: {accuracy:.3f}")

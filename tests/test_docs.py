@@ -475,7 +475,8 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("name", "package", "extra"), MESSAGES)
 def test_an_example_tells_how_to_install_what_it_lacks(name, package, extra, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
+    for module in [package, *(each for each in sys.modules if each.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setenv("KERAS_BACKEND", "none")
     with pytest.raises(SystemExit, match=re.escape(f'python -m pip install -e ".[{extra}]"')):
         runpy.run_path(str(ROOT / "examples" / name))
