@@ -29,6 +29,10 @@ class ClosableIterator(Iterator):
 
     __slots__ = ("__weakref__", "_front", "_gate", "_is_closed", "_items", "_lock", "_ticks")
 
+    # For isinstance() it is what it stands for, a generator: ``Model.fit`` of Keras 3 takes these,
+    # and no other iterators. (``type()`` tells the truth.)
+    __class__ = property(lambda self: GeneratorType)
+
     def __init__(self, front: Generator | None) -> None:
         self._lock = threading.RLock()
         self._is_closed = False

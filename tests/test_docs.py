@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import configparser
 import doctest
 import importlib
 import importlib.util
@@ -10,6 +11,7 @@ import itertools
 import os
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -432,6 +434,23 @@ PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 OUTPUTS = {"mixing.png", "shares.png"}  # what examples are there to make
 
+# What an example needs beyond the packages of the tests: one of each group.
+NEEDED = {
+    "keras_fit.py": [["keras"], ["torch", "jax", "tensorflow"]],
+    "torch_dataset.py": [["torch"]],
+}
+# What those that train print, and the least that it has to be (of 10 digits).
+LEAST_ACCURACY = {"partial_fit.py": 0.75, "keras_fit.py": 0.7, "torch_dataset.py": 0.7}
+
+
+def missing(name):
+    """Return the packages that an example lacks."""
+    return [
+        " or ".join(group)
+        for group in NEEDED.get(name, [])
+        if not any(importlib.util.find_spec(each) for each in group)
+    ]
+
 
 def complaints(errors):
     """Return what was written to stderr, but for progress bars."""
@@ -454,10 +473,16 @@ def test_the_examples_are_there():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(path, tmp_path):
+    if missing(path.name):
+        pytest.skip(f"not installed: {', '.join(missing(path.name))}")
     result = subprocess.run(
         [sys.executable, "-W", "default::ResourceWarning", str(path), "--quick"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(pescador.__path__[0]).parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
+            "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
+        },
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -466,3 +491,28 @@ def test_examples_run(path, tmp_path):
     assert complaints(result.stderr) == []
     assert result.stdout.strip()
     assert {each.name for each in tmp_path.iterdir()} <= OUTPUTS
+    accuracies = re.findall(r"accuracy: (\d\.\d+)", result.stdout)
+    least = LEAST_ACCURACY.get(path.name, 0)
+    assert accuracies or not least
+    assert all(float(accuracy) > least for accuracy in accuracies)
+
+
+MESSAGES = [
+    ("partial_fit.py", "sklearn", "sklearn"),
+    ("imbalance.py", "sklearn", "sklearn"),
+    ("keras_fit.py", "keras", "keras"),
+    ("torch_dataset.py", "torch", "pytorch"),
+]
+
+
+@pytest.mark.parametrize(("name", "package", "extra"), MESSAGES)
+def test_an_example_tells_how_to_install_what_it_lacks(name, package, extra, monkeypatch):
+    for module in [package, *(each for each in sys.modules if each.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setenv("KERAS_BACKEND", "none")
+    with pytest.raises(SystemExit, match=re.escape(f'python -m pip install -e ".[{extra}]"')):
+        runpy.run_path(str(ROOT / "examples" / name))
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    distribution = {"sklearn": "scikit-learn"}.get(package, package)
+    assert distribution in extras["options.extras_require"][extra]
