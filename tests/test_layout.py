@@ -35,7 +35,7 @@ FLOORS = (
         "_channel",
     },
     {"mux", "_runs", "zmq_stream", "_transport"},
-    {"__init__"},
+    {"__init__", "legacy", "_learner"},
 )
 # A module of the same floor that belongs to this one alone.
 COMPANIONS = {
@@ -43,6 +43,7 @@ COMPANIONS = {
     "mux": {"_runs"},
     "_frames": {"_layouts"},
     "zmq_stream": {"_transport"},
+    "legacy": {"_learner"},
 }
 # Types are not needed at run time.
 FOR_TYPES = {"_runs": {"mux"}}
