@@ -9,6 +9,7 @@ Layout, each module resting on those above it only:
   ``_sampling``: the arithmetic of muxing; ``_frames``, ``_shared``, ``_worker``, ``_channel``:
   arrays as bytes, shared memory, the life of a process, the socket to it
 - ``mux`` (with ``_runs``): the muxes; ``zmq_stream`` (with ``_transport``): background processes
+- ``legacy`` (with ``_learner``): the interface of 0.1, which is imported on demand only
 """
 
 from . import core, exceptions, maps, mux, util, zmq_stream

@@ -212,6 +212,13 @@ def test_importing_the_package_loads_nothing_heavy():
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 
+def test_the_old_interface_is_imported_on_demand_and_loads_nothing_heavy():
+    code = "import sys, numpy, pescador; before = set(sys.modules); import pescador.legacy;"
+    loaded = run_python(code + "print(*(set(sys.modules) - before))").split()
+    assert "pescador.legacy" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & HEAVY
+
+
 def test_importing_the_package_gives_no_output():
     assert run_python("import pescador") == ""
 

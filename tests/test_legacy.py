@@ -125,11 +125,6 @@ def test_the_background_process_of_one_x():
     assert first["Y"].tolist() == list(range(5))
 
 
-def test_importing_the_package_imports_neither_this_nor_scikit_learn():
-    assert not hasattr(current, "legacy") or "pescador.legacy" in sys.modules
-    assert "legacy" not in current.__all__
-
-
 def test_every_public_name_exists_once():
     assert len(set(pescador.__all__)) == len(pescador.__all__)
     assert not [name for name in pescador.__all__ if not hasattr(pescador, name)]
@@ -715,6 +710,13 @@ def test_zmq_stream_is_a_generator_that_starts_late_and_ends_at_once(leak_guard)
     next(stream)
     stream.close()
     assert not leak_guard.leaked()
+
+
+def test_the_arguments_of_zmq_stream_reach_the_process():
+    options = {"min_port": 50000, "max_port": 60000, "max_tries": 7, "copy": True, "timeout": 3.0}
+    made = pescador.zmq_stream.__wrapped__(Streamer(chunks, 3), 5, **options)
+    assert {name: getattr(made, name) for name in options} == options
+    assert pescador.zmq_stream.__wrapped__(Streamer(chunks, 3)).timeout is None
 
 
 @pytest.mark.parametrize(
