@@ -13,9 +13,10 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from . import _positions
+from ._activation import begin, begin_at, end
 from ._failures import FailingRun, log_late
 from ._seeds import Seed
-from .core import Streamer, begin, begin_at, end
+from .core import Streamer
 from .exceptions import PescadorError
 
 if TYPE_CHECKING:

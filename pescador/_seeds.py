@@ -46,6 +46,28 @@ def entropy_of(random_state: Any) -> bytes:
     return b"words:" + words.astype("<u4").tobytes()
 
 
+class FreshSeed:
+    """The type of `FRESH_SEED`, of which there is one object."""
+
+    _only: FreshSeed | None = None
+
+    def __new__(cls) -> FreshSeed:
+        if cls._only is None:
+            cls._only = super().__new__(cls)
+        return cls._only
+
+    def __repr__(self) -> str:
+        return "FRESH_SEED"
+
+    def __reduce__(self) -> str:
+        return "FRESH_SEED"
+
+
+#: Given as an argument of a streamer, it stands for a seed that every activation gets anew: an
+#: integer from 0 to 2**32 - 1, which follows from the seed of the run and the activation.
+FRESH_SEED = FreshSeed()
+
+
 class _Root:
     """What a whole tree has taken from sources of randomness, each of them once.
 

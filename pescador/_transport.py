@@ -23,6 +23,7 @@ import numpy as np
 import zmq
 
 from . import _shared
+from ._activation import begin_at, end, survey
 from ._channel import Caller, Listener
 from ._frames import ENDED, FAILED, LARGE, NOTE, Message, Packer, Unpacker
 from ._host import Host, Stopped
@@ -30,7 +31,7 @@ from ._positions import moved, position_of
 from ._seeds import Seed
 from ._validate import stopped
 from ._worker import HeldInterrupts, Worker
-from .core import Streamer, begin_at, end, survey
+from .core import Streamer
 from .exceptions import PescadorError, WorkerError, WorkerTimeoutError
 
 __all__ = ["HeldInterrupts", "Options", "Reader"]

@@ -8,10 +8,11 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from . import _validate
+from ._activation import begin_at, end
 from ._failures import add_note
 from ._runs import ENDED, FAILED, NOTHING, Run
 from ._seeds import Seed
-from .core import Streamer, as_streamer, begin_at, end
+from .core import Streamer, as_streamer
 
 if TYPE_CHECKING:
     from .mux import ChainMux, RoundRobinMux

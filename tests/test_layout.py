@@ -33,8 +33,10 @@ FLOORS = (
         "_repr",
         "_html",
     },
+    {"_activation"},
     {
         "core",
+        "_stream",
         "maps",
         "_batch",
         "_sampling",
@@ -52,6 +54,7 @@ FLOORS = (
 )
 # A module of the same floor that belongs to this one alone.
 COMPANIONS = {
+    "core": {"_stream"},
     "maps": {"_batch"},
     "mux": {"_stochastic_run"},
     "_frames": {"_layouts"},
@@ -59,7 +62,10 @@ COMPANIONS = {
     "legacy": {"_learner"},
 }
 # Types are not needed at run time.
-FOR_TYPES = {name: {"mux"} for name in ("_runs", "_pool_runs", "_stochastic_run", "_turn_runs")}
+FOR_TYPES = {
+    **dict.fromkeys(("_activation", "_stream"), {"core"}),
+    **dict.fromkeys(("_runs", "_pool_runs", "_stochastic_run", "_turn_runs"), {"mux"}),
+}
 TOOLS = 1  # the floor whose modules may use each other
 
 DEPENDENCIES = {"numpy", "pyzmq", "six", "decorator"}

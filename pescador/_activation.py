@@ -1,0 +1,267 @@
+"""One activation of a streamer: how it gets its iterator, how that is closed, where it stands.
+
+(This module knows streamers by what they have, since theirs are built on it.)
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from itertools import count, islice
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from . import _positions, _validate
+from ._callables import FOLLOWS, SEEDED
+from ._iterator import ClosableIterator, close_iterator
+from ._repr import is_streamer
+from ._seeds import FRESH_SEED, Seed
+
+if TYPE_CHECKING:
+    from .core import Streamer
+
+ACCEPTED = (
+    "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
+    " (functools.partial, a method, a callable object, a decorator that sets __wrapped__),"
+    " or a class whose instances are iterable"
+)
+
+
+def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
+    """Return what a run of ``streamer`` may use up, however deep.
+
+    That is the random generators it draws from, and the streamers that can be started only once.
+    """
+    generators: dict[int, Any] = {}
+    seen: dict[int, Streamer] = {}
+    left: list[Any] = [streamer]
+    while left:
+        each = left.pop()
+        if isinstance(each, functools.partial):
+            left += (each.func, *each.args, *each.keywords.values())
+        elif inspect.ismethod(each):
+            left.append(each.__self__)
+        elif is_streamer(each) and id(each) not in seen:
+            seen[id(each)] = each
+            generators |= {id(generator): generator for generator in each._generators()}
+            left += each._parts()
+    one_shots = [each for each in seen.values() if each._ticket is not None]
+    return list(generators.values()), one_shots
+
+
+def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator:
+    """Open an activation of ``streamer`` and count it."""
+    counted = streamer._origin
+    if counted is None:
+        counted = streamer
+    counted.active_count_ += 1
+    try:
+        return streamer._open_run(parent, place, number)
+    except BaseException:
+        counted.active_count_ -= 1
+        raise
+
+
+def begin_at(streamer: Streamer, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+    """Open an activation of ``streamer`` where another one stood, and count it."""
+    counted = streamer._counted_by()
+    counted.active_count_ += 1
+    try:
+        return streamer._open_at(parent, place, number, position)
+    except BaseException:
+        counted.active_count_ -= 1
+        raise
+
+
+def end(streamer: Streamer, source: Iterator) -> None:
+    """Close what `begin` opened."""
+    counted = streamer._origin
+    if counted is None:
+        counted = streamer
+    counted.active_count_ -= 1
+    if type(source) is GeneratorType:
+        source.close()
+    else:
+        close_iterator(source)
+
+
+def nested(
+    streamer: Streamer, parent: Seed, place: int, number: int, position: Any = None
+) -> Generator:
+    """Return a generator that reads one activation of another streamer, counting it there."""
+    record = _Nested(streamer)
+    items = record.items(parent, place, number, position)
+    _positions.records[items] = record
+    if position is not None:
+        next(items)
+    return items
+
+
+class _Nested:
+    """One activation of a streamer inside a streamer."""
+
+    def __init__(self, streamer: Streamer) -> None:
+        self._streamer = streamer
+        self._source: Iterator | None = None
+
+    def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
+        """Yield the items; first, if there is a position, a None once that is reached."""
+        if position is None:
+            source = self._source = begin(self._streamer, parent, place, number)
+        else:
+            source = self._source = begin_at(self._streamer, parent, place, number, position)
+        try:
+            if position is not None:
+                yield None
+            yield from source
+        finally:
+            end(self._streamer, source)
+
+    def position(self, n_given: int) -> Any:
+        """Return that of the inner activation."""
+        if self._source is None:
+            return 0
+        return {"inner": _positions.position_of(self._source, n_given)}
+
+
+class Binding:
+    """What a copy of a streamer, made for one call, knows of the run around it."""
+
+    def __init__(self, seeds: Iterator[Seed], fields: dict | None) -> None:
+        self.seeds = seeds
+        self.fields = fields  # where the first of its streams is to begin, if not at the start
+        self.stream: weakref.ref | None = None  # the last that was started
+
+
+class _Bound:
+    """One call of a function that gives what the streamers among its arguments give."""
+
+    def __init__(self, bindings: list[Binding]) -> None:
+        self._bindings = bindings
+
+    def position(self, n_given: int) -> Any:
+        """Return those of the streams that it reads."""
+        streams = []
+        for binding in self._bindings:
+            stream = None if binding.stream is None else binding.stream()
+            fields = binding.fields if stream is None else stream._fields()
+            if fields is None:
+                return n_given
+            streams.append(fields)
+        return {"streams": streams}
+
+
+def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
+    """Return an iterator over what the call of a streamer's function returned."""
+    if isinstance(made, (GeneratorType, ClosableIterator)):
+        return made
+    if is_streamer(made):
+        return nested(made, parent, place, number)
+    try:
+        return iter(made)
+    except TypeError as error:
+        rule = "is what the streamer's function returned, and it is not iterable"
+        raise _validate.refuse("result", made, rule, ACCEPTED) from error
+
+
+def open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
+    """Read a streamer whose class defines its own ``iterate``."""
+    counted = self._counted_by()
+    other = _bound(self, Binding(_seeds_below(parent.child(place, number), 0), None))
+    other.__dict__ = vars(self)  # what iterate() sets, it sets on the original too
+    counted.active_count_ -= 1  # the run that iterate() starts counts itself
+    stream = other.iterate()
+    try:
+        yield from stream
+    finally:
+        close_iterator(stream)
+        counted.active_count_ += 1
+
+
+def call_bound(
+    call: Callable,
+    args: tuple,
+    kwargs: dict,
+    parent: Seed,
+    place: int,
+    number: int,
+    streams: list | None = None,
+) -> Any:
+    """Call a function, with seeds in place of FRESH_SEED, and with streamers that are bound.
+
+    ``streams`` are where the streams of these are to begin.
+    """
+    seed = parent.child(place, number)
+    function: Any = call
+    while isinstance(function, functools.partial):
+        args, kwargs = function.args + args, {**function.keywords, **kwargs}
+        function = function.func
+    follows = hasattr(function, FOLLOWS) or _streamer_of(function) is not None
+    # By position, then by name: an argument's number says where in the tree it is.
+    if hasattr(function, SEEDED):
+        function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
+    values = [function, *args, *kwargs.values()]
+    bindings: list[Binding] = []
+    given = iter(streams or ())
+    for index, value in enumerate(values):
+        if value is FRESH_SEED:
+            values[index] = parent.fresh(place, number, index)
+            continue
+        streamer = _streamer_of(value)
+        if streamer is not None:
+            bindings.append(Binding(_seeds_below(seed, -1 - index), next(given, None)))
+            follows = follows and type(streamer)._open_run is not open_by_iterate
+            values[index] = _bound(value, bindings[-1])
+    if streams is not None and (not follows or len(streams) != len(bindings)):
+        raise _positions.misfit(
+            name_of(call), "reads other streamers than when the state was taken"
+        )
+    function, *values = values
+    made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
+    if follows and isinstance(made, (GeneratorType, ClosableIterator)):
+        _positions.records[made] = _Bound(bindings)
+    return made
+
+
+def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
+    return map(functools.partial(seed.above, place), count())
+
+
+def _streamer_of(value: Any) -> Streamer | None:
+    """Return a streamer, given it or a method of it."""
+    if inspect.ismethod(value):
+        value = value.__self__
+    return value if is_streamer(value) else None
+
+
+def _bound(value: Any, binding: Binding) -> Any:
+    """Return a copy of a streamer, or of the one whose method this is, that is part of a run."""
+    if inspect.ismethod(value):
+        return getattr(_bound(value.__self__, binding), value.__name__)
+    other = value._counted_copy()
+    other._binding = binding
+    return other
+
+
+def is_finished(iterator: Any) -> bool:
+    if isinstance(iterator, ClosableIterator):
+        return iterator._is_closed
+    return isinstance(iterator, GeneratorType) and iterator.gi_frame is None
+
+
+def lend(iterator: Iterator) -> Generator:
+    """Read an iterator that belongs to the user: closing the reader does not close it."""
+    for item in iterator:  # noqa: UP028 - 'yield from' would close it
+        yield item
+
+
+def bounded(source: Iterator, n_items: int | None) -> Generator:
+    """Read at most ``n_items``; a generator, so that only one thread at a time is in it."""
+    yield from islice(source, n_items)
+
+
+def name_of(value: Any) -> str:
+    name = getattr(value, "__qualname__", None)
+    return name if isinstance(name, str) else _validate.short(value)

@@ -1,0 +1,261 @@
+"""One run of a streamer."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import compress, repeat
+from operator import length_hint
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from . import _positions, _repr, _validate
+from ._activation import bounded, survey
+from ._failures import Failure, Failures
+from ._iterator import ClosableIterator, close_iterator
+from ._seeds import Seed
+from .exceptions import PescadorError
+
+if TYPE_CHECKING:
+    from .core import Streamer
+
+
+class Stream(ClosableIterator):
+    """One run of a streamer: an iterator that can be closed.
+
+    Streams are made by `Streamer.iterate`, `Streamer.cycle` and by calling a streamer. A stream
+    opens its sources at the first ``next()``, and closes them when it ends, when it fails, when
+    it is closed, and when it is no longer referenced. It may be used in a ``with`` block.
+
+    Notes
+    -----
+    Several threads may read one stream, with ``for`` or ``next()``; each item goes to one of
+    them. ``iter(stream)`` returns a way into the stream for the thread that asks: all of them
+    read the same items, and leaving a loop early leaves the stream open for as long as something
+    else refers to it.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> with pescador.Streamer(range, 5).iterate() as stream:
+    ...     print(next(stream), next(stream))
+    0 1
+    """
+
+    __module__ = "pescador.core"  # where users find it
+    __slots__ = (
+        "_cycle",
+        "_given_before",
+        "_has_ended",
+        "_last",
+        "_max_iter",
+        "_n_passes",
+        "_open_run",
+        "_seed",
+        "_source",
+        "_streamer",
+    )
+
+    def __init__(
+        self,
+        streamer: Streamer,
+        max_iter: int | None,
+        cycle: bool,
+        opener: Callable[[Seed, int, int], Iterator],
+    ) -> None:
+        super().__init__(None)
+        self._streamer = streamer
+        self._max_iter = max_iter
+        self._cycle = cycle
+        self._open_run = opener
+        self._source: Iterator | None = None
+        self._n_passes = 0
+        self._given_before = 0
+        self._has_ended = False
+        self._last: dict | None = None  # where it stood when it had given all it may
+
+    def __repr__(self) -> str:
+        return f"<Stream of {_repr.head(self._streamer)}, {self._n_given()} items given>"
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The sources that have failed so far, by the order of their first failures.
+
+        An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
+        in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
+        ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
+        it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
+        the stream is over. Those inside a background process are not among them.
+        """
+        return self._seed.shared(Failures).entries() if self._n_passes else ()
+
+    def _n_given(self) -> int:
+        """Return how many items have taken their tick."""
+        return sys.maxsize - length_hint(self._ticks)
+
+    def start(self) -> None:
+        """Open the sources now, if they are not open yet."""
+        if not self._n_passes:
+            self._advance(self._items)
+
+    def state_dict(self) -> dict:
+        """Return where this run stands, for `Streamer.resume`.
+
+        Returns
+        -------
+        dict
+            Of strings, integers, lists and dicts: ``json.dumps`` takes it. It grows with the
+            number of streams that are open and of streamers that were left out in this run.
+
+        Raises
+        ------
+        PescadorError
+            If the stream has been closed before its end, or is in the middle of an item.
+
+        Notes
+        -----
+        It may be taken between any two items, also inside a loop over the stream, and costs about
+        a microsecond for an open stream. What has been drawn from random states is part of it;
+        of those that nothing has been drawn from yet, it says nothing.
+
+        Examples
+        --------
+        >>> import pescador
+        >>> streamer = pescador.Streamer(range, 5)
+        >>> stream = streamer.iterate()
+        >>> next(stream)
+        0
+        >>> list(streamer.resume(stream.state_dict()))
+        [1, 2, 3, 4]
+        """
+        with self._lock:
+            fields = self._fields()
+            if self._n_passes:
+                fields["taken"] = self._seed.taken(functools.partial(survey, self._streamer))
+                fields["failures"] = self._seed.shared(Failures).state()
+            return _positions.sealed(fields)
+
+    def _fields(self) -> dict:
+        """Return where this run stands, but for where its seeds come from."""
+        if self._last is not None:
+            return self._last
+        if self._is_closed and not self._has_ended:
+            raise PescadorError(
+                "the stream has been closed, and where it stood is gone;"
+                " call state_dict() before that, in the loop over the stream for instance"
+            )
+        n_given = self._n_given()
+        fields = {
+            "n_given": n_given,
+            "max_iter": self._max_iter,
+            "cycle": self._cycle,
+            "n_passes": self._n_passes,
+            "given_before": self._given_before,
+            "has_ended": self._has_ended,
+        }
+        if self._n_passes and not self._has_ended:
+            front = self._front
+            if self._source is None or (isinstance(front, GeneratorType) and front.gi_running):
+                raise PescadorError(
+                    "the stream is in the middle of an item; call state_dict() between two items"
+                )
+            position = _positions.position_of(self._source, n_given - self._given_before)
+            fields["position"] = position
+        return fields
+
+    def _restore(self, fields: dict) -> None:
+        """Go to where another run stood."""
+        try:
+            if fields["n_passes"]:
+                self._begin(fields)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, fields: dict | None = None) -> None:
+        """Get the seed, and begin the first pass, or the one that another run was in."""
+        binding = self._streamer._binding
+        if binding is None:
+            self._seed = Seed.root()
+        else:
+            self._seed = next(binding.seeds)
+            binding.stream = weakref.ref(self)
+            if fields is None:
+                fields, binding.fields = binding.fields, None
+        self._streamer._counted_by().active_count_ += 1
+        if fields is None:
+            self._begin_pass()
+            return
+        self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
+        self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
+        self._has_ended = fields["has_ended"]
+        self._seed.shared(Failures).restore(fields.get("failures", []))
+        if not self._has_ended:
+            self._seed.take(fields.get("taken", []), functools.partial(survey, self._streamer))
+            self._open(self._n_passes - 1, fields["position"])
+
+    def _advance(self, ended: Iterator) -> bool:
+        with self._lock:
+            if self._items is not ended:
+                return True  # another thread has been here
+            if not self._is_closed and not self._has_ended and self._has_next_pass():
+                try:
+                    if self._n_passes:
+                        self._close_source()
+                        self._begin_pass()
+                    else:
+                        self._begin()
+                except BaseException:
+                    self.close()
+                    raise
+                return True
+        self.close()
+        return False
+
+    def _has_next_pass(self) -> bool:
+        given = self._n_given()
+        if self._max_iter is not None and given >= self._max_iter:
+            if self._n_passes and self._streamer._binding is None:
+                self._last = self._fields()
+            return False
+        self._has_ended = self._n_passes > 0 and not (self._cycle and given > self._given_before)
+        return not self._has_ended
+
+    def _begin_pass(self) -> None:
+        number = self._n_passes
+        self._n_passes += 1
+        self._given_before = self._n_given()
+        self._open(number, 0)
+
+    def _open(self, number: int, position: Any) -> None:
+        """Open the source of a pass."""
+        try:
+            if isinstance(position, int):
+                source = self._open_run(self._seed, 0, number)
+                source = _positions.moved(source, position, self._streamer)
+            else:
+                source = self._streamer._open_at(self._seed, 0, number, position)
+        except StopIteration as error:  # here it would pass for the end of the data
+            raise _validate.stopped(self._streamer) from error
+        self._source = source
+        if type(source) is not GeneratorType or self._max_iter is not None:
+            limit = None if self._max_iter is None else self._max_iter - self._n_given()
+            source = bounded(source, limit)
+        self._front = source
+        self._items = compress(source, self._ticks)
+
+    def _close_source(self) -> None:
+        source, self._source = self._source, None
+        super()._release()
+        if source is not self._front:
+            close_iterator(source)
+        self._front = None
+
+    def _release(self) -> None:
+        if self._n_passes:
+            try:
+                self._close_source()
+            finally:
+                self._streamer._counted_by().active_count_ -= 1
