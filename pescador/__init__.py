@@ -6,7 +6,8 @@ Layout, each module resting on those above it only:
 - ``util``, ``_validate``, ``_callables``, ``_seeds``, ``_iterator``, ``_host``: they know no
   streamers
 - ``_activation``: how a streamer gets its iterator
-- ``core`` (with ``_stream``): streamers and streams; ``maps`` (with ``_batch``): iterators over items;
+- ``core`` (with ``_stream``): streamers and streams
+- ``maps`` (with ``_batch``): iterators over items;
   ``_sampling``: the arithmetic of muxing; ``_frames``, ``_shared``, ``_worker``, ``_channel``:
   arrays as bytes, shared memory, the life of a process, the socket to it
 - ``_runs``, then ``_pool_runs`` and ``_turn_runs``: one run of a mux

@@ -49,6 +49,7 @@ def entropy_of(random_state: Any) -> bytes:
 class FreshSeed:
     """The type of `FRESH_SEED`, of which there is one object."""
 
+    __module__ = "pescador.core"  # where users find it
     _only: FreshSeed | None = None
 
     def __new__(cls) -> FreshSeed:

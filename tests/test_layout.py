@@ -63,8 +63,8 @@ COMPANIONS = {
 }
 # Types are not needed at run time.
 FOR_TYPES = {
-    **dict.fromkeys(("_activation", "_stream"), {"core"}),
-    **dict.fromkeys(("_runs", "_pool_runs", "_stochastic_run", "_turn_runs"), {"mux"}),
+    **{name: {"core"} for name in ("_activation", "_stream")},
+    **{name: {"mux"} for name in ("_runs", "_pool_runs", "_stochastic_run", "_turn_runs")},
 }
 TOOLS = 1  # the floor whose modules may use each other
 
