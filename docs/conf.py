@@ -72,8 +72,11 @@ def setup(app):
 
 
 def can_run(path):
-    """Tell whether the packages that an example imports are installed."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """Tell whether the gallery can run an example: all it imports is there, and it is no file."""
+    text = path.read_text(encoding="utf-8")
+    if "__file__" in text:
+        return False
+    tree = ast.parse(text)
     names = set()
     for node in tree.body:
         if isinstance(node, ast.Import):
@@ -88,6 +91,19 @@ def quick(gallery_conf, script_vars):
     return ["--quick"]
 
 
+class InOrder:
+    """The order of the examples: from the one to begin with; new ones come last."""
+
+    names = ("quickstart", "from_disk", "slow_source", "resume", "shares", "open_streams")
+
+    def __init__(self, folder):
+        pass
+
+    def __call__(self, name):
+        stem = Path(name).stem
+        return (self.names.index(stem) if stem in self.names else len(self.names), stem)
+
+
 # Examples run where they are, and one of them saves a picture there: so they run as copies.
 shutil.rmtree(EXAMPLES, ignore_errors=True)
 shutil.copytree(HERE.parent / "examples", EXAMPLES, ignore=shutil.ignore_patterns("__pycache__"))
@@ -97,7 +113,9 @@ sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES),
     "gallery_dirs": "examples",
     "filename_pattern": rf"/({runnable})\.py$",
+    "within_subsection_order": InOrder,
     "reset_argv": quick,
+    "notebook_extensions": set(),  # programs with options are no notebooks
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,

@@ -139,8 +139,8 @@ def draw(axes, streams):
 
 def picture(name, makers):
     """Return a figure with a panel for every mode of a mux."""
-    size = (6, 0.7 + 1.75 * len(makers))
-    figure, panels = plt.subplots(len(makers), figsize=size, dpi=120, layout="constrained")
+    size = (5, 0.5 + 1.6 * len(makers))
+    figure, panels = plt.subplots(len(makers), figsize=size, dpi=144, layout="constrained")
     for axes, (title, make_mux) in zip(panels, makers.items()):
         draw(axes, observe(make_mux))
         axes.set_title(f"{name}, {title}", fontsize="medium")
