@@ -141,6 +141,7 @@ def faults(site, program):
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         with subprocess.Popen(
             [program, *SWITCHES, *root, f"--user-data-dir={profile}", address],
+            env={**os.environ, "TMPDIR": profile},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as browser:
