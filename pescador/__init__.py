@@ -8,7 +8,9 @@ Layout, each module resting on those above it only:
 - ``core``: streamers and streams; ``maps`` (with ``_batch``): iterators over items;
   ``_sampling``: the arithmetic of muxing; ``_frames``, ``_shared``, ``_worker``, ``_channel``:
   arrays as bytes, shared memory, the life of a process, the socket to it
-- ``mux`` (with ``_runs``): the muxes; ``zmq_stream`` (with ``_transport``): background processes
+- ``_runs``, then ``_pool_runs`` and ``_turn_runs``: one run of a mux
+- ``mux`` (with ``_stochastic_run``): the muxes; ``zmq_stream`` (with ``_transport``): background
+  processes
 """
 
 from . import core, exceptions, maps, mux, util, zmq_stream

@@ -326,7 +326,7 @@ def _check_text(value: Any, values: list) -> None:
 
 def not_a_mapping(item: Any, position: int) -> DataError:
     """Return the error for an item that is not a mapping."""
-    rule = f"item {position} of the stream is a {type(item).__name__}, not a mapping"
+    rule = f"item {position} of the stream is of type {type(item).__name__}, not a mapping"
     error = DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))
     error.__cause__ = TypeError(f"{type(item).__name__!r} object has no keys")
     return error

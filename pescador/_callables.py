@@ -87,5 +87,5 @@ def check_arguments(call: Callable, args: tuple, kwargs: dict) -> None:
     except TypeError as error:
         rule = f"does not take the arguments args={short(args)},"
         rule += f" kwargs={short(kwargs)} ({error})"
-        remedy = f"its signature is {signature}"
+        remedy = f"give what its signature asks for, {signature}"
         raise refuse("streamer", call, rule, remedy) from error

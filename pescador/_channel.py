@@ -118,7 +118,7 @@ class Listener:
                 self.socket.set(option, value)
             if not zmq.has("ipc" if transport == "ipc" else "curve"):
                 rule = "is not possible with this build of ZeroMQ"
-                remedy = "use the other transport, or the pyzmq that PyPI has"
+                remedy = "use the other transport, or another build of pyzmq"
                 raise _validate.refuse("transport", transport, rule, remedy)
             if transport == "ipc":
                 self.endpoint, self.key = self._bind_ipc(pid), ""
@@ -152,7 +152,7 @@ class Listener:
                 return f"tcp://127.0.0.1:{port}", public.decode()
             except zmq.ZMQError as error:
                 last_error = error.with_traceback(None)  # which would hold on to all of this
-        rule = f"none of the {len(tries)} ports tried can be had"
+        rule = f"none of the {len(tries)} ports tried is free"
         remedy = "allow more of them (min_port, max_port, max_tries), or use transport='ipc'"
         raise _validate.refuse("ports", (min_port, max_port), rule, remedy) from last_error
 

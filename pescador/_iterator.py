@@ -29,6 +29,10 @@ class ClosableIterator(Iterator):
 
     __slots__ = ("__weakref__", "_front", "_gate", "_is_closed", "_items", "_lock", "_ticks")
 
+    # For isinstance() it is what it stands for, a generator: ``Model.fit`` of Keras 3 takes these,
+    # and no other iterators. (``type()`` tells the truth.)
+    __class__ = property(lambda self: GeneratorType)
+
     def __init__(self, front: Generator | None) -> None:
         self._lock = threading.RLock()
         self._is_closed = False
@@ -41,6 +45,9 @@ class ClosableIterator(Iterator):
         # What is read has no close() of its own, so that a loop that is left early does not
         # end the run for the others.
         self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
+
+    def __repr__(self) -> str:
+        return f"<iterator of {getattr(self._front, '__name__', 'items')}>"
 
     def __next__(self) -> Any:
         while True:
@@ -118,7 +125,10 @@ class ClosableIterator(Iterator):
             if self._is_closed:
                 return
             if self._front is not None and _is_below(self._front):
-                raise ValueError("a source cannot close the stream that is reading it")
+                raise ValueError(
+                    "a source cannot close the stream that is reading it;"
+                    " let the source return instead"
+                )
             self._is_closed = True
             self._items = iter(())
             self._gate.release()

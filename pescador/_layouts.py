@@ -177,14 +177,14 @@ def order_of(array: ndarray) -> tuple[tuple, tuple | None]:
 def arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
     """Return the item with arrays for values, or raise the DataError that says why not."""
     if not isinstance(item, dict):
-        rule = f"item {position} of the stream is a {type(item).__name__}, not a dict"
+        rule = f"item {position} of the stream is of type {type(item).__name__}, not a dict"
         raise DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))
     arrays = {}
     for key, value in item.items():
         if isinstance(key, np.integer):
             key = int(key)
         if not isinstance(key, (str, int)) or isinstance(key, bool):
-            rule = f"item {position} of the stream: this key is a {type(key).__name__}"
+            rule = f"item {position} of the stream: this key is of type {type(key).__name__}"
             raise DataError(_validate.explain("key", key, rule, "give strings or integers"))
         if isinstance(key, int) and key.bit_length() > _MOST_BITS:
             rule = f"item {position} of the stream: this key has more than {_MOST_BITS} bits"

@@ -19,6 +19,7 @@ import numpy as np
 
 from . import _validate
 from ._iterator import ClosableIterator, close_iterator
+from ._repr import short
 from .exceptions import PescadorError
 
 FORMAT = 1
@@ -46,43 +47,52 @@ def position_of(source: Iterator, n_given: int) -> Any:
     return n_given if record is None else record.position(n_given)
 
 
-def moved(source: Iterator, n_items: int, name: str) -> Iterator:
+def moved(source: Iterator, n_items: int, streamer: Any) -> Iterator:
     """Return an iterator that has just been started, after so many items."""
     if not n_items:
         return source
     if type(source) in _MOVABLE:
         n_left = length_hint(source, n_items)
         if n_left < n_items:
-            raise _shorter(name, n_items, n_left)
+            raise _shorter(streamer, n_items, n_left)
         source.__setstate__(n_items)  # type: ignore[attr-defined]
         return source
     try:
         n_given = sum(1 for _ in islice(source, n_items))
         if n_given < n_items:
-            raise _shorter(name, n_items, n_given)
+            raise _shorter(streamer, n_items, n_given)
     except BaseException:
         close_iterator(source)
         raise
     return source
 
 
-def _shorter(name: str, before: int, now: int) -> PescadorError:
-    return misfit(name, f"gave {before} items when the state was taken, and now gives only {now}")
+def _shorter(streamer: Any, before: int, now: int) -> PescadorError:
+    what = f"gave {before} items when the state was taken, and now gives only {now}"
+    return misfit(streamer, what)
 
 
-def misfit(name: str, what: str) -> PescadorError:
-    """Return the error for a state that does not fit."""
+def misfit(streamer: Any, what: str) -> PescadorError:
+    """Return the error for a state that does not fit a streamer (or what is called by a name)."""
+    name = streamer if isinstance(streamer, str) else short(streamer)
     return PescadorError(
         f"the state does not fit the streamer: {name} {what};"
         " resume with the streamer, the arguments and the data that the state was taken of"
     )
 
 
-def check_same(name: str, before: Mapping, now: Mapping) -> None:
+# What a state has no more of than a digest, which says nothing to a person.
+_DIGESTS = {"weights": "other weights", "seed": "another seed"}
+
+
+def check_same(streamer: Any, before: Mapping, now: Mapping) -> None:
     """Compare how a run was set up with how it is now."""
     for key in {**before, **now}:
         if before.get(key) != now.get(key):
-            raise misfit(name, f"had {key} {before.get(key)!r}, and has {now.get(key)!r}")
+            if key in _DIGESTS:
+                raise misfit(streamer, f"had {_DIGESTS[key]} when the state was taken")
+            what = f"had {key}={before.get(key)!r} when the state was taken, and has"
+            raise misfit(streamer, f"{what} {key}={now.get(key)!r} now")
 
 
 # A state: what `Stream.state_dict` returns.

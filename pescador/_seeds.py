@@ -12,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .exceptions import PescadorError
+
+_T = TypeVar("_T")
 
 _PLACE = struct.Struct("<qq")
 
@@ -45,13 +47,17 @@ def entropy_of(random_state: Any) -> bytes:
 
 
 class _Root:
-    """What a whole tree has taken from sources of randomness, each of them once."""
+    """What a whole tree has taken from sources of randomness, each of them once.
 
-    __slots__ = ("_origin", "_taken")
+    And what else its runs share, which is not for this module to know.
+    """
+
+    __slots__ = ("_origin", "_taken", "shared")
 
     def __init__(self, origin: bytes | None = None) -> None:
         self._origin = origin  # what other processes know this one by
         self._taken: dict[int, tuple[Any, bytes]] = {}  # by id; the object is kept with it
+        self.shared: dict[Callable, Any] = {}
 
     def entropy(self, random_state: Any) -> bytes:
         if random_state is None or isinstance(random_state, GENERATORS):
@@ -76,14 +82,27 @@ class _State(np.random.bit_generator.ISeedSequence):
 
 
 class Seed:
-    """The name of one run: an entropy, and the path from the root to it."""
+    """The name of one run: an entropy, and the path from the root to it.
 
-    __slots__ = ("_entropy", "_path", "_root")
+    ``trail`` is the path for people: the places of the streamers in their muxes, and a negative
+    number for every argument of a function that a run has come through. (Chance does not see it.)
+    """
 
-    def __init__(self, root: _Root, entropy: bytes | None, path: bytes) -> None:
+    __slots__ = ("_entropy", "_is_above", "_path", "_root", "trail")
+
+    def __init__(
+        self,
+        root: _Root,
+        entropy: bytes | None,
+        path: bytes,
+        trail: tuple[int, ...] = (),
+        is_above: bool = True,
+    ) -> None:
         self._root = root
         self._entropy = entropy  # None: not needed yet
         self._path = path
+        self.trail = trail
+        self._is_above = is_above  # its one child is at the same place
 
     @classmethod
     def root(cls) -> Seed:
@@ -93,7 +112,17 @@ class Seed:
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
         path = hashlib.blake2b(self._path + _PLACE.pack(place, number), digest_size=16)
-        return Seed(self._root, self._entropy, path.digest())
+        trail = self.trail if self._is_above else (*self.trail, place)
+        return Seed(self._root, self._entropy, path.digest(), trail, False)
+
+    def above(self, place: int, number: int) -> Seed:
+        """Return the seed above a stream of a streamer that a function has for an argument."""
+        seed = self.child(place, number)
+        return Seed(seed._root, seed._entropy, seed._path, (*self.trail, min(place, -1)))
+
+    def named(self, place: int) -> Seed:
+        """Return this seed, but that children are known to be at ``place``."""
+        return Seed(self._root, self._entropy, self._path, (*self.trail, place))
 
     def owned_by(self, random_state: Any) -> Seed:
         """Return the seed for a run that may have a ``random_state`` of its own.
@@ -102,7 +131,12 @@ class Seed:
         """
         if random_state is None and self._entropy is not None:
             return self
-        return Seed(self._root, self._root.entropy(random_state), self._path)
+        entropy = self._root.entropy(random_state)
+        return Seed(self._root, entropy, self._path, self.trail, self._is_above)
+
+    def shared(self, make: Callable[[], _T]) -> _T:
+        """Return what ``make`` has made, once, for all the runs of the tree."""
+        return self._root.shared.setdefault(make, make())
 
     def sent(self, generators: Iterable) -> tuple[bytes, bytes, list]:
         """Return what another process needs in order to make this seed.
@@ -143,7 +177,8 @@ class Seed:
         for number, words in taken:
             if number >= len(generators):
                 raise PescadorError(
-                    "the state does not fit the streamer: it has drawn from more random generators"
+                    "the state does not fit the streamer: it had drawn from more random generators;"
+                    " resume with the streamer that the state was taken of"
                 )
             each = None if number < 0 else generators[number]
             self._root._taken[id(each)] = each, bytes.fromhex(words)

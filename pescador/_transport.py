@@ -28,6 +28,7 @@ from ._frames import ENDED, FAILED, LARGE, NOTE, Message, Packer, Unpacker
 from ._host import Host, Stopped
 from ._positions import moved, position_of
 from ._seeds import Seed
+from ._validate import stopped
 from ._worker import HeldInterrupts, Worker
 from .core import Streamer, begin_at, end, survey
 from .exceptions import PescadorError, WorkerError, WorkerTimeoutError
@@ -202,7 +203,8 @@ class Reader:
             message = self._unpacker.message(frames)
             if message.first != self._n_items:
                 text = f"{self._n_items} items arrived, and the background process counts"
-                raise WorkerError(f"{text} {message.first}: some are lost")
+                remedy = "read the stream again, or resume it from a state"
+                raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
             if message.kind != NOTE:
                 break
             self._note = self._n_items, message.note
@@ -267,8 +269,8 @@ class Reader:
         what = "no item" if self._is_connected else "no connection"
         text = f"{what} came from the background process {self._worker.pid} in {seconds} s"
         return WorkerTimeoutError(
-            f"{text}, after {self._n_items} items had arrived: its source waits for something,"
-            " or needs a longer item_timeout"
+            f"{text}, after {self._n_items} items had arrived; see what its source waits for,"
+            " or give a longer item_timeout"
         )
 
     def _close(self) -> BaseException | None:
@@ -358,10 +360,10 @@ class _Source:
         try:
             source = begin_at(streamer, self._parent, place, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
-            raise RuntimeError(f"{streamer!r} raised StopIteration as it started") from error
+            raise stopped(streamer) from error
         self._iterator = source
         try:
-            yield from moved(source, skip, repr(streamer))
+            yield from moved(source, skip, streamer)
         finally:
             end(streamer, source)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-import reprlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ._repr import short
 from .exceptions import PescadorError
-
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 60
 
 
 def explain(name: str, value: Any, rule: str, remedy: str) -> str:
@@ -22,18 +19,17 @@ def explain(name: str, value: Any, rule: str, remedy: str) -> str:
     return f"{name}={short(value)}: {rule}; {remedy}"
 
 
-def short(value: Any) -> str:
-    """Return a ``repr`` that fits in a message, whatever the value."""
-    try:
-        text = _shorten.repr(value)
-    except Exception:  # a repr that fails must not hide the error being reported
-        text = object.__repr__(value)
-    return " ".join(text.split())
-
-
 def refuse(name: str, value: Any, rule: str, remedy: str) -> PescadorError:
     """Return (for ``raise``) the error that refuses ``value``."""
     return PescadorError(explain(name, value, rule, remedy))
+
+
+def stopped(streamer: Any) -> RuntimeError:
+    """Return the error for a StopIteration that would pass for the end of the data."""
+    return RuntimeError(
+        f"{short(streamer)} raised StopIteration as it started, instead of giving an iterator;"
+        " give next() a default there, or return an empty iterator"
+    )
 
 
 def _real(value: Any) -> int | float | None:
@@ -112,14 +108,16 @@ def option(name: str, value: Any, options: Sequence[str]) -> str:
 def weights_at(function: Any, n_items: int, n_streams: int) -> np.ndarray:
     """Return the weights that a function gives for the items from ``n_items`` on."""
     value, name = function(n_items), f"weights({n_items})"
-    checked = weights(value, n_streams, name)
+    remedy = f"return as many finite numbers >= 0 as there are streamers ({n_streams})"
+    checked = weights(value, n_streams, name, remedy)
     if checked is None:
-        remedy = f"return {n_streams} finite numbers >= 0, one for each streamer"
         raise refuse(name, value, "must be a sequence of numbers", remedy)
     return checked
 
 
-def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | None:
+def weights(
+    value: Any, n_streams: int, name: str = "weights", remedy: str = ""
+) -> np.ndarray | None:
     """Return the weights as a fresh float array that sums to one, or None.
 
     Raises
@@ -130,19 +128,22 @@ def weights(value: Any, n_streams: int, name: str = "weights") -> np.ndarray | N
     """
     if value is None:
         return None
-    remedy = f"give {n_streams} finite numbers >= 0, one for each streamer, or None"
+    if not remedy:
+        remedy = f"give as many finite numbers >= 0 as there are streamers ({n_streams}), or None"
     if isinstance(value, (str, bytes, Mapping)):
         raise refuse(name, value, "must be a sequence of numbers", remedy)
     array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
-        rule = f"must have one weight for each of {n_streams} streamers, has shape {array.shape}"
+        rule = (
+            f"must have one weight for each of {n_streams} streamers, and has shape {array.shape}"
+        )
         raise refuse(name, value, rule, remedy)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
     if wrong.size:
         index = int(wrong[0])
         raise refuse(f"{name}[{index}]", array[index].item(), "must be finite and >= 0", remedy)
     if not array.any():
-        rule = "must have at least one positive weight, all are zero (weights[0] too)"
+        rule = "must have a positive weight, but all are zero, weights[0] and the rest"
         raise refuse(name, value, rule, remedy)
     # The largest first, so that the sum can neither overflow nor vanish; and nothing positive
     # may vanish, since zero means never.

@@ -253,7 +253,7 @@ def _context(method: str | None) -> Any:
         return multiprocessing.get_context(method)
     except ValueError as error:
         known = ", ".join(map(repr, multiprocessing.get_all_start_methods()))
-        rule = "is not to be had on this platform"
+        rule = "does not exist on this platform"
         raise _validate.refuse("start_method", method, rule, f"choose one of {known}") from error
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from decorator import decorate
 
-from . import _positions, _validate
+from . import _html, _positions, _repr, _validate
 from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
+from ._failures import Failure, Failures
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import GENERATORS, Seed
 from .exceptions import PescadorError
@@ -187,10 +188,7 @@ class Streamer:
             setattr(self, name, value)
         self._prepare()
 
-    def __repr__(self) -> str:
-        given = [_name(self.streamer), *map(_validate.short, self.args)]
-        given += [f"{key}={_validate.short(value)}" for key, value in self.kwargs.items()]
-        return f"{type(self).__name__}({', '.join(given)})"
+    __repr__, _repr_html_ = _repr.text_of, _html.html_of
 
     @property
     def active(self) -> int:
@@ -241,10 +239,10 @@ class Streamer:
         """Start an activation, and move it to where one like it stood."""
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
-            return _positions.moved(source, position, repr(self))
+            return _positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
         if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
-            raise _positions.misfit(repr(self), "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
         if self._how == _NESTED:
             return _nested(self.streamer, parent, place, number, position["inner"])
         if bound:
@@ -256,7 +254,8 @@ class Streamer:
         else:
             made = self._call(*self.args, **self.kwargs)
         if not isinstance(made, Streamer):
-            raise _positions.misfit(repr(self), "made a streamer, and does not now")
+            what = "made a streamer when the state was taken, and does not now"
+            raise _positions.misfit(self, what)
         return _nested(made, parent, place, number, position["inner"])
 
     def _open_once(self) -> Iterator:
@@ -414,7 +413,9 @@ class Streamer:
         True
         """
         fields = _positions.unsealed(state)
-        max_iter = _validate.whole_or_none("max_iter", max_iter, 0, "give None for what was left")
+        max_iter = _validate.whole_or_none(
+            "max_iter", max_iter, 0, "give a number, or None for what was left"
+        )
         if max_iter is None:
             max_iter = fields["max_iter"]
         else:
@@ -519,7 +520,19 @@ class Stream(ClosableIterator):
         self._last: dict | None = None  # where it stood when it had given all it may
 
     def __repr__(self) -> str:
-        return f"<Stream of {self._streamer!r}, {self._n_given()} items given>"
+        return f"<Stream of {_repr.head(self._streamer)}, {self._n_given()} items given>"
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The sources that have failed so far, by the order of their first failures.
+
+        An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
+        in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
+        ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
+        it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
+        the stream is over. Those inside a background process are not among them.
+        """
+        return self._seed.shared(Failures).entries() if self._n_passes else ()
 
     def _n_given(self) -> int:
         """Return how many items have taken their tick."""
@@ -564,6 +577,7 @@ class Stream(ClosableIterator):
             fields = self._fields()
             if self._n_passes:
                 fields["taken"] = self._seed.taken(functools.partial(survey, self._streamer))
+                fields["failures"] = self._seed.shared(Failures).state()
             return _positions.sealed(fields)
 
     def _fields(self) -> dict:
@@ -620,6 +634,7 @@ class Stream(ClosableIterator):
         self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
         self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
         self._has_ended = fields["has_ended"]
+        self._seed.shared(Failures).restore(fields.get("failures", []))
         if not self._has_ended:
             self._seed.take(fields.get("taken", []), functools.partial(survey, self._streamer))
             self._open(self._n_passes - 1, fields["position"])
@@ -662,11 +677,11 @@ class Stream(ClosableIterator):
         try:
             if isinstance(position, int):
                 source = self._open_run(self._seed, 0, number)
-                source = _positions.moved(source, position, repr(self._streamer))
+                source = _positions.moved(source, position, self._streamer)
             else:
                 source = self._streamer._open_at(self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
-            raise RuntimeError(f"{self._streamer!r} raised StopIteration as it started") from error
+            raise _validate.stopped(self._streamer) from error
         self._source = source
         if type(source) is not GeneratorType or self._max_iter is not None:
             limit = None if self._max_iter is None else self._max_iter - self._n_given()
@@ -746,6 +761,8 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     call = streamer if is_streamers else callable_for(streamer)
     if call is None:
         rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
+        if callable(streamer) and not isinstance(streamer, type):
+            rule = "is neither iterable nor known to make an iterator when it is called"
         raise _validate.refuse("streamer", streamer, rule, _ACCEPTED)
     check_arguments(call, args, kwargs)
     if (
@@ -766,7 +783,9 @@ def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None
             raise _validate.refuse(name, value, "is the same as max_iter", "give only max_iter")
         warnings.warn(f"{name} is now called max_iter", DeprecationWarning, stacklevel=3)
         max_iter = value
-    return _validate.whole_or_none("max_iter", max_iter, 0, "give None for no limit")
+    return _validate.whole_or_none(
+        "max_iter", max_iter, 0, "give a number of items, or None for no limit"
+    )
 
 
 def as_streamer(value: Any, index: int) -> Streamer:
@@ -969,7 +988,7 @@ def _call_bound(
             follows = follows and type(streamer)._open_run is not _open_by_iterate
             values[index] = _bound(value, bindings[-1])
     if streams is not None and (not follows or len(streams) != len(bindings)):
-        raise _positions.misfit(_name(call), "reads other streamers now")
+        raise _positions.misfit(_name(call), "reads other streamers than when the state was taken")
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
@@ -978,7 +997,7 @@ def _call_bound(
 
 
 def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
-    return map(functools.partial(seed.child, place), count())
+    return map(functools.partial(seed.above, place), count())
 
 
 def _streamer_of(value: Any) -> Streamer | None:

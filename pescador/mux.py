@@ -1,6 +1,6 @@
 """Muxes: streamers that mix the items of other streamers.
 
-What the user makes. A run of each is in ``_runs``.
+What the user makes. A run of each is in ``_stochastic_run``, ``_pool_runs`` or ``_turn_runs``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _positions, _runs, _seeds, _shares, _validate
+from . import _pool_runs, _positions, _seeds, _shares, _turn_runs, _validate
+from ._runs import Run
 from ._seeds import Seed
+from ._stochastic_run import StochasticRun
 from .core import Streamer, as_streamer
 from .util import DEPRECATED, get_rng, rename_kw
 
@@ -22,6 +24,7 @@ __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "Stocha
 STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
 ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
 CHAIN_MODES = ("exhaustive", "cycle")
+ON_ERRORS = ("raise", "replace")
 DISTS = ("poisson", "constant", "binomial")
 WEIGHTINGS = ("active", "share")
 
@@ -40,6 +43,12 @@ class BaseMux(Streamer):
         run; it should depend on that number alone.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does: it comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, and is logged as a warning.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
@@ -54,6 +63,8 @@ class BaseMux(Streamer):
         As given.
     rng : module, RandomState or Generator
         ``np.random`` if ``random_state`` is None; a RandomState for an integer.
+    on_error, max_failures
+        As given.
 
     Raises
     ------
@@ -68,10 +79,20 @@ class BaseMux(Streamer):
     (True, 2, [0.75, 0.25])
     """
 
-    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
-        self._mixes(_collect(streamers), weights, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        weights: Any = None,
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        self._mixes(_collect(streamers), weights, random_state, on_error, max_failures)
 
-    def _mixes(self, streamers: Any, weights: Any, random_state: Any) -> None:
+    def _mixes(
+        self, streamers: Any, weights: Any, random_state: Any, on_error: str, max_failures: int
+    ) -> None:
         # A mux has no source of its own: it is opened by _open_run, below.
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
@@ -84,21 +105,21 @@ class BaseMux(Streamer):
             self._weights = _validate.weights(weights, len(streamers))
         self.random_state = _validate.random_state(random_state)
         self._rng = None if random_state is None else get_rng(random_state)
+        self.on_error = _validate.option("on_error", on_error, ON_ERRORS)
+        remedy = "give how often a streamer may fail before it is left out"
+        self.max_failures = _validate.whole("max_failures", max_failures, 1, remedy)
 
     def _prepare(self) -> None:
         self._forget_runs()
 
     def _forget_runs(self) -> None:
         super()._forget_runs()
-        self._run: _runs.Run | None = None
+        self._run: Run | None = None
 
     def __getstate__(self) -> tuple[dict, dict]:
         attributes, slots = super().__getstate__()
         del attributes["_run"]
         return attributes, slots
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(<{_plural(self.n_streams, 'streamer')}>)"
 
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
@@ -134,16 +155,15 @@ class BaseMux(Streamer):
             return self._open_run(parent, place, number)
         if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
             return super()._open_at(parent, place, number, position)
-        name = repr(self)
         if not isinstance(position, dict) or "setup" not in position:
-            raise _positions.misfit(name, "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
-        _positions.check_same(name, position["setup"], run.setup)
+        _positions.check_same(self, position["setup"], run.setup)
         items = run.items_from(position)
         _positions.records[items] = run
         return items
 
-    def _new_run(self, parent: Seed, place: int, number: int) -> _runs.Run:
+    def _new_run(self, parent: Seed, place: int, number: int) -> Run:
         run = self._start(parent.child(place, number).owned_by(self.random_state))
         if self.is_activated_copy and self._run is None:
             self._run = run
@@ -154,11 +174,11 @@ class BaseMux(Streamer):
         weights = None if self._weights is None else _positions.digest(self._weights.tobytes())
         return {"class": type(self).__name__, "n_streams": self.n_streams, "weights": weights}
 
-    def _start(self, seed: Seed) -> _runs.Run:
+    def _start(self, seed: Seed) -> Run:
         """Return the record of a new run."""
         raise NotImplementedError
 
-    def _record(self, name: str) -> _runs.Run:
+    def _record(self, name: str) -> Run:
         if self._run is None:
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: only the copy that"
@@ -241,12 +261,20 @@ class StochasticMux(BaseMux):
         limit is then started again for the rest. It needs a ``rate`` and, in the mode
         ``"single_active"``, shares of at most ``1 / n_active``; it is not possible in the mode
         ``"exhaustive"``.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and a streamer is
+        chosen for the next one as after any other end.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised. In the mode
+        ``"exhaustive"`` a streamer is opened once, whether it fails or not.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    n_active, rate, mode, prune_empty_streams, dist, weighting
+    n_active, rate, mode, prune_empty_streams, dist, weighting, on_error, max_failures
         As given.
 
     Raises
@@ -309,8 +337,12 @@ class StochasticMux(BaseMux):
         *,
         dist: str = "poisson",
         weighting: str = "active",
+        on_error: str = "raise",
+        max_failures: int = 3,
     ) -> None:
-        super().__init__(streamers, weights, random_state)
+        super().__init__(
+            streamers, weights, random_state, on_error=on_error, max_failures=max_failures
+        )
         remedy = "give the number of streams to keep open"
         self.n_active = _validate.whole("n_active", n_active, 1, remedy, sys.maxsize)
         if rate is not None:
@@ -351,7 +383,7 @@ class StochasticMux(BaseMux):
         return self._make_table(weights, f"weights({n_items})")
 
     def _make_table(self, weights: np.ndarray | None, name: str) -> _shares.Table | None:
-        if weights is None or _runs.are_equal(weights):
+        if weights is None or _pool_runs.are_equal(weights):
             return None
         if self.mode == "with_replacement":
             return _shares.Table(weights)
@@ -370,8 +402,8 @@ class StochasticMux(BaseMux):
         names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
         return {**super()._setup(), **{name: getattr(self, name) for name in names}}
 
-    def _start(self, seed: Seed) -> _runs.Run:
-        return _runs.StochasticRun(self, seed)
+    def _start(self, seed: Seed) -> Run:
+        return StochasticRun(self, seed)
 
 
 class ShuffledMux(BaseMux):
@@ -391,11 +423,20 @@ class ShuffledMux(BaseMux):
         a run, and when the mux is made.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and its
+        streamer is started again.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
+    on_error, max_failures
+        As given.
 
     Raises
     ------
@@ -418,11 +459,21 @@ class ShuffledMux(BaseMux):
     True
     """
 
-    def __init__(self, streamers: Any, weights: Any = None, random_state: Any = None) -> None:
-        super().__init__(streamers, weights, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        weights: Any = None,
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        super().__init__(
+            streamers, weights, random_state, on_error=on_error, max_failures=max_failures
+        )
 
-    def _start(self, seed: Seed) -> _runs.Run:
-        return _runs.ShuffledRun(self, seed)
+    def _start(self, seed: Seed) -> Run:
+        return _pool_runs.ShuffledRun(self, seed)
 
 
 class RoundRobinMux(BaseMux):
@@ -439,12 +490,19 @@ class RoundRobinMux(BaseMux):
         the first pass has a random order too). A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and it is left
+        out for the rest of the pass.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised.
 
     Attributes
     ----------
     streamers, n_streams, weights, random_state, rng
         See `BaseMux`.
-    mode : str
+    mode, on_error, max_failures
         As given.
 
     Raises
@@ -459,15 +517,25 @@ class RoundRobinMux(BaseMux):
     ['a', 'x', 'b', 'c']
     """
 
-    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
-        super().__init__(streamers, None, random_state)
+    def __init__(
+        self,
+        streamers: Any,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
+        super().__init__(
+            streamers, None, random_state, on_error=on_error, max_failures=max_failures
+        )
         self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
 
     def _setup(self) -> dict:
         return {**super()._setup(), "mode": self.mode}
 
-    def _start(self, seed: Seed) -> _runs.Run:
-        return _runs.RoundRobinRun(self, seed)
+    def _start(self, seed: Seed) -> Run:
+        return _turn_runs.RoundRobinRun(self, seed)
 
 
 class ChainMux(BaseMux):
@@ -483,6 +551,15 @@ class ChainMux(BaseMux):
         What follows a pass: nothing, or another one. A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
+    on_error : {"raise", "replace"}
+        What an error in a source does. It comes out of the mux, with a note that says where it
+        comes from; or it ends that stream alone, is logged as a warning, and the next one
+        is read.
+    max_failures : int >= 1
+        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
+        none is left, the last error is raised. In a chain that
+        is read lazily, a streamer is known by its number in the pass, and 10,000 failures in a
+        row without an item are too many as well.
 
     Attributes
     ----------
@@ -492,7 +569,7 @@ class ChainMux(BaseMux):
         How many there are; None if they are read lazily.
     random_state, rng
         See `BaseMux`.
-    mode : str
+    mode, on_error, max_failures
         As given.
 
     Raises
@@ -507,12 +584,20 @@ class ChainMux(BaseMux):
     [0, 1, 'a', 'b']
     """
 
-    def __init__(self, streamers: Any, mode: str = "exhaustive", random_state: Any = None) -> None:
+    def __init__(
+        self,
+        streamers: Any,
+        mode: str = "exhaustive",
+        random_state: Any = None,
+        *,
+        on_error: str = "raise",
+        max_failures: int = 3,
+    ) -> None:
         _refuse_mapping(streamers)
         self.reader = Streamer(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
-        self._mixes(streamers, None, random_state)
+        self._mixes(streamers, None, random_state, on_error, max_failures)
         self.mode = _validate.option("mode", mode, CHAIN_MODES)
 
     @property
@@ -533,8 +618,8 @@ class ChainMux(BaseMux):
     def _setup(self) -> dict:
         return {**super()._setup(), "mode": self.mode}
 
-    def _start(self, seed: Seed) -> _runs.Run:
-        return _runs.ChainRun(self, seed)
+    def _start(self, seed: Seed) -> Run:
+        return _turn_runs.ChainRun(self, seed)
 
 
 class Mux(StochasticMux):
@@ -599,8 +684,9 @@ class Mux(StochasticMux):
         if rate is not None:
             remedy = "give the mean number of items of a stream, or None for no limit"
             rate = _validate.positive("rate", rate, remedy)
-        remedy = "give True or False"
+        remedy = "give True to allow any streamer at any time"
         self.with_replacement = _validate.truth("with_replacement", with_replacement, remedy)
+        remedy = "give True to open streamers again that have ended"
         self.revive = _validate.truth("revive", revive, remedy)
         without = "single_active" if self.revive else "exhaustive"
         super().__init__(
@@ -638,9 +724,3 @@ def _refuse_mapping(streamers: Any) -> None:
         rule = f"a {type(streamers).__name__} is not a collection of streamers"
         remedy = "give a list of streamers (of a dict d, list(d.values()))"
         raise _validate.refuse("streamers", streamers, rule, remedy)
-
-
-def _plural(number: int | None, noun: str) -> str:
-    if number is None:
-        return f"{noun}s read lazily"
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -125,14 +125,19 @@ class ZMQStreamer(Streamer):
         super().__init__(streamer)
         ports = "give a port number"
         self.min_port = _validate.whole("min_port", min_port, 1, ports, _LAST_PORT)
+        ports += " that is not below min_port"
         self.max_port = _validate.whole("max_port", max_port, self.min_port, ports, _LAST_PORT)
         self.max_tries = _validate.whole("max_tries", max_tries, 1, "give how many ports to try")
         self.copy = _validate.truth("copy", copy, "give True for arrays with memory of their own")
-        self.timeout = _seconds("timeout", timeout, "give None to wait for as long as it takes")
+        self.timeout = _seconds(
+            "timeout", timeout, "give seconds, or None to wait for as long as it takes"
+        )
         self.transport = _option("transport", transport, TRANSPORTS)
         self.start_method = _option("start_method", start_method, START_METHODS)
         self.max_bytes = _validate.whole("max_bytes", max_bytes, 1, "give a number of bytes")
-        self.item_timeout = _seconds("item_timeout", item_timeout, "give None for no limit")
+        self.item_timeout = _seconds(
+            "item_timeout", item_timeout, "give seconds, or None for no limit"
+        )
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         return self._open_at(parent, place, number, None)
@@ -144,7 +149,7 @@ class ZMQStreamer(Streamer):
         if isinstance(position, int) and type(self)._open_run is not ZMQStreamer._open_run:
             return super()._open_at(parent, place, number, position)
         if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
-            raise _positions.misfit(repr(self), "is of another kind now")
+            raise _positions.misfit(self, "was of another kind when the state was taken")
 
         options = Options(
             min_port=self.min_port,

@@ -28,13 +28,14 @@ import numpy as np
 
 from pescador import Streamer, WorkerError, ZMQStreamer, _transport
 
-LIMIT = 20  # seconds, for what a program waits for; only ever used up by one that fails
+LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
 ENTERED, LEFT, MADE, GHOST = map(Path, ("entered", "left", "made", "ghost"))
 
 _STILL = 0.2  # seconds without a change after which a source counts as blocked
 _LONG = 600  # seconds; nobody waits for it
 _MB = 10**6
 _LONGEST = 4000  # characters of a text that are told
+_BEGAN = time.monotonic()  # after all that has been imported
 _KEPT = []  # what lives until the interpreter ends
 
 
@@ -447,8 +448,8 @@ def until_restored(before):
 
 
 def tell(**facts):
-    """Print facts, and the time."""
-    print(json.dumps({**facts, "now": time.monotonic()}), flush=True)
+    """Print facts, the time, and when the program had been loaded."""
+    print(json.dumps({**facts, "began": _BEGAN, "now": time.monotonic()}), flush=True)
 
 
 def at_start(function):
@@ -898,14 +899,18 @@ def together(method):
     return {"rounds": rounds}
 
 
-def group(method, name, *args):
-    """Run a program with each of some arguments in turn."""
+def group(method, *calls):
+    """Run programs in turn, each called as its name and its arguments say, with slashes between."""
     facts = {}
-    for arg in args:
+    for call in calls:
+        name, *args = call.split("/")
+        for path in (ENTERED, LEFT, MADE, GHOST):
+            path.unlink(missing_ok=True)
         before = holdings()
-        facts[arg] = globals()[name](method, arg)
+        facts[call] = globals()[name](method, *args)
+        gc.enable()
         gc.collect()
-        facts[arg].setdefault("left", added(before))
+        facts[call].setdefault("left", added(before))
     return {"each": facts}
 
 
@@ -913,6 +918,9 @@ def main():
     """Run the program that the arguments name, and tell what it has returned, and left."""
     name, method, *args = sys.argv[1:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Whatever has started the tests may ignore these, as nohup and a shell's "&" do.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if method != "fork":  # what multiprocessing starts at its first use, and keeps
         resource_tracker.ensure_running()
     if method == "forkserver":

@@ -19,10 +19,10 @@ pytest.register_assert_rewrite("_sources")
 
 _PROC = Path("/proc")
 _DESCRIPTORS = "/proc/self/fd"
-_OWN_THREADS = Path("/proc/self/task")
-_THREADS_TELL_CHILDREN = (_OWN_THREADS / str(os.getpid()) / "children").exists()
+_OWN_THREADS = "/proc/self/task"
+_THREADS_TELL_CHILDREN = os.path.exists(f"{_OWN_THREADS}/{os.getpid()}/children")
 _SHARED_MEMORY = "/dev/shm"
-_TIMEOUT = 5  # seconds, for a thread that is about to end
+_TIMEOUT = 30  # seconds, for a thread that is about to end
 
 # Each of these returns what there is now: a key that identifies the thing, and its description.
 
@@ -35,9 +35,12 @@ def _children():
     if not _THREADS_TELL_CHILDREN:
         return {str(child.pid): repr(child) for child in multiprocessing.active_children()}
     found = []
-    for thread in _OWN_THREADS.iterdir():
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            found += (thread / "children").read_text().split()
+    for thread in os.listdir(_OWN_THREADS):
+        try:
+            with open(f"{_OWN_THREADS}/{thread}/children", "rb", buffering=0) as file:
+                found += file.read().decode().split()
+        except OSError:  # a thread that has just ended
+            pass
     return {pid: f"pid {pid}" for pid in found}
 
 
@@ -79,8 +82,9 @@ class LeakGuard:
     def leaked(self):
         """Return the descriptions of what has been added since and is still there."""
         suspects = self._added()
-        if suspects:
-            self._settle()
+        if not suspects:
+            return []
+        self._settle()
         return [each for each in self._added() if each in suspects]
 
     def _added(self):

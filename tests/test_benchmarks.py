@@ -88,3 +88,17 @@ def test_the_transport_table_knows_every_way(benchmarks):
         values = transport_worker.arrays(case.kind).values()
         assert case.n_bytes == sum(array.nbytes for array in values)
     assert all(hasattr(transport_worker, how) for how in set(transport.HOW) - {"peer"})
+
+
+def test_what_a_state_costs(benchmarks, monkeypatch):
+    from benchmarks import resume
+
+    monkeypatch.setattr(resume, "N_STREAMERS", 200)
+    names = []
+    for name, mux in resume.cases():
+        names.append(name)
+        size, to_take, to_resume = resume.measure(mux, 2000)
+        assert 1000 < size < 2**16
+        assert 0 < to_take < 1
+        assert 0 < to_resume < 10
+    assert len(set(names)) == 6

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -592,6 +593,9 @@ def test_the_context_goes_with_the_last_stream():
         assert n_tasks() == with_one
         assert_serves(first)
     assert channel._context._context is None
+    end = time.monotonic() + TIMEOUT
+    while n_tasks() != before and time.monotonic() < end:  # one that has ended is listed a while
+        time.sleep(0.001)
     assert n_tasks() == before
 
 
@@ -668,7 +672,7 @@ def test_a_stream_that_is_collected_while_another_one_starts(monkeypatch):
     gc.disable()
     try:
         del dropped
-        listener = within(TIMEOUT / 4, Listener, "ipc", os.getpid(), *PORTS)
+        listener = within(TIMEOUT, Listener, "ipc", os.getpid(), *PORTS)
     finally:
         gc.enable()
     assert_serves(listener)
@@ -768,9 +772,9 @@ print(json.dumps(results))
 @pytest.mark.parametrize(
     "method, transport, numbers",
     [
-        ("fork", "ipc", range(61)),
-        ("fork", "tcp", range(0, 61, 3)),
-        ("spawn", "ipc", [0, 3, 8, 14, 25, 36, 45]),
+        ("fork", "ipc", range(0, 61, 2)),
+        ("fork", "tcp", range(0, 61, 5)),
+        ("spawn", "ipc", [0, 8, 25, 45]),
     ],
 )
 def test_without_descriptors_there_is_an_error_or_the_whole_stream(method, transport, numbers):

@@ -218,11 +218,11 @@ def _zmq_mux(leaf, seed):
 
 
 def _zmq_inside(leaf, seed):
-    return ShuffledMux([_zmq(each) for each in pool(leaf)], random_state=seed)
+    return ShuffledMux([_zmq(leaf(place)) for place in range(2)], random_state=seed)
 
 
 def _zmq_inside_at_a_rate(leaf, seed):
-    leaves = [_zmq(each) for each in pool(leaf)]
+    leaves = [_zmq(leaf(place)) for place in range(3)]
     return StochasticMux(leaves, 2, 20, mode="single_active", random_state=seed)
 
 
@@ -538,10 +538,12 @@ def check_threads_may_share_a_stream(case):
 
 def check_the_repr(case):
     streamer, _, recorder = recorded(case)
-    text = repr(streamer)
-    assert text.startswith(type(streamer).__name__ + "(")
-    assert "\n" not in text and len(text) < 300
-    assert text in repr(streamer.iterate())
+    name, text = type(streamer).__name__, repr(streamer)
+    assert text.startswith(name + "(")
+    assert text.count("\n") < 30 and max(map(len, text.splitlines())) <= 88
+    of_stream = repr(streamer.iterate())
+    assert of_stream.startswith(f"<Stream of {name}(") and of_stream.endswith(", 0 items given>")
+    assert "\n" not in of_stream and len(of_stream) < 300
     assert recorder.n_started == 0
 
 

@@ -1643,10 +1643,10 @@ def test_the_repr_of_a_streamer_shows_what_it_was_given(streamer, expected):
 @pytest.mark.parametrize(
     "given", [list(range(10**5)), np.zeros((1000, 1000)), "x" * 10**6, {"key": "y" * 10**5}]
 )
-def test_a_repr_is_short_and_in_one_line(given):
+def test_a_repr_is_short(given):
     for streamer in (Streamer(given), Streamer(handed, given, name=given)):
-        assert len(repr(streamer)) < 500
-        assert "\n" not in repr(streamer)
+        assert len(repr(streamer)) < 300
+        assert repr(streamer).count("\n") < 4
 
 
 def test_a_repr_starts_nothing(recorder):

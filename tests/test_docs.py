@@ -2,13 +2,16 @@
 
 import ast
 import builtins
+import configparser
 import doctest
 import importlib
+import importlib.util
 import inspect
 import itertools
 import os
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -361,11 +364,29 @@ def run_block(code, namespace, path, line):
     assert not failed, "".join(report)
 
 
+# What snippets may need beyond the packages that the tests install. A block that imports one that
+# is missing is left out, and the test of the page is skipped, which says so. Anything else that is
+# missing is an error.
+OPTIONAL = {"h5py", "pyarrow"}
+
+
+def missing_packages(code):
+    """Return the optional packages that a block imports and this environment lacks."""
+    imported = set(re.findall(r"^[ ]*(?:>>> )?(?:import|from) (\w+)", code, re.MULTILINE))
+    return sorted(each for each in imported & OPTIONAL if importlib.util.find_spec(each) is None)
+
+
 def run_page(path):
-    """Run the blocks of a page one after the other, in one namespace."""
+    """Run the blocks of a page one after the other, in one namespace; tell what was left out."""
     namespace = {"__name__": "__main__"}
+    left_out = []
     for line, code in python_blocks(path.read_text(encoding="utf-8")):
-        run_block(code, namespace, path, line)
+        missing = missing_packages(code)
+        if missing:
+            left_out.append(f"the block at line {line} needs {', '.join(missing)}")
+        else:
+            run_block(code, namespace, path, line)
+    return left_out
 
 
 @pytest.mark.parametrize(
@@ -381,6 +402,18 @@ def test_a_page_with_wrong_code_fails(tmp_path, code, error):
     path = tmp_path / "page.md"
     path.write_text(code)
     with pytest.raises(error):
+        run_page(path)
+
+
+def test_a_block_is_left_out_only_if_an_optional_package_is_missing(tmp_path, monkeypatch):
+    path = tmp_path / "page.md"
+    path.write_text("```python\nimport no_such_thing.a as b\nx = 1\n```\n")
+    with pytest.raises(ModuleNotFoundError):
+        run_page(path)
+    monkeypatch.setattr(sys.modules[__name__], "OPTIONAL", {"no_such_thing", "json"})
+    assert run_page(path) == ["the block at line 2 needs no_such_thing"]
+    path.write_text("```python\nfrom json import loads\nassert loads('0')\n```\n")
+    with pytest.raises(AssertionError):
         run_page(path)
 
 
@@ -400,7 +433,9 @@ PAGES = [
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_on_pages_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_page(path)
+    left_out = run_page(path)
+    if left_out:
+        pytest.skip("; ".join(left_out))
 
 
 def test_the_readme_shows_code():
@@ -415,8 +450,25 @@ PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
 # What examples are there to make.
-OUTPUTS = {"shares.png"}
+OUTPUTS = {"mixing.png", "shares.png"}
 OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRobin", "Chain")}
+
+# What an example needs beyond the packages of the tests: one of each group.
+NEEDED = {
+    "keras_fit.py": [["keras"], ["torch", "jax", "tensorflow"]],
+    "torch_dataset.py": [["torch"]],
+}
+# What those that train print, and the least that it has to be (of 10 digits).
+LEAST_ACCURACY = {"partial_fit.py": 0.75, "keras_fit.py": 0.7, "torch_dataset.py": 0.7}
+
+
+def missing(name):
+    """Return the packages that an example lacks."""
+    return [
+        " or ".join(group)
+        for group in NEEDED.get(name, [])
+        if not any(importlib.util.find_spec(each) for each in group)
+    ]
 
 
 def complaints(errors):
@@ -440,10 +492,16 @@ def test_the_examples_are_there():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(path, tmp_path):
+    if missing(path.name):
+        pytest.skip(f"not installed: {', '.join(missing(path.name))}")
     result = subprocess.run(
         [sys.executable, "-W", "default::ResourceWarning", str(path), "--quick"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(pescador.__path__[0]).parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
+            "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
+        },
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -452,3 +510,28 @@ def test_examples_run(path, tmp_path):
     assert complaints(result.stderr) == []
     assert result.stdout.strip()
     assert {each.name for each in tmp_path.iterdir()} <= OUTPUTS
+    accuracies = re.findall(r"accuracy: (\d\.\d+)", result.stdout)
+    least = LEAST_ACCURACY.get(path.name, 0)
+    assert accuracies or not least
+    assert all(float(accuracy) > least for accuracy in accuracies)
+
+
+MESSAGES = [
+    ("partial_fit.py", "sklearn", "sklearn"),
+    ("imbalance.py", "sklearn", "sklearn"),
+    ("keras_fit.py", "keras", "keras"),
+    ("torch_dataset.py", "torch", "pytorch"),
+]
+
+
+@pytest.mark.parametrize(("name", "package", "extra"), MESSAGES)
+def test_an_example_tells_how_to_install_what_it_lacks(name, package, extra, monkeypatch):
+    for module in [package, *(each for each in sys.modules if each.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setenv("KERAS_BACKEND", "none")
+    with pytest.raises(SystemExit, match=re.escape(f'python -m pip install -e ".[{extra}]"')):
+        runpy.run_path(str(ROOT / "examples" / name))
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    distribution = {"sklearn": "scikit-learn"}.get(package, package)
+    assert distribution in extras["options.extras_require"][extra]

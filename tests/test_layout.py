@@ -21,7 +21,18 @@ PACKAGE = Path(pescador.__file__).parent
 
 FLOORS = (
     {"exceptions", "version"},
-    {"util", "_validate", "_callables", "_seeds", "_iterator", "_host", "_positions"},
+    {
+        "util",
+        "_validate",
+        "_callables",
+        "_seeds",
+        "_iterator",
+        "_failures",
+        "_host",
+        "_positions",
+        "_repr",
+        "_html",
+    },
     {
         "core",
         "maps",
@@ -34,18 +45,20 @@ FLOORS = (
         "_worker",
         "_channel",
     },
-    {"mux", "_runs", "zmq_stream", "_transport"},
+    {"_runs"},
+    {"_pool_runs", "_turn_runs"},
+    {"mux", "_stochastic_run", "zmq_stream", "_transport"},
     {"__init__"},
 )
 # A module of the same floor that belongs to this one alone.
 COMPANIONS = {
     "maps": {"_batch"},
-    "mux": {"_runs"},
+    "mux": {"_stochastic_run"},
     "_frames": {"_layouts"},
     "zmq_stream": {"_transport"},
 }
 # Types are not needed at run time.
-FOR_TYPES = {"_runs": {"mux"}}
+FOR_TYPES = {name: {"mux"} for name in ("_runs", "_pool_runs", "_stochastic_run", "_turn_runs")}
 TOOLS = 1  # the floor whose modules may use each other
 
 DEPENDENCIES = {"numpy", "pyzmq", "six", "decorator"}

@@ -15,7 +15,15 @@ import pytest
 from scipy import stats
 
 import pescador
-from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer, _runs, _sampling
+from pescador import (
+    ChainMux,
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    Streamer,
+    _pool_runs,
+    _sampling,
+)
 from pescador._seeds import Seed
 
 SEED = 20180123
@@ -197,7 +205,7 @@ WEIGHTS = {
     "100 extreme": [1.1**place for place in range(100)],
 }
 every_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-N_ITEMS = 50_000
+N_ITEMS = 30_000
 
 
 def check_shares(mux, weights, n_items=N_ITEMS):
@@ -214,7 +222,7 @@ def check_replaced_shares(weights, rate):
     # Every stream is replaced by another one of its streamer, as all the others are open.
     n = len(weights)
     mux = StochasticMux(endless(n), n, rate, weights, "single_active", random_state=SEED)
-    check_shares(mux, weights, 30_000)
+    check_shares(mux, weights, 20_000)
 
 
 @every_weights
@@ -265,7 +273,7 @@ def test_shares_among_the_open_streams(mode, weights, n_active):
 
 def check_shares_of_the_open(mode, rate):
     """Check the first draws that are made while two certain streams are open."""
-    weights, n_draws = [1, 3, 5, 11], 2000
+    weights, n_draws = [1, 3, 5, 11], 1200
     pairs = list(itertools.combinations(range(4), 2))
     drawn = {pair: [] for pair in pairs}
     log = Log(4)
@@ -308,7 +316,7 @@ def check_block_edges(weights):
     rng = np.random.RandomState(SEED)
     mux = ShuffledMux(endless(len(weights)), weights, rng)
     edges = [_sampling.FIRST_BLOCK, 5 * _sampling.FIRST_BLOCK]
-    runs = np.array([list(mux.iterate(edges[-1] + 1)) for _ in range(4000)])
+    runs = np.array([list(mux.iterate(edges[-1] + 1)) for _ in range(2500)])
     probabilities = np.array(weights) / sum(weights)
     check_counts(np.bincount(runs[:, 0]), probabilities, 4)
     check_pairs(runs[:, 0], runs[:, 1], probabilities, 4)
@@ -363,20 +371,20 @@ def test_shares_of_nested_muxes_that_are_closed_and_opened_again(weights):
         StochasticMux([[place] * 30] * 5, 2, 3, mode="exhaustive") for place in range(2)
     ] + [RoundRobinMux([[2] * 30, [2] * 20]), ChainMux([[3] * 20, [3] * 20])]
     mux = StochasticMux(children, 4, 2, weights, "single_active", random_state=SEED)
-    check_shares(mux, weights, 30_000)
+    check_shares(mux, weights, 20_000)
 
 
 @pytest.mark.parametrize("rate", [3, 50])
 def test_replacement_above_does_not_change_the_shares_below(rate):
     child = ShuffledMux(endless(4), [1, 2, 3, 4])
     mux = StochasticMux([child, child, child], 2, rate, random_state=SEED)
-    check_shares(mux, [1, 2, 3, 4], 30_000)
+    check_shares(mux, [1, 2, 3, 4], 20_000)
 
 
 # How many items an activation gives.
 
 
-N_ACTIVATIONS = 10_000
+N_ACTIVATIONS = 6000
 
 
 def numbers_of_items(n_streams, n_active, rate, dist, mode, weights=None):
@@ -491,9 +499,9 @@ def test_weights_do_not_change_the_numbers_of_items(dist):
 def check_uniform_activation(n_streams, n_active, weights=None, mode="with_replacement"):
     log = Log(n_streams)
     mux = StochasticMux(log.sources, n_active, 2, weights, mode, random_state=SEED)
-    log.read(mux, 20_000)
+    log.read(mux, 10_000)
     weights = weights or [1] * n_streams
-    places = log.places[:20_000]
+    places = log.places[:10_000]
     if mode == "with_replacement":
         check_draws(places, [float(weight > 0) for weight in weights])
         return
@@ -526,7 +534,7 @@ def test_weights_do_not_change_what_is_activated(n_active):
 def test_the_first_working_set_is_uniform(mode, weights):
     rng = np.random.RandomState(SEED)
     counts = np.zeros((5, 5), dtype=int)
-    for _ in range(3000):
+    for _ in range(1500):
         log = Log(5)
         mux = StochasticMux(log.sources, 2, None, weights, mode, random_state=rng)
         list(mux.iterate(1))
@@ -544,7 +552,7 @@ def check_exhaustive_order(n_active=1, weights=None):
     log = Log(5)
     pairs = [Streamer(itertools.islice, source, 2) for source in log.sources]
     mux = StochasticMux(pairs, n_active, None, weights, "exhaustive", random_state=SEED)
-    n_passes = 4000
+    n_passes = 2500
     assert len(list(mux.cycle(2 * len(allowed) * n_passes))) == 2 * len(allowed) * n_passes
     ranks = np.searchsorted(allowed, log.places[: len(allowed) * n_passes])
     check_orders(ranks.reshape(n_passes, -1).tolist())
@@ -565,7 +573,7 @@ def check_replacement_times(n_active, rate, dist, mode="with_replacement", weigh
     Up to replacement number K, the items are those of K + n activations, but for what the n
     that are open have not given yet.
     """
-    n = 5000
+    n = 3000
     log = Log(12)
     mux = StochasticMux(log.sources, n_active, rate, weights, mode, random_state=SEED, dist=dist)
     log.read(mux, n + n_active)
@@ -615,7 +623,7 @@ def permuted_passes(n_streams, n_passes, random_state=SEED):
 
 
 def check_permuted_passes(n_streams):
-    check_orders(permuted_passes(n_streams, 5000))
+    check_orders(permuted_passes(n_streams, 3000))
 
 
 @pytest.mark.parametrize("n_streams", [2, 3, 4])
@@ -625,7 +633,7 @@ def test_permuted_passes_are_uniform_and_independent(n_streams):
 
 def test_the_first_permuted_pass_is_uniform():
     rng = np.random.RandomState(SEED)
-    check_orders([permuted_passes(4, 1, rng)[0] for _ in range(3000)])
+    check_orders([permuted_passes(4, 1, rng)[0] for _ in range(1500)])
 
 
 # Reuse in a cache.
@@ -663,7 +671,7 @@ def check_ages(n_cache):
     """
     rng = np.random.RandomState(SEED)
     ages = []
-    for _ in range(8000):
+    for _ in range(3000):
         stream = pescador.cache(itertools.count(), n_cache, 0.7, rng)
         items = list(itertools.islice(stream, n_cache, 40))
         if items[-1] <= max(items[:-1]):
@@ -853,7 +861,7 @@ WRONG = {
         16,
     ),
     "a draw lost when a stream ends": (
-        (_runs.ShuffledRun, "replace"),
+        (_pool_runs.ShuffledRun, "replace"),
         lambda original: lambda self, *args: original(self, *args) and False,
         check_shares_of_short_streams,
         [9, 1],

@@ -5,6 +5,8 @@ import copy
 import functools
 import itertools
 import pickle
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -165,6 +167,50 @@ def test_a_whole_pipeline_of_streamers_starts_again(files):
         assert sorted(row for _, y in data for row in y) == list(range(N_TOTAL))
     assert len(list(data.cycle(max_iter=30))) == 30
     assert batches.active == 0
+
+
+def fit_generator(generator, steps_per_epoch, epochs=1):
+    """Read a generator as ``fit_generator`` of Keras did before version 2.4, in a thread."""
+    seen = []
+
+    def work():
+        for _ in range(steps_per_epoch * epochs):
+            output = next(generator)
+            if not hasattr(output, "__len__") or len(output) not in (2, 3):
+                raise ValueError("(x, y) or (x, y, sample_weight)")
+            x, y, sample_weight = output if len(output) == 3 else (*output, None)
+            arrays = x if isinstance(x, list) else [x]
+            seen.append((len(arrays), len(arrays[0]), y, sample_weight))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return seen
+
+
+@pytest.mark.parametrize("weights", [None, "Y"])
+@pytest.mark.parametrize("inputs", ["X", ["X", "Y"]])
+def test_fit_generator_takes_keras_tuples(files, inputs, weights):
+    batches = pescador.buffer_stream(pescador.ShuffledMux(streamers_of(files)), 6)
+    with pescador.keras_tuples(batches, inputs, "Y", weights) as data:
+        seen = fit_generator(data, steps_per_epoch=3, epochs=2)
+    assert len(seen) == 6
+    for n_inputs, n_rows, y, sample_weight in seen:
+        assert (n_inputs, n_rows) == (len(inputs), 6)
+        assert sample_weight is None if weights is None else (sample_weight == y).all()
+
+
+def test_fit_of_keras_3_takes_streams_and_maps_for_generators(files):
+    """It asks for nothing but the type, and takes no other iterators."""
+    batches = Streamer(pescador.buffer_stream, epoch_of(files), 6)
+    made = Streamer(pescador.keras_tuples, batches, "X", "Y")
+    for data in (pescador.keras_tuples(batches, "X", "Y"), made.iterate(), made.cycle()):
+        assert isinstance(data, types.GeneratorType)
+        assert isinstance(data, type(data))
+        assert type(data) is not types.GeneratorType
+        x, y = next(itertools.chain([next(data)], data))
+        assert len(x) == len(y) == 6
+    assert isinstance(made.iterate(), pescador.Stream)
 
 
 # Validation.

@@ -568,7 +568,7 @@ def test_the_grace_is_for_what_the_source_has_left_to_do():
     try:
         with running(linger, theirs) as (worker, line):
             assert line.hear() == ["ready"]
-            worker.close(0.2)
+            worker.close(1)
             assert [line.hear(), line.hear()] == [["lingers"], None]
             assert is_gone(worker.pid)
     finally:
@@ -662,7 +662,7 @@ def test_death_of_the_consumer_ends_the_process(method, has_child, tmp_path):
     ) as consumer:
         pid = int(consumer.stdout.readline())
         assert consumer.wait(TIMEOUT) == -signal.SIGKILL
-        until(lambda: is_gone(pid), 20)
+        until(lambda: is_gone(pid))
 
 
 # What the consumer must not notice.

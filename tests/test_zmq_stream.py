@@ -14,13 +14,13 @@ import pickle
 import random
 import re
 import socket
-import statistics
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zmq
 from _sources import (
     TIMEOUT,
     by_next,
@@ -140,7 +140,7 @@ def failing(n_items, error):
     raise error
 
 
-def stuck(n_items, seconds=20):
+def stuck(n_items, seconds=2 * TIMEOUT):
     """Yield dicts of whole numbers, and then take very long for another one."""
     yield from records(0, n_items)
     time.sleep(seconds)
@@ -153,6 +153,11 @@ def paced(n_bursts, n_items, seconds):
         for position in range(n_items):
             yield {"made": time.monotonic(), "position": position}
         time.sleep(seconds)
+
+
+def send_word(link):
+    """Send something."""
+    link.send("word")
 
 
 def halting(descriptor, n_bursts, n_items, n_bytes):
@@ -299,11 +304,11 @@ REMEDIES = {
     "max_port": "give a port number",
     "max_tries": "give how many",
     "copy": "give True",
-    "timeout": "give None",
+    "timeout": "or None",
     "transport": "choose one of 'ipc', 'tcp'",
     "start_method": "choose one of 'fork', 'spawn', 'forkserver'",
     "max_bytes": "give a number of bytes",
-    "item_timeout": "give None",
+    "item_timeout": "or None",
 }
 
 
@@ -449,8 +454,9 @@ def test_copies_and_pickles_keep_every_option():
 
 def test_the_repr():
     streamer = background(records, 10, 3)
-    assert repr(streamer) == "ZMQStreamer(Streamer(records, 10, 3))"
+    assert repr(streamer).startswith("ZMQStreamer(Streamer(records, 10, 3), ")
     assert repr(streamer) in repr(streamer.iterate())
+    assert repr(ZMQStreamer(streamer.streamer)) == "ZMQStreamer(Streamer(records, 10, 3))"
 
 
 @forking
@@ -704,9 +710,9 @@ WRONG_ITEMS = {
     "None": ({0: 1, 5: None}, "key 5: NoneType"),
     "objects": ({"bad": np.array([None, 1])}, r"key 'bad': numpy.ndarray .*dtype object"),
     "masked": ({"bad": np.ma.array([1])}, r"key 'bad': numpy.ma\S*.MaskedArray"),
-    "key": ({2.5: 1.0}, "this key is a float"),
-    "tuple": ((1, 2), "is a tuple, not a dict"),
-    "number": (5, "is a int, not a dict"),
+    "key": ({2.5: 1.0}, "this key is of type float"),
+    "tuple": ((1, 2), "is of type tuple, not a dict"),
+    "number": (5, "is of type int, not a dict"),
 }
 
 
@@ -761,17 +767,17 @@ def test_an_exception_has_the_traceback_of_its_origin(method, transport):
 
 
 def test_a_source_that_gives_nothing_for_too_long():
-    streamer = background(stuck, 3, item_timeout=0.5)
+    streamer = background(stuck, 3, item_timeout=1.5)
     start = time.monotonic()
-    error = reads_then_fails(streamer, 3, WorkerError, r"0\.5 s.*after 3 items.*item_timeout")
+    error = reads_then_fails(streamer, 3, WorkerError, r"1\.5 s.*after 3 items.*item_timeout")
     assert isinstance(error, TimeoutError)
-    assert 0.5 <= time.monotonic() - start < TIMEOUT
+    assert 1.5 <= time.monotonic() - start < TIMEOUT
 
 
 def test_the_time_that_the_reader_takes_is_no_time_out():
-    stream = background(records, 0, 5000, item_timeout=0.5, max_bytes=2**12).iterate()
+    stream = background(records, 0, 5000, item_timeout=1.5, max_bytes=2**12).iterate()
     next(stream)
-    time.sleep(0.6)
+    time.sleep(1.6)
     assert len(list(stream)) == 4999
 
 
@@ -790,32 +796,73 @@ def waits(stream, n_items, working=0.0):
     return found
 
 
-def are_short(measure, n_tries=4):
-    """Tell whether waits are short in one try at least, since other programs may be running."""
+def send_paced(link, *args):
+    """Send what ``paced`` gives over a bare pair of sockets, whose address the link tells."""
+    with zmq.Context() as context, context.socket(zmq.PAIR) as pair:
+        pair.bind("tcp://127.0.0.1:*")
+        link.send(pair.last_endpoint.decode())
+        for item in paced(*args):
+            pair.send_pyobj(item)
+        link.recv()
+
+
+@contextlib.contextmanager
+def process(target, *args):
+    """Run a function in a process of its own; give a link to it."""
+    context = multiprocessing.get_context(QUICK)
+    ours, theirs = context.Pipe()
+    child = context.Process(target=target, args=(theirs, *args))
+    with contextlib.closing(ours):
+        with contextlib.closing(theirs):
+            child.start()
+        try:
+            yield ours
+        finally:
+            child.kill()
+            child.join()
+            child.close()
+
+
+def by_hand(*args):
+    """Yield what ``paced`` gives in another process, brought by nothing but a pair of sockets."""
+    with process(send_paced, *args) as link:
+        address = link.recv()
+        with zmq.Context() as context, context.socket(zmq.PAIR) as pair:
+            pair.rcvtimeo = 1000 * TIMEOUT
+            pair.connect(address)
+            while True:
+                yield pair.recv_pyobj()
+
+
+def are_short(measure, transport, *args, n_tries=40):
+    """Tell whether the wait for each item of ``paced`` is short, in one try at least.
+
+    Short is 5 milliseconds, or so much more than by hand at the same time. An item that is held
+    back by design is so in every try; what else a machine does hits another one every time.
+    """
+    late = True
     for _ in range(n_tries):
-        found = measure()
-        if statistics.median(found) < 0.005 and max(found) < 0.06:
+        found = np.array(measure(background(paced, *args, transport=transport).iterate()))
+        late &= found > 0.005
+        if np.any(late):
+            late &= found > 0.005 + np.median(measure(by_hand(*args)))
+        if not np.any(late):
             return True
     return False
 
 
+@of_forks
 @pytest.mark.parametrize("working", [0.0, 0.01], ids=["waiting", "working"])
 @every_transport
 def test_an_item_arrives_as_soon_as_it_is_made(transport, working):
-    def measure():
-        stream = background(paced, 15, 1, 0.03, transport=transport).iterate()
-        return waits(stream, 15, working)
-
-    assert are_short(measure)
+    # (The first item has to wait for the connection.)
+    assert are_short(lambda stream: waits(stream, 15, working)[1:], transport, 15, 1, 0.03)
 
 
+@of_forks
 @every_transport
 def test_the_last_item_of_a_burst_does_not_wait_for_the_next_burst(transport):
-    def measure():
-        stream = background(paced, 5, 5, 0.1, transport=transport).iterate()
-        return waits(stream, 25)[4::5]
-
-    assert are_short(measure)
+    assert are_short(lambda stream: waits(stream, 25)[9::5], transport, 5, 5, 0.1)
 
 
 @forking
@@ -826,7 +873,7 @@ def test_the_last_item_of_a_burst_does_not_wait_for_the_next_burst(transport):
 @every_transport
 def test_every_item_arrives_while_the_source_waits(n_items, n_bytes, transport):
     halt, resume = os.pipe()
-    streamer = background(halting, halt, 3, n_items, n_bytes, transport=transport, item_timeout=20)
+    streamer = background(halting, halt, 3, n_items, n_bytes, transport=transport)
     try:
         with streamer.iterate() as stream:
             for _ in range(3):
@@ -839,15 +886,24 @@ def test_every_item_arrives_while_the_source_waits(n_items, n_bytes, transport):
 
 
 @forking
+@of_forks
 @every_transport
 def test_the_first_item_comes_soon(transport):
-    def measure():
+    def seconds_of(function):
         start = time.monotonic()
+        function()
+        return time.monotonic() - start
+
+    def by_hand():
+        with process(send_word) as link:
+            link.recv()
+
+    def first():
         with background(records, 0, 1, transport=transport).iterate() as stream:
             next(stream)
-            return time.monotonic() - start
 
-    assert min(measure() for _ in range(8)) < 0.05
+    # (Beside what any process takes to start, which may be more while the machine is busy.)
+    assert any(seconds_of(first) < 0.05 + 5 * seconds_of(by_hand) for _ in range(40))
 
 
 # How far ahead it runs.

@@ -1,0 +1,265 @@
+"""Runs of the muxes that draw at random which stream is next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _sampling, _validate
+from ._runs import ENDED, FAILED, NOTHING, Run
+from ._seeds import Seed
+
+if TYPE_CHECKING:
+    from .mux import ShuffledMux, StochasticMux
+
+REWEIGH_EVERY = 1000  # items, after which a function is asked for weights again
+
+
+def are_equal(weights: np.ndarray) -> bool:
+    """Tell whether all positive weights are the same."""
+    positive = weights[weights > 0]
+    return bool((positive == positive[0]).all())
+
+
+class PoolRun(Run):
+    """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
+
+    __slots__ = ("_rest", "dropped", "first_weights", "function", "next_point", "slots", "weights")
+
+    slots: _sampling.EqualSlots | _sampling.WeightedSlots
+
+    def __init__(self, mux: StochasticMux | ShuffledMux, seed: Seed, is_finite: bool) -> None:
+        super().__init__(mux, mux.streamers, seed, is_finite)
+        self.function = mux._function
+        self.first_weights = mux._weights
+        if self.function is not None:
+            self.first_weights = self.present = self._weights_at(0)
+        self.next_point = REWEIGH_EVERY
+        self.dropped: set[int] = set()  # streamers that are not opened again
+
+    def _set_slots(self, n_slots: int, n_first: int, weights: np.ndarray | None) -> None:
+        """Prepare to draw among up to ``n_slots`` slots, ``n_first`` of them in the beginning.
+
+        ``weights`` are those of the streamers; None: the slots are equal, now and later.
+        """
+        rng = self.seed.rng(b"slots")
+        if weights is None or (self.function is None and are_equal(weights)):
+            self.weights = None
+            self.slots = _sampling.EqualSlots(rng, n_slots)
+        else:
+            self.weights = weights
+            self.slots = _sampling.WeightedSlots(rng, n_slots)
+        self.slots.n_slots = n_first
+
+    def items(self) -> Generator:
+        with self:
+            sources, iterators, stops = self.sources, self.iterators, self.stops
+            item: Any = NOTHING
+            block: Iterable[int] | None = None
+            if self.start is None:
+                self.fill()
+            else:
+                self.restore()
+                yield None
+                block = self._rest
+                item = self._replace_ended()
+                if self.slots.is_stale:
+                    block = None
+            while sources:
+                if block is None:
+                    block = self.slots.block(self.before_block(item is not NOTHING))
+                for slot in block:
+                    try:
+                        item = next(iterators[slot])
+                    except StopIteration:
+                        pass
+                    except Exception as error:
+                        if not self.outlives(error, slot):
+                            raise
+                    else:
+                        yield item
+                        continue
+                    while slot < len(sources):  # else it has been taken away since it was drawn
+                        n_given = self.n_given(slot)
+                        if n_given == stops[slot]:
+                            # That was all but one of the items it may give.
+                            try:
+                                last = next(sources[slot], NOTHING)
+                            except Exception as error:
+                                last = NOTHING
+                                if not self.outlives(error, slot):
+                                    raise
+                            if last is not NOTHING:
+                                next(self.ticks[slot])
+                                item = last
+                                yield item
+                                self.replace(slot, n_given + 1, True)
+                                item = NOTHING
+                                break
+                        # It had ended before this draw (or failed at it), which its successor
+                        # takes over, so that short streams do not get less than their share.
+                        if not self.replace(slot, n_given, item is not NOTHING):
+                            item = NOTHING
+                            break
+                        try:
+                            item = next(iterators[slot], NOTHING)
+                        except Exception as error:
+                            item = NOTHING
+                            if not self.outlives(error, slot):
+                                raise
+                        if item is not NOTHING:
+                            yield item
+                            break
+                    if self.slots.is_stale or not sources:
+                        break
+                block = None
+            self.raise_if_all_failed()
+
+    def _replace_ended(self) -> Any:
+        """Replace a stream that had given all it may, and those that could not be started again.
+
+        Return `NOTHING` if there was one, as it is after a replacement; else an item.
+        """
+        item: Any = None
+        for slot in reversed(range(len(self.sources))):  # from the end: slots may be taken away
+            stop, n_given = self.stops[slot], self.n_given(slot)
+            if stop == FAILED or 0 <= stop < n_given:
+                self.replace(slot, n_given, True)
+                item = NOTHING
+        return item
+
+    def position(self, n_given: int) -> Any:
+        position = super().position(n_given)
+        if position:
+            position["slots"] = self.slots.position
+            if self.function is not None:
+                position["next_point"] = self.next_point
+        return position
+
+    def restore(self) -> None:
+        super().restore()
+        assert self.start is not None
+        self.slots.n_slots = len(self.sources)
+        if self.function is not None:
+            self.next_point = self.start["next_point"]
+            self.present = self._weights_at(self.next_point - REWEIGH_EVERY)
+        if self.weights is not None:
+            if self.present is not None:
+                self.weights = self.present
+            self.slots.fill([self.weights[place] for place in self.places])
+        position = self.start["slots"]
+        self.iterators += [ENDED] * (position[3] - len(self.iterators))  # for draws of gone ones
+        self._rest = self.slots.resume(position, self.seed.rng(b"slots", position[0]))
+
+    def before_block(self, has_given: bool) -> int:
+        """Do what is to be done now and then; return how many slots may be drawn before the next.
+
+        ``has_given`` is as for `replace`.
+        """
+        if self.function is None:
+            return sys.maxsize
+        n_items = self.n_given_in_all()
+        if n_items == self.next_point:
+            self.next_point += REWEIGH_EVERY
+            weights = self._weights_at(n_items)
+            if (weights != self.present).any():
+                self.reweigh(weights)
+                self.present = weights
+        return self.next_point - n_items
+
+    def _weights_at(self, n_items: int) -> np.ndarray:
+        return _validate.weights_at(self.function, n_items, len(self.streamers))
+
+    def reweigh(self, weights: np.ndarray) -> None:
+        """Go over to other weights of the streamers."""
+        raise NotImplementedError
+
+    def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
+        """Put a new stream in the place of an ended one, which gave ``n_given`` items.
+
+        ``has_given`` tells whether any stream has given an item since the last replacement.
+        Return whether there was a new stream; else the slot has been taken away.
+        """
+        raise NotImplementedError
+
+    def remove(self, slot: int) -> None:
+        super().remove(slot)
+        self.slots.shrink()
+        if self.weights is not None and slot < len(self.places):
+            self.slots.put(slot, self.weights[self.places[slot]])
+
+
+class ShuffledRun(PoolRun):
+    """One run of a ShuffledMux: every slot belongs to one streamer."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
+        super().__init__(mux, seed, False)
+        self.first = list(range(mux.n_streams))
+        if self.first_weights is not None:
+            self.first = np.flatnonzero(self.first_weights).tolist()
+        n_slots = len(self.first) if self.function is None else mux.n_streams
+        self._set_slots(n_slots, len(self.first), self.first_weights)
+
+    def fill(self) -> None:
+        if self.n_opened:
+            return
+        if self.weights is not None:
+            self.slots.fill(self.weights[self.first].tolist())
+        for place in self.first:
+            self.add_slot(place)
+        opened = [self.put(slot, place, 0) for slot, place in enumerate(self.first)]
+        for slot in reversed(range(len(opened))):  # from the end, where slots can be taken away
+            if not opened[slot]:
+                self._reopen(slot)
+
+    def before_block(self, has_given: bool) -> int:
+        most = super().before_block(has_given)
+        if isinstance(self.slots, _sampling.WeightedSlots) and not self.slots.total:
+            self.close()  # all that are left have no weight now
+        return most
+
+    def position(self, n_given: int) -> Any:
+        position = super().position(n_given)
+        if position:
+            position["dropped"] = sorted(self.dropped)
+        return position
+
+    def restore(self) -> None:
+        super().restore()
+        assert self.start is not None
+        self.dropped = set(self.start["dropped"])
+
+    def reweigh(self, weights: np.ndarray) -> None:
+        self.weights = weights
+        seen = self.dropped.union(self.places)
+        for place in np.flatnonzero(weights).tolist():
+            if place not in seen:
+                self.slots.grow(weights[place])
+                if not self.append(place, 0):
+                    self._reopen(len(self.sources) - 1)
+        self.slots.fill([weights[place] for place in self.places])
+
+    def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
+        self.end(slot, n_given)
+        if n_given or self.stops[slot] == FAILED:
+            return self._reopen(slot)
+        self._drop(slot)
+        return False
+
+    def _reopen(self, slot: int) -> bool:
+        """Start the streamer of a slot again; if it has failed too often, take the slot away."""
+        place = self.places[slot]
+        while not self.is_dropped(place):
+            if self.put(slot, place, 0):
+                return True
+        self._drop(slot)
+        return False
+
+    def _drop(self, slot: int) -> None:
+        self.dropped.add(self.places[slot])
+        self.remove(slot)
