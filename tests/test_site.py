@@ -121,6 +121,7 @@ def site(tmp_path_factory):
     options += ["-D", "sphinx_gallery_conf.filename_pattern=open_streams"]
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *options, folder / "docs", folder / "html"],
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
