@@ -59,13 +59,15 @@ ELSEWHERE = {
     r"\]\(\.\./ARCHITECTURE\.md": "](internals.md",
     r"\]\(\.\./CHANGELOG\.md": "](changes.md",
     r"\]\(\.\./examples/(\w+)\.py": r"](examples/\1.rst",
+    r"(?<!\[)`examples/(\w+)\.py`": r"[`examples/\1.py`](examples/\1.rst)",
 }
 
 
 def follow_links(app, docname, source):
-    """Make links to files of the repository lead to pages of the site."""
-    for pattern, target in ELSEWHERE.items():
-        source[0] = re.sub(pattern, target, source[0])
+    """Make what a page says of files of the repository lead to pages of the site."""
+    if Path(app.env.doc2path(docname)).suffix == ".md":
+        for pattern, target in ELSEWHERE.items():
+            source[0] = re.sub(pattern, target, source[0])
 
 
 def setup(app):
