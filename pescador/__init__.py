@@ -11,6 +11,7 @@ Layout, each module resting on those above it only:
 - ``_runs``, then ``_pool_runs`` and ``_turn_runs``: one run of a mux
 - ``mux`` (with ``_stochastic_run``): the muxes; ``zmq_stream`` (with ``_transport``): background
   processes
+- ``legacy`` (with ``_learner``): the interface of 0.1, which is imported on demand only
 """
 
 from . import core, exceptions, maps, mux, util, zmq_stream

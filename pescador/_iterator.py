@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import compress, repeat
 from types import FrameType, GeneratorType
 from typing import Any, TypeVar
@@ -166,6 +166,17 @@ def close_iterator(source: Any) -> None:
     close = getattr(source, "close", None)
     if close is not None:
         close()
+
+
+def read(stream: Iterable) -> Generator:
+    """Yield the items of a stream; close the iterator at the end, if it is not the caller's own."""
+    iterator = iter(stream)
+    try:
+        for item in iterator:  # noqa: UP028 - 'yield from' would close that of the caller
+            yield item
+    finally:
+        if iterator is not stream:
+            close_iterator(iterator)
 
 
 def _is_below(generator: Any) -> bool:

@@ -92,7 +92,7 @@ def _text(value: Any, depth: int = _DEEPEST_VALUE) -> str:
         return f"{type(value.__self__).__name__}(...).{value.__name__}"
     if isinstance(value, type) or inspect.isroutine(value):
         return _name(value)
-    if isinstance(value, GeneratorType):
+    if type(value) is GeneratorType:  # (streams pass for them)
         return f"<generator {_name(value)}>"
     if isinstance(value, functools.partial):
         return f"partial({', '.join(_arguments(value, depth))})"

@@ -81,6 +81,7 @@ class _Task(NamedTuple):
     number: int
     start: Start
     max_bytes: int
+    one_shots: list[Any]  # streamers below it that can be started only once
 
 
 # The side that hands the items out.
@@ -111,7 +112,8 @@ class Reader:
             each._use_ticket()
         seed = parent.sent(generators)
         inner = Streamer(streamer.streamer)
-        task = _Task(inner, seed, place, number, start, options.max_bytes)
+        below = [each for each in one_shots if each is not streamer]
+        task = _Task(inner, seed, place, number, start, options.max_bytes, below)
         with _shared.Heir() as self._heir:
             self._worker = Worker(_produce, task, options.start_method)
         try:
@@ -354,9 +356,11 @@ class _Source:
 
     def items(self) -> Generator:
         """Yield the items."""
-        streamer, _, place, number, (_, position, skip), _ = self._task
+        streamer, _, place, number, (_, position, skip), *_ = self._task
         if isinstance(position, int):
             position, skip = position + skip, 0
+        for each in self._task.one_shots:
+            each._ticket.clear()  # the reader has used it, for this pass
         try:
             source = begin_at(streamer, self._parent, place, number, position)
         except StopIteration as error:  # here it would pass for the end of the data

@@ -82,6 +82,14 @@ def positive(name: str, value: Any, remedy: str) -> float:
     return float(number)
 
 
+def not_negative(name: str, value: Any, remedy: str) -> float:
+    """Return ``value`` as a float: finite and not less than zero."""
+    number = _real(value)
+    if number is None or not _is_finite(number) or number < 0:
+        raise refuse(name, value, "must be a finite number >= 0", remedy)
+    return float(number)
+
+
 def probability(name: str, value: Any, remedy: str) -> float:
     """Return ``value`` as a float in the closed interval [0, 1]."""
     number = _real(value)

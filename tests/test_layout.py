@@ -48,7 +48,7 @@ FLOORS = (
     {"_runs"},
     {"_pool_runs", "_turn_runs"},
     {"mux", "_stochastic_run", "zmq_stream", "_transport"},
-    {"__init__"},
+    {"__init__", "legacy", "_learner"},
 )
 # A module of the same floor that belongs to this one alone.
 COMPANIONS = {
@@ -56,6 +56,7 @@ COMPANIONS = {
     "mux": {"_stochastic_run"},
     "_frames": {"_layouts"},
     "zmq_stream": {"_transport"},
+    "legacy": {"_learner"},
 }
 # Types are not needed at run time.
 FOR_TYPES = {name: {"mux"} for name in ("_runs", "_pool_runs", "_stochastic_run", "_turn_runs")}
@@ -221,6 +222,13 @@ def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, numpy, decorator; before = set(sys.modules); import pescador;"
     loaded = run_python(code + "print(*(set(sys.modules) - before))").split()
     assert "pescador.mux" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & HEAVY
+
+
+def test_the_old_interface_is_imported_on_demand_and_loads_nothing_heavy():
+    code = "import sys, numpy, pescador; before = set(sys.modules); import pescador.legacy;"
+    loaded = run_python(code + "print(*(set(sys.modules) - before))").split()
+    assert "pescador.legacy" in loaded
     assert not {name.partition(".")[0] for name in loaded} & HEAVY
 
 

@@ -556,7 +556,10 @@ WRONG = {
     "shape": ([1, 1], r"weights\(2000\)=\[1, 1\]: must have one weight for each of 3"),
     "negative": ([1, -1, 1], r"weights\(2000\)\[1\]=-1.0"),
     "nan": ([1, 1, float("nan")], r"weights\(2000\)\[2\]=nan"),
-    "zeros": ([0, 0, 0], r"weights\(2000\)=\[0, 0, 0\]: must have at least one positive"),
+    "zeros": (
+        [0, 0, 0],
+        r"weights\(2000\)=\[0, 0, 0\]: must have a positive weight, but all are zero",
+    ),
     "none": (None, r"weights\(2000\)=None: must be a sequence"),
     "text": ("abc", r"weights\(2000\)='abc': must be a sequence"),
 }

@@ -1,6 +1,7 @@
 """How people use the library: the patterns of training scripts, end to end."""
 
 import collections
+import collections.abc
 import copy
 import functools
 import itertools
@@ -213,6 +214,38 @@ def test_fit_of_keras_3_takes_streams_and_maps_for_generators(files):
     assert isinstance(made.iterate(), pescador.Stream)
 
 
+def test_a_dataset_as_an_argument_is_handed_over_not_copied():
+    data = np.arange(20.0).reshape(10, 2)
+
+    def rows(x):
+        for row in x:
+            yield {"X": row, "is the very one": x is data}
+
+    mux = pescador.StochasticMux([Streamer(rows, data), Streamer(rows, x=data)], 2, rate=3)
+    batches = pescador.buffer_stream(mux.iterate(100), 50)
+    assert all(batch["is the very one"].all() for batch in batches)
+
+
+@pytest.mark.parametrize("n_active", [0, -1, None, 2.5])
+def test_a_computed_number_of_streams_that_is_wrong_says_so(files, n_active):
+    with pytest.raises(PescadorError, match=f"n_active={n_active}.*>= 1"):
+        pescador.StochasticMux(streamers_of(files), n_active, rate=None)
+
+
+def test_more_streams_than_files_with_replacement(files):
+    mux = pescador.StochasticMux(streamers_of(files), 4 * N_FILES, rate=None)
+    with mux as active:
+        assert len(all_rows(itertools.islice(active.stream_, 200))) == 200
+        assert len(active.streams_) == 4 * N_FILES
+
+
+def test_one_streamer_twice_in_a_mux_is_read_twice(files):
+    streamer = Streamer(rows_of, files[0])
+    assert all_rows(pescador.RoundRobinMux([streamer, streamer])) == [
+        row for row in range(N_ROWS) for _ in range(2)
+    ]
+
+
 # Validation.
 
 
@@ -244,6 +277,17 @@ def test_more_streams_than_files_in_an_exhaustive_epoch():
     assert sorted(mux) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_training_and_validation_in_the_same_loop(files):
+    train = Streamer(pescador.buffer_stream, epoch_of(files[:3]), 8, partial=True)
+    validate = Streamer(
+        pescador.buffer_stream, pescador.ChainMux(streamers_of(files[3:])), 8, partial=True
+    )
+    n_train = 3 * N_ROWS + 3
+    for _ in range(3):
+        assert sorted(all_rows(train)) == list(range(n_train))
+        assert all_rows(validate) == list(range(n_train, N_TOTAL))
+
+
 # Maps alone.
 
 
@@ -266,6 +310,31 @@ def test_batches_that_are_there_already_are_joined():
     batches = list(pescador.buffer_stream(chunks, 3, axis=0))
     assert [batch["X"].shape for batch in batches] == [(3, 3)] * 2
     assert all_rows(batches) == list(range(6))
+
+
+def test_maps_give_iterators():
+    for data in (
+        pescador.buffer_stream(plain_generator(4), 2),
+        pescador.tuples(plain_generator(4), "Y"),
+        pescador.keras_tuples(plain_generator(4), "X", "Y"),
+        pescador.cache(plain_generator(4), 2),
+    ):
+        assert isinstance(data, collections.abc.Iterator)
+        next(data)
+
+
+@pytest.mark.parametrize("values", [[1, 2], [1.5, 2.5], ["a", "bc"], [True, False], [b"a", b"b"]])
+def test_values_without_dimensions_are_stacked(values):
+    for wrap in (lambda value: value, np.array):
+        (batch,) = pescador.buffer_stream([{"x": wrap(value)} for value in values], 2)
+        assert batch["x"].shape == (2,)
+        assert batch["x"].tolist() == values
+
+
+def test_ragged_items_say_which_one_does_not_fit():
+    items = [{"X": np.zeros(3)}, {"X": np.zeros(3)}, {"X": np.zeros(4)}]
+    with pytest.raises(pescador.DataError, match=r"item 2 .*'X'.*\(4,\)"):
+        list(pescador.buffer_stream(items, 3))
 
 
 def test_maps_on_items_of_dictionary_comprehensions():
@@ -424,6 +493,19 @@ def test_a_copy_of_a_running_mux_is_not_running():
 
 # Items of every kind.
 
+
+class Tensor:
+    """An object of another library: whatever is done to it is an error."""
+
+    __hash__ = None
+
+    def _refuse(self, *args):
+        raise TypeError("not an operation for a tensor")
+
+    __bool__ = __len__ = __iter__ = __eq__ = __copy__ = __deepcopy__ = __array__ = _refuse
+    __next__ = __getitem__ = __index__ = __float__ = __contains__ = __call__ = _refuse
+
+
 PAYLOADS = {
     "strings": ["a", "", "text"],
     "tuples": [(1, np.zeros(2)), (), ("a",)],
@@ -434,6 +516,10 @@ PAYLOADS = {
     "objects": [object(), object(), object()],
     "falsy": [0, False, ""],
     "exceptions": [ValueError("an item"), StopIteration(), KeyError],
+    "tensors": [Tensor(), Tensor(), Tensor()],
+    "dicts of tensors": [{"X": Tensor()}, {"X": Tensor(), "Y": [Tensor()]}, {}],
+    "streamers": [Streamer("ab"), Streamer([]), pescador.ShuffledMux(["ab"])],
+    "generators": [plain_generator(1), plain_generator(0), iter("ab")],
 }
 MUXES = {
     "stochastic": functools.partial(
@@ -458,6 +544,109 @@ def test_items_pass_through_as_the_same_objects(make, payload):
         items = list(stream)
         assert len(items) == 3
         assert all(item is expected for item, expected in zip(items, payload))
+
+
+# Background processes: batches before, and nothing after.
+
+
+def in_the_background(files, **kwargs):
+    """Return the end of the usual chain: one epoch in batches, made in a background process."""
+    batches = Streamer(
+        pescador.buffer_stream, epoch_of(files, **kwargs), buffer_size=16, partial=True
+    )
+    return pescador.ZMQStreamer(batches)
+
+
+def test_an_epoch_in_the_background_starts_again(files):
+    streamer = in_the_background(files)
+    epochs = [list(streamer) for _ in range(3)]
+    n_full, n_left = divmod(N_TOTAL, 16)
+    for epoch in epochs:
+        assert [batch["X"].shape for batch in epoch] == [(16, 2)] * n_full + [(n_left, 2)]
+        assert sorted(all_rows(epoch)) == list(range(N_TOTAL))
+        for batch in epoch:
+            assert (batch["X"] == np.outer(batch["Y"], [1, -1])).all()
+    assert not all_rows(epochs[0]) == all_rows(epochs[1]) == all_rows(epochs[2])
+
+
+def test_an_epoch_in_the_background_is_that_without_it(files):
+    streamer = in_the_background(files, random_state=20180123)
+    assert all_rows(streamer) == all_rows(streamer.streamer) == all_rows(streamer)
+
+
+def test_steps_of_an_endless_mixture_in_the_background(files):
+    mux = pescador.StochasticMux(streamers_of(files), 3, rate=8)
+    batches = Streamer(pescador.buffer_stream, mux, 6)
+    data = pescador.keras_tuples(pescador.ZMQStreamer(batches), "X", "Y")
+    for _ in range(20):
+        x, y = next(data)
+        assert (x == np.outer(y, [1, -1])).all()
+    data.close()
+
+
+def test_validation_in_the_background(files):
+    chain = pescador.ChainMux(streamers_of(files), mode="exhaustive")
+    batches = Streamer(pescador.buffer_stream, chain, 32, partial=True)
+    validation = pescador.ZMQStreamer(batches)
+    for _ in range(2):
+        assert all_rows(validation) == list(range(N_TOTAL))
+
+
+class Epoch(pescador.ZMQStreamer):
+    """Has the length that a progress bar or ``Model.fit`` asks for; gives arguments by place."""
+
+    def __init__(
+        self,
+        streamer,
+        n_batches,
+        min_port=49152,
+        max_port=65535,
+        max_tries=100,
+        copy=False,
+        timeout=5,
+    ):
+        super().__init__(streamer, min_port, max_port, max_tries, copy, timeout)
+        self.n_batches = n_batches
+
+    def __len__(self):
+        return self.n_batches
+
+
+@pytest.mark.parametrize("n_batches", [0, 5])
+def test_a_background_process_with_a_length(files, n_batches):
+    batches = Streamer(pescador.buffer_stream, epoch_of(files), 16, partial=True)
+    epoch = Epoch(batches, n_batches, 50000, 60000, 10, True, 60)
+    assert (len(epoch), epoch.min_port, epoch.copy, epoch.timeout) == (n_batches, 50000, True, 60)
+    for _ in range(2):
+        assert sorted(all_rows(epoch)) == list(range(N_TOTAL))
+    assert sorted(all_rows(pescador.ChainMux([epoch]))) == list(range(N_TOTAL))
+    assert epoch.active == 0
+
+
+@pytest.mark.parametrize("make", [pescador.ShuffledMux, pescador.RoundRobinMux])
+def test_a_mux_of_background_processes_of_muxes(files, make):
+    halves = [files[:2], files[2:]]
+    processes = [pescador.ZMQStreamer(epoch_of(some, n_active=2)) for some in halves]
+    n_items = 4 * N_TOTAL if make is pescador.ShuffledMux else N_TOTAL
+    rows = all_rows(make([*processes, Streamer([])]).iterate(n_items))
+    assert len(rows) == n_items
+    assert set(rows) == set(range(N_TOTAL))
+    assert [each.active for each in processes] == [0, 0]
+
+
+def test_samples_of_scalars_cross_as_arrays():
+    ((x, y, name),) = pescador.tuples(
+        pescador.ZMQStreamer([{"X": 1, "Y": 2.5, "name": "a"}]), "X", "Y", "name"
+    )
+    assert (x.shape, x[()], y[()], name[()]) == ((), 1, 2.5, "a")
+
+
+@pytest.mark.parametrize("value", [None, [1, [2]], {"a": 1}, object(), np.array([None])])
+def test_what_cannot_cross_says_so(value):
+    stream = pescador.ZMQStreamer([{"X": 1}, {"X": 1, "Y": value}]).iterate()
+    assert next(stream)["X"] == 1
+    with pytest.raises(pescador.DataError, match="'Y'"):
+        next(stream)
 
 
 # Randomness of the user's own.

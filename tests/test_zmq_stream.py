@@ -470,6 +470,31 @@ def test_a_one_shot_iterator_gives_its_pass():
         assert each.active == 0
 
 
+@forking
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        Streamer,
+        lambda streamer: pescador.ChainMux([streamer, Streamer(records(3, 3))]),
+        lambda streamer: Streamer(streamer.iterate, 3),
+        quick,
+    ],
+)
+def test_a_one_shot_iterator_below_it_gives_its_pass(wrap):
+    streamer = quick(wrap(Streamer(records(0, 3))))
+    assert first_items(streamer, 3) == [{"x": 0}, {"x": 1}, {"x": 2}]
+    with pytest.raises(PescadorError, match="only once"):
+        list(streamer)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_iterator_below_it_that_can_be_pickled_gives_its_pass(method):
+    streamer = quick(Streamer(Streamer(iter([{"x": 0}, {"x": 1}]))), start_method=method)
+    assert first_items(streamer) == [{"x": 0}, {"x": 1}]
+    with pytest.raises(PescadorError, match="only once"):
+        list(streamer)
+
+
 @pytest.mark.parametrize("method", sorted({"spawn", "forkserver"} & set(METHODS)))
 @pytest.mark.parametrize("streamer", [records(0, 3), [lambda: 0]], ids=["generator", "lambda"])
 def test_what_cannot_be_pickled_is_refused(method, streamer, leak_guard):

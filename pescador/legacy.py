@@ -1,0 +1,629 @@
+"""The interface of pescador 0.1, and what was left of it in 1.x.
+
+A 0.1 script runs with ``import pescador.legacy as pescador`` as its only change. New code should
+use `pescador` itself: ``docs/migration.md`` says what to type instead. Nothing here gives a
+DeprecationWarning, because whoever imports this module knows what it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from . import _positions, _validate, core, maps
+from . import mux as muxes
+from . import zmq_stream as processes
+from ._callables import GENERATOR, is_iterable
+from ._iterator import read
+from ._learner import StreamLearner
+from .exceptions import DataError, PescadorError, WorkerError
+from .util import DEPRECATED, batch_length
+from .version import version as __version__
+
+__all__ = [
+    "BufferedStreamer",
+    "DataError",
+    "Mux",
+    "PescadorError",
+    "StreamLearner",
+    "Streamer",
+    "WorkerError",
+    "ZMQStreamer",
+    "__version__",
+    "batch_length",
+    "buffer_batch",
+    "buffer_streamer",
+    "mux",
+    "zmq_stream",
+]
+
+
+class Streamer(core.Streamer):  # numpydoc ignore=PR02
+    """A streamer that also has the methods and keywords of 0.1 and 1.x.
+
+    Parameters
+    ----------
+    streamer : iterable, generator function, callable or class
+        As for `pescador.Streamer`.
+    *args, **kwargs
+        What to call it with.
+
+    Raises
+    ------
+    PescadorError
+        As for `pescador.Streamer`.
+
+    Examples
+    --------
+    >>> import pescador.legacy as pescador
+    >>> streamer = pescador.Streamer(range, 5)
+    >>> list(streamer.generate(max_batches=3))
+    [0, 1, 2]
+    """
+
+    def generate(  # type: ignore[override]
+        self, max_batches: int | None = None, max_iter: int | None = None
+    ) -> core.Stream:
+        """Start a fresh run.
+
+        Parameters
+        ----------
+        max_batches : int >= 0, optional
+            The largest number of batches; None for all.
+        max_iter : int >= 0, optional
+            The same, by its later name.
+
+        Returns
+        -------
+        Stream
+            An iterator over the batches.
+        """
+        return self.iterate(_limit(max_batches, max_iter))
+
+    def cycle(  # type: ignore[override]
+        self, max_batches: int | None = None, max_iter: int | None = None
+    ) -> core.Stream:
+        """Start a fresh run that begins again whenever the batches end.
+
+        Parameters
+        ----------
+        max_batches : int >= 0, optional
+            The largest number of batches; None for no limit.
+        max_iter : int >= 0, optional
+            The same, by its later name.
+
+        Returns
+        -------
+        Stream
+            An iterator over the batches.
+        """
+        return super().cycle(_limit(max_batches, max_iter))
+
+    def __call__(  # type: ignore[override]
+        self, max_batches: int | None = None, cycle: bool = False, max_iter: int | None = None
+    ) -> core.Stream:
+        """Start a fresh run: `cycle` if ``cycle`` is true, `generate` otherwise.
+
+        Parameters
+        ----------
+        max_batches : int >= 0, optional
+            The largest number of batches; None for no limit of its own.
+        cycle : bool
+            Whether to begin again whenever the batches end.
+        max_iter : int >= 0, optional
+            The same as ``max_batches``, by its later name.
+
+        Returns
+        -------
+        Stream
+            An iterator over the batches.
+        """
+        return super().__call__(_limit(max_batches, max_iter), cycle)
+
+    def tuples(
+        self, *keys: Any, cycle: bool = False, max_batches: int | None = None
+    ) -> Iterator[tuple]:
+        """Start a fresh run that gives tuples in place of dicts; now `pescador.tuples`.
+
+        Parameters
+        ----------
+        *keys
+            At least one key of the batches.
+        cycle : bool
+            Whether to begin again whenever the batches end.
+        max_batches : int >= 0, optional
+            The largest number of tuples; None for no limit of its own.
+
+        Yields
+        ------
+        tuple
+            The values of ``keys``, in their order.
+
+        Examples
+        --------
+        >>> import pescador.legacy as pescador
+        >>> streamer = pescador.Streamer([{"X": 1, "Y": 2}])
+        >>> list(streamer.tuples("Y", "X", cycle=True, max_batches=2))
+        [(2, 1), (2, 1)]
+        """
+        return maps.tuples(self(max_batches, cycle), *keys)
+
+
+def _limit(max_batches: int | None, max_iter: int | None) -> int | None:
+    if max_batches is None or max_iter is None:
+        return max_iter if max_batches is None else max_batches
+    rule = "is the same as max_iter"
+    raise _validate.refuse("max_batches", max_batches, rule, "give only one of them")
+
+
+# The functions that gave generators. Each is written as one that makes a streamer.
+
+
+def _as_generator(recipe: Callable[..., core.Streamer]) -> Callable[..., Generator]:
+    """Make a function that returns a streamer return a generator over one run of it.
+
+    A Streamer of that function opens what ``recipe`` returns, so that the run gets its seed from
+    the run around it, and can be resumed with it.
+    """
+
+    @functools.wraps(recipe)
+    def start(*args: Any, **kwargs: Any) -> Generator:
+        return read(recipe(*args, **kwargs))
+
+    signature = inspect.signature(recipe).replace(return_annotation="Generator")
+    setattr(start, "__signature__", signature)  # noqa: B010 - a function has no such attribute
+    setattr(start, GENERATOR, recipe)
+    return start
+
+
+@_as_generator
+def mux(
+    seed_pool: Iterable,
+    n_samples: int | None,
+    k: int,
+    lam: float | None = 256.0,
+    pool_weights: Any = None,
+    with_replacement: bool = True,
+    prune_empty_seeds: bool = True,
+    revive: bool = False,
+) -> core.Streamer:
+    """Mix the batches of streamers; now `pescador.StochasticMux`.
+
+    ``k`` streams are open at a time. Each batch comes from one of them, drawn at random by
+    weight; a stream that ends, or has given as many batches as it was allowed, is replaced by
+    one of another seed, chosen uniformly.
+
+    Parameters
+    ----------
+    seed_pool : iterable
+        What to mix: streamers, iterables, and iterators that can be read only once (see Notes).
+    n_samples : int >= 0 or None
+        The largest number of batches; None for no limit.
+    k : int >= 1
+        The number of streams that are open at a time.
+    lam : float >= 0 or None
+        A stream gives at most 1 + Poisson(lam) batches; None for no limit.
+    pool_weights : array_like of float, shape (n_seeds,), optional
+        How likely each seed's stream is to be drawn from, relative to the others that are open.
+        A seed of weight 0 is never opened.
+    with_replacement : bool
+        If true, any seed may be opened at any time, even twice at once. If false, each is
+        opened once, and the mux ends when all have ended.
+    prune_empty_seeds : bool
+        If true, a seed that gave nothing is not opened again. If false it may be; when every
+        candidate in turn gave nothing, the mux ends.
+    revive : bool
+        Without replacement: open each seed at most once at any time, but again later on.
+
+    Yields
+    ------
+    object
+        The batches, as they are.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong, the pool is empty, or a generator in it has been used
+        up already.
+
+    Notes
+    -----
+    Each call is one run, which takes its seed from NumPy's global generator when its first batch
+    is asked for: ``np.random.seed`` fixes it.
+
+    An iterator that can be read only once (a generator, say, such as another ``mux(...)``; or a
+    streamer of one) goes on where it stood whenever its seed is opened again, so that no batch is
+    lost or repeated. When it has ended it is a seed that gives nothing. It stays open when the
+    mux ends, since it is the caller's. It cannot be resumed.
+
+    Examples
+    --------
+    >>> import pescador.legacy as pescador
+    >>> pool = [pescador.Streamer(range, 10 * i, 10 * i + 10) for i in range(4)]
+    >>> len(list(pescador.mux(pool, 1000, 2, lam=16)))
+    1000
+    >>> sorted(pescador.mux(pool, None, 2, lam=None, with_replacement=False)) == list(range(40))
+    True
+    """
+    pool = _list_of(seed_pool)
+    remedy = "give True or False"
+    with_replacement = _validate.truth("with_replacement", with_replacement, remedy)
+    without = "single_active" if _validate.truth("revive", revive, remedy) else "exhaustive"
+    if lam is not None:
+        lam = _validate.not_negative("lam", lam, "give a mean number, or None for no limit")
+    prunes = _validate.truth("prune_empty_seeds", prune_empty_seeds, remedy)
+    n_active = _validate.whole("k", k, 1, "give the number of streams to keep open")
+    n_samples = _validate.whole_or_none("n_samples", n_samples, 0, "give None for no limit")
+    weights = _validate.weights(pool_weights, len(pool), "pool_weights")
+    mixed = muxes.StochasticMux(
+        [_seed_of(each, index) for index, each in enumerate(pool)],
+        n_active,
+        None if lam is None else 1 + lam,
+        weights,
+        "with_replacement" if with_replacement else without,
+        prunes,
+    )
+    return core.Streamer(mixed, max_iter=n_samples)
+
+
+def buffer_batch(generator: Iterable[Mapping], buffer_size: int) -> Generator:
+    """Cut batches anew, so that all have the same number of rows; now `pescador.buffer_stream`.
+
+    Parameters
+    ----------
+    generator : iterable of dict
+        Batches: dicts of arrays of equal length, with the same keys. What has no rows is passed
+        over.
+    buffer_size : int >= 1
+        The number of rows of the new batches.
+
+    Yields
+    ------
+    dict
+        A batch of ``buffer_size`` rows; the last one may have fewer. All rows, in their order,
+        in arrays that share memory with nothing.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+    DataError
+        For a batch that is malformed; where one row does not fit the others, it names the
+        number of the row (from 0). It is a RuntimeError too if fields differ in length.
+
+    Notes
+    -----
+    A row costs about a microsecond and one copy, a batch two more; neither depends on how many
+    there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pescador.legacy as pescador
+    >>> batches = [{"X": np.arange(3)}, {"X": np.arange(3, 5)}]
+    >>> [batch["X"].tolist() for batch in pescador.buffer_batch(batches, 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    size = _size(buffer_size)
+    if isinstance(generator, (str, bytes, Mapping)) or not is_iterable(generator):
+        remedy = "give a generator, a list, or a streamer"
+        raise _validate.refuse("generator", generator, "must be an iterable of batches", remedy)
+    return _recut(generator, size, True)
+
+
+setattr(buffer_batch, GENERATOR, buffer_batch)  # so that a Streamer takes it
+
+
+@_as_generator
+def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) -> core.Streamer:
+    """Do what `buffer_batch` does with the batches of a streamer.
+
+    Parameters
+    ----------
+    streamer : Streamer or iterable
+        What gives the batches.
+    buffer_size : int >= 1
+        The number of rows of the new batches.
+    *args, **kwargs
+        What to call ``streamer.generate`` with.
+
+    Yields
+    ------
+    dict
+        A batch of ``buffer_size`` rows; the last one may have fewer.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pescador.legacy as pescador
+    >>> streamer = pescador.Streamer([{"X": np.arange(3)}, {"X": np.arange(3, 6)}])
+    >>> [batch["X"].tolist() for batch in pescador.buffer_streamer(streamer, 4)]
+    [[0, 1, 2, 3], [4, 5]]
+    """
+    generate = _streamer_of(streamer).generate
+    return core.Streamer(_recut, core.Streamer(generate, *args, **kwargs), _size(buffer_size), True)
+
+
+@_as_generator
+def zmq_stream(
+    streamer: Any,
+    max_batches: int | None = None,
+    min_port: int = 49152,
+    max_port: int = 65535,
+    max_tries: int = 100,
+    copy: bool = False,
+    timeout: float | None = None,
+) -> core.Streamer:
+    """Make the batches of a streamer in a background process; now `pescador.ZMQStreamer`.
+
+    Parameters
+    ----------
+    streamer : Streamer or iterable
+        What gives the batches: dicts of arrays.
+    max_batches : int >= 0, optional
+        The largest number of batches; None for all. The process makes no more than that.
+    min_port, max_port, max_tries : int
+        As for `pescador.ZMQStreamer`.
+    copy : bool
+        As for `pescador.ZMQStreamer`.
+    timeout : float > 0 or None
+        How many seconds the process has to end once the generator is closed; then it is killed.
+        None to wait for as long as it takes.
+
+    Yields
+    ------
+    dict
+        The batches.
+
+    Raises
+    ------
+    PescadorError
+        At once, if an argument is wrong.
+
+    Notes
+    -----
+    The process starts when the first batch is asked for, and ends when the generator ends, is
+    closed, or is no longer referenced.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pescador.legacy as pescador
+    >>> streamer = pescador.Streamer([{"X": np.arange(3)}, {"X": np.arange(3, 6)}])
+    >>> [batch["X"].tolist() for batch in pescador.zmq_stream(streamer, max_batches=1)]
+    [[0, 1, 2]]
+    """
+    remedy = "give None for all batches"
+    max_batches = _validate.whole_or_none("max_batches", max_batches, 0, remedy)
+    limited = core.Streamer(_streamer_of(streamer).generate, max_batches)
+    return processes.ZMQStreamer(limited, min_port, max_port, max_tries, copy, timeout)
+
+
+def _size(buffer_size: Any) -> int:
+    return _validate.whole("buffer_size", buffer_size, 1, "give the number of rows in a batch")
+
+
+def _streamer_of(value: Any) -> core.Streamer:
+    return value if isinstance(value, core.Streamer) else Streamer(value)
+
+
+def _generating(streamer: core.Streamer) -> core.Streamer:
+    """Return a streamer that calls ``generate``, the only method that 0.1 called, if it has to."""
+    if type(streamer).generate in (core.Streamer.generate, Streamer.generate):
+        return streamer
+    return core.Streamer(streamer.generate)
+
+
+# The members of a mux.
+
+
+def _list_of(seed_pool: Any) -> list:
+    remedy = "give a list of streamers"
+    if isinstance(seed_pool, (str, bytes, Mapping)) or not is_iterable(seed_pool):
+        raise _validate.refuse("seed_pool", seed_pool, "is not a collection of streamers", remedy)
+    pool = list(seed_pool)
+    if not pool:
+        raise _validate.refuse("seed_pool", seed_pool, "there is nothing to mix", remedy)
+    return pool
+
+
+def _seed_of(value: Any, index: int) -> core.Streamer:
+    """Return a streamer that may be opened again and again."""
+    seed = core.as_streamer(value, index)
+    if seed._ticket is not None:
+        seed._use_ticket()
+        return core.Streamer(_Remainder(seed.streamer))
+    return _generating(seed)
+
+
+class _Remainder:
+    """What is left of an iterator: every reader goes on where the last one stopped."""
+
+    def __init__(self, iterator: Iterator) -> None:
+        self._iterator = iterator
+
+    def __iter__(self) -> Generator:
+        items = read(self._iterator)
+        _positions.records[items] = self
+        return items
+
+    def position(self, n_given: int) -> Any:
+        """Refuse: how often it was read before, and how far, is known to nobody."""
+        rule = "can be read only once, so that where it stands cannot be found again"
+        remedy = "give the generator function and its arguments to a Streamer"
+        raise _validate.refuse("seed_pool", self._iterator, rule, remedy)
+
+
+# Batches cut anew.
+
+
+def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
+    with closing(_rows(batches)) as rows, maps.buffer_stream(rows, size, has_tail, 0) as recut:
+        yield from recut
+
+
+def _rows(batches: Iterable) -> Generator:
+    """Yield the rows of batches, as batches of one row, which share the memory of theirs."""
+    with closing(read(batches)) as given:
+        for number, batch in enumerate(given):
+            try:
+                n_rows = batch_length(batch) or 0
+                fields = [(key, _array(key, value)) for key, value in batch.items()]
+            except DataError as error:
+                raise type(error)(f"batch {number} of the stream: {error}") from error
+            for row in range(n_rows):
+                yield {key: array[row : row + 1] for key, array in fields}
+
+
+def _array(key: Any, value: Any) -> np.ndarray:
+    cause = None
+    try:
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if array.ndim:
+            return array
+    except (TypeError, ValueError) as error:
+        cause = error
+    rule, remedy = "a field of a batch must be an array", "give an array of shape (n_rows, ...)"
+    raise DataError(_validate.explain(f"batch[{key!r}]", value, rule, remedy)) from cause
+
+
+# The classes of 1.x.
+
+
+class BufferedStreamer(Streamer):
+    """A streamer of batches that have all the same number of rows; the 1.x class.
+
+    Parameters
+    ----------
+    streamer : Streamer, iterable, generator function or the like
+        What gives the batches: dicts of arrays of equal length.
+    buffer_size : int >= 1
+        The number of rows of the new batches.
+    strict_batch_size : bool
+        With True, the rows that do not fill a batch at the end are left out. With False, they
+        make a last batch that is shorter.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pescador.legacy as pescador
+    >>> source = [{"X": np.arange(3)}, {"X": np.arange(3, 5)}]
+    >>> streamer = pescador.BufferedStreamer(source, 2)
+    >>> [x.tolist() for x, in streamer.tuples("X")]
+    [[0, 1], [2, 3]]
+    """
+
+    def __init__(self, streamer: Any, buffer_size: int, strict_batch_size: bool = True) -> None:
+        self.buffer_size = _size(buffer_size)
+        remedy = "give False to get the short batch at the end"
+        self.strict_batch_size = _validate.truth("strict_batch_size", strict_batch_size, remedy)
+        has_tail = not self.strict_batch_size
+        source = _generating(_streamer_of(streamer))
+        super().__init__(_recut, source, self.buffer_size, has_tail)
+
+
+class ZMQStreamer(Streamer, processes.ZMQStreamer):
+    """A `pescador.ZMQStreamer` with the methods and keywords of 1.x.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `pescador.ZMQStreamer`.
+
+    Raises
+    ------
+    PescadorError
+        As for `pescador.ZMQStreamer`.
+
+    Examples
+    --------
+    >>> import pescador.legacy as pescador
+    >>> streamer = pescador.ZMQStreamer([{"x": 1}, {"x": 2}, {"x": 3}])
+    >>> [int(batch["x"]) for batch in streamer.generate(max_batches=2)]
+    [1, 2]
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        processes.ZMQStreamer.__init__(self, *args, **kwargs)
+
+
+class Mux(Streamer, muxes.Mux):
+    """The mux of 1.x, which is `pescador.Mux` without its DeprecationWarning.
+
+    Parameters
+    ----------
+    streamers : iterable
+        What to mix.
+    k : int >= 1
+        The number of streams that are open at a time.
+    rate : float > 0 or None
+        A stream may give 1 + Poisson(rate) items; None for no limit.
+    weights : array_like of float, shape (n_streams,), or callable, optional
+        As for `pescador.StochasticMux`.
+    with_replacement : bool
+        If true, any streamer may be opened at any time.
+    prune_empty_streams : bool
+        As for `pescador.StochasticMux`.
+    revive : bool
+        Without replacement: whether a streamer may be opened again once its stream has ended.
+    random_state : None, int >= 0, RandomState, Generator or SeedSequence
+        Where a run gets its seed, once, when it starts.
+    lam : float > 0 or None
+        The older name of ``rate``.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong, or ``streamers`` is empty.
+
+    Examples
+    --------
+    >>> import pescador.legacy as pescador
+    >>> mux = pescador.Mux(["ab", "cd"], k=2, lam=None, with_replacement=False)
+    >>> sorted(mux.generate())
+    ['a', 'b', 'c', 'd']
+    """
+
+    def __init__(
+        self,
+        streamers: Any,
+        k: int,
+        rate: float | None = 256.0,
+        weights: Any = None,
+        with_replacement: bool = True,
+        prune_empty_streams: bool = True,
+        revive: bool = False,
+        random_state: Any = None,
+        lam: Any = DEPRECATED,
+    ) -> None:
+        with warnings.catch_warnings():
+            for text in ("Mux is deprecated", "The keyword 'lam' was renamed"):
+                warnings.filterwarnings("ignore", text, DeprecationWarning)
+            muxes.Mux.__init__(
+                self,
+                streamers,
+                k,
+                rate,
+                weights,
+                with_replacement,
+                prune_empty_streams,
+                revive,
+                random_state,
+                lam,
+            )
