@@ -9,7 +9,7 @@ weights are the same, bit for bit, as those of a run that nobody disturbed.
 
 # %%
 # The stream: digits in 60 shards, 8 of them open at a time. Every reading of a shard has its rows
-# in another order, with other noise: `FRESH_SEED` stands for a seed that each of them gets anew.
+# in another order, with other noise: ``FRESH_SEED`` stands for a seed that each of them gets anew.
 
 import argparse
 import os

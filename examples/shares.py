@@ -71,7 +71,6 @@ def plot(shares, n_items, path):
     axes.set(xlim=limits, ylim=limits, xlabel="share asked for", ylabel="share of the items")
     axes.legend()
     figure.savefig(path)
-    plt.close(figure)
 
 
 def main():

@@ -287,7 +287,8 @@ def test_functions_with_examples_are_found_by_doctest():
 def python_blocks(text):
     """Return the blocks of Python code of a page, with the number of the line each starts at."""
     pattern = re.compile(
-        r"^(?P<fence>[ ]*```)[ ]*(?:python|py|pycon)\b[^\n]*\n(?P<fenced>.*?)^(?P=fence)"
+        r"^(?P<fence>[ ]*(?:```+|:::+))[ ]*(?:\{code(?:-block)?\}[ ]*)?(?:python|py|pycon)\b"
+        r"[^\n]*\n(?:[ ]*:[^\n]*\n)*(?P<fenced>.*?)^(?P=fence)"
         r"|^(?P<margin>[ ]*)\.\. code(?:-block)?:: (?:python|pycon)\n(?:(?P=margin)[ ]+:[^\n]*\n)*"
         r"(?P<indented>(?:[ ]*\n|(?P=margin)[ ]+[^\n]*(?:\n|\Z))+)",
         re.MULTILINE | re.DOTALL,
@@ -318,6 +319,14 @@ def test_python_blocks_are_found():
         ```
         plain
         ```
+        ```{code-block} python
+        :caption: A caption
+
+        w = 2
+        ```
+        :::{code} python
+        w = 3
+        :::
 
         .. code-block:: python
 
@@ -337,7 +346,9 @@ def test_python_blocks_are_found():
     assert blocks == [
         (2, "x = 1\n\ny = 2"),
         (10, ">>> x\n1"),
-        (18, "z = 3\n\nif z:\n    z = 4"),
+        (18, "w = 2"),
+        (22, "w = 3"),
+        (26, "z = 3\n\nif z:\n    z = 4"),
     ]
 
 
@@ -406,14 +417,20 @@ def test_a_block_is_left_out_only_if_an_optional_package_is_missing(tmp_path, mo
         run_page(path)
 
 
+# What Sphinx makes; the examples among it run below.
+MADE = {ROOT / "docs" / "_build", ROOT / "docs" / "examples"}
 PAGES = [
     ROOT / "README.md",
-    *sorted(ROOT.glob("docs/**/*.md")),
-    *sorted(ROOT.glob("docs/**/*.rst")),
+    *(
+        path
+        for suffix in ("md", "rst")
+        for path in sorted(ROOT.glob(f"docs/**/*.{suffix}"))
+        if not MADE & {*path.parents}
+    ),
 ]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_on_pages_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     left_out = run_page(path)
@@ -432,7 +449,9 @@ EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
-OUTPUTS = {"mixing.png", "shares.png"}  # what examples are there to make
+# What examples are there to make.
+OUTPUTS = {"mixing.png", "shares.png"}
+OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRobin", "Chain")}
 
 # What an example needs beyond the packages of the tests: one of each group.
 NEEDED = {

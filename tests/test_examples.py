@@ -151,6 +151,43 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(monkeypatch):
     assert (other.coef_ != resumed.coef_).any()
 
 
+def open_at_once(streams, n_items):
+    """Return how many streams are open while each item is drawn, and how many of one source."""
+    counts = []
+    for item in range(n_items):
+        names = [each.name for each in streams if each.opened <= item < each.closed]
+        counts.append((len(names), max(map(names.count, names))))
+    return counts
+
+
+@pytest.mark.parametrize(
+    "mux, mode, n_open",
+    [
+        ("StochasticMux", "with_replacement", 3),
+        ("StochasticMux", "single_active", 3),
+        ("ShuffledMux", "equal weights", 6),
+        ("ChainMux", "cycle", 1),
+    ],
+)
+def test_the_pictures_show_as_many_open_streams_as_they_say(mux, mode, n_open):
+    pictures = load("open_streams")
+    modes = {
+        title.removeprefix('mode="').rstrip('"'): make
+        for title, make in pictures.FIGURES[mux].items()
+    }
+    counts = open_at_once(pictures.observe(modes[mode]), pictures.N_ITEMS)
+    assert {n for n, _ in counts} == {n_open}
+    assert (max(most for _, most in counts) > 1) == (mode == "with_replacement")
+
+
+def test_the_pictures_show_every_source_once_in_an_epoch():
+    pictures = load("open_streams")
+    for mux in ("StochasticMux", "RoundRobinMux", "ChainMux"):
+        streams = pictures.observe(pictures.FIGURES[mux]['mode="exhaustive"'])
+        assert sorted(each.name for each in streams) == list(pictures.LENGTHS)
+        assert sum(len(each.items) for each in streams) < pictures.N_ITEMS
+
+
 def test_scikit_learn_learns_from_streams():
     scores = load("partial_fit").scores(n_batches=60)
     assert min(scores["SGDClassifier"], scores["Perceptron"]) > 0.7

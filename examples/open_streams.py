@@ -1,0 +1,163 @@
+"""
+Which streams are open
+======================
+
+Six sources, A of 4 items to F of 24, mixed by every mux in every mode. Each source notes when a
+stream of it is opened, read and closed; the pictures show these notes.
+"""
+
+# %%
+# A source that takes notes. Closing an iterator calls its ``close()``, if it has one.
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+import pescador
+
+LENGTHS = {"A": 4, "B": 8, "C": 12, "D": 16, "E": 20, "F": 24}
+N_ITEMS = 110
+
+
+class Notes:
+    """What has happened so far: the streams, and how many items they gave in all."""
+
+    def __init__(self):
+        self.streams = []
+        self.n_items = 0
+
+
+class Source:
+    """An iterable, every iterator of which is a stream that takes notes."""
+
+    def __init__(self, name, notes):
+        self.name = name
+        self.notes = notes
+
+    def __iter__(self):
+        return NotedStream(self.name, self.notes)
+
+
+class NotedStream:
+    """A stream, which knows when it was opened, when it gave its items, and when it was closed."""
+
+    def __init__(self, name, notes):
+        self.name = name
+        self.notes = notes
+        self.opened = notes.n_items
+        self.closed = None
+        self.items = []
+        self.has_ended = False
+        notes.streams.append(self)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if len(self.items) == LENGTHS[self.name]:
+            self.has_ended = True
+            self.close()
+            raise StopIteration
+        self.items.append(self.notes.n_items)
+        self.notes.n_items += 1
+        return self.name
+
+    def close(self):
+        if self.closed is None:
+            self.closed = self.notes.n_items
+
+
+# %%
+# The muxes. Where streams are replaced, three are open at a time, and each may give nine items.
+
+
+def stochastic(mode):
+    """Return what makes a `StochasticMux`."""
+    return lambda sources: pescador.StochasticMux(
+        sources, 3, rate=9, mode=mode, dist="constant", random_state=1
+    )
+
+
+def round_robin(mode):
+    """Return what makes a `RoundRobinMux`."""
+    return lambda sources: pescador.RoundRobinMux(sources, mode, random_state=1)
+
+
+def chain(mode):
+    """Return what makes a `ChainMux`."""
+    return lambda sources: pescador.ChainMux(sources, mode)
+
+
+FIGURES = {
+    "StochasticMux": {
+        f'mode="{mode}"': stochastic(mode)
+        for mode in ("with_replacement", "single_active", "exhaustive")
+    },
+    "ShuffledMux": {
+        "equal weights": lambda sources: pescador.ShuffledMux(sources, random_state=1),
+        "weights 1, 1, 1, 1, 1, 5": lambda sources: pescador.ShuffledMux(
+            sources, [1, 1, 1, 1, 1, 5], random_state=1
+        ),
+    },
+    "RoundRobinMux": {
+        f'mode="{mode}"': round_robin(mode) for mode in ("exhaustive", "cycle", "permuted_cycle")
+    },
+    "ChainMux": {f'mode="{mode}"': chain(mode) for mode in ("exhaustive", "cycle")},
+}
+
+
+def observe(make_mux, n_items=N_ITEMS):
+    """Run a mux over the sources; return the streams that were opened."""
+    notes = Notes()
+    with make_mux([Source(name, notes) for name in LENGTHS]).iterate(n_items) as stream:
+        for _ in stream:
+            pass
+    return notes.streams
+
+
+# %%
+# The pictures. A bar is a stream while it is open, a dot is an item, and a line ends a bar where
+# the source had no more items. Bars of one source that overlap are two streams of it.
+
+
+def draw(axes, streams):
+    """Draw the bars and dots of one run."""
+    names = list(LENGTHS)
+    for each in streams:
+        row = names.index(each.name)
+        axes.barh(row, each.closed - each.opened, 0.7, each.opened, color="tab:blue", alpha=0.35)
+        axes.plot([t + 0.5 for t in each.items], [row] * len(each.items), "k.", markersize=3)
+        if each.has_ended:
+            axes.plot([each.closed] * 2, [row - 0.35, row + 0.35], color="tab:red", linewidth=2)
+    axes.set(xlim=(0, N_ITEMS), ylim=(len(names) - 0.5, -0.5), ylabel="source")
+    axes.set_yticks(range(len(names)), names)
+
+
+def picture(name, makers):
+    """Return a figure with a panel for every mode of a mux."""
+    size = (5, 0.5 + 1.6 * len(makers))
+    figure, panels = plt.subplots(len(makers), figsize=size, dpi=144, layout="constrained")
+    for axes, (title, make_mux) in zip(panels, makers.items()):
+        draw(axes, observe(make_mux))
+        axes.set_title(f"{name}, {title}", fontsize="medium")
+    panels[-1].set_xlabel("items of the mux so far")
+    return figure
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="as any other example: no difference")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where to save the pictures")
+    options = parser.parse_args()
+    for name, makers in FIGURES.items():
+        path = options.folder / f"open_{name}.png"
+        picture(name, makers).savefig(path)
+        print(f"saved {path}")
+
+
+if __name__ == "__main__":
+    main()

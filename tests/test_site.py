@@ -1,0 +1,150 @@
+"""The site: it has every public name, it can be built, and the check of it finds faults."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pescador
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+TIMEOUT = 300  # seconds; only ever used up by a build that hangs
+TOOLS = ("sphinx", "myst_parser", "numpydoc", "sphinx_gallery", "furo", "matplotlib")
+
+
+def load(name):
+    """Import a script of the documentation."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CHECK = load("check_site")
+
+# The reference has everything.
+
+
+def names_in_reference():
+    """Return what the pages of the reference describe, by the name that programs use."""
+    found = set()
+    for path in DOCS.glob("reference/*.rst"):
+        text = path.read_text(encoding="utf-8")
+        names = re.findall(r"^\.\. auto(?:class|function|exception|data):: ([\w.]+)", text, re.M)
+        found |= {name.removeprefix("pescador.") for name in names}
+        for module, members in re.findall(
+            r"^\.\. automodule:: pescador\.(\w+)\n   :members: (.*)", text, re.M
+        ):
+            found |= {f"{module}.{name}" for name in members.split(", ")}
+    return found
+
+
+def is_module(name):
+    return (Path(pescador.__path__[0]) / f"{name}.py").exists()
+
+
+def test_the_reference_has_every_public_name():
+    names = {name for name in pescador.__all__ if not is_module(name) and name[0] != "_"}
+    names |= {f"util.{name}" for name in pescador.util.__all__}
+    assert names <= names_in_reference()
+
+
+def test_the_contents_name_every_page():
+    pages = {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.glob("*.md")}
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert pages - {"index"} <= set(index.splitlines())
+
+
+# The check of links.
+
+GOOD = {
+    "index.html": '<a href="sub/page.html#here">x</a><img src="a%20b.png"><a href="#top">x</a>'
+    '<h1 id="top"></h1><a href="https://example.org">x</a><a href="sub/">x</a>',
+    "sub/page.html": '<p id="here"></p><a href="../index.html">x</a><a href="mailto:a@b">x</a>',
+    "sub/index.html": '<link rel="stylesheet" href="../look.css">',
+    "a b.png": "",
+    "look.css": "a { background: url(a.png) }",
+}
+
+
+@pytest.mark.parametrize(
+    "name, content, fault",
+    [
+        ("look.css", "", None),
+        ("index.html", '<a href="gone.html">x</a>', "no such file"),
+        ("index.html", '<a href="sub/page.html#gone">x</a>', "no such place"),
+        ("index.html", '<a href="#gone">x</a>', "no such place"),
+        ("index.html", '<img src="gone.png">', "no such file"),
+        ("index.html", '<script src="gone.js"></script>', "no such file"),
+        ("index.html", '<script src="https://example.org/x.js"></script>', "from elsewhere"),
+        ("index.html", '<link rel="stylesheet" href="//example.org/x.css">', "from elsewhere"),
+        ("index.html", '<a href="../secret.html">x</a>', "outside"),
+        ("look.css", "@import 'https://example.org/x.css';", "from elsewhere"),
+        ("look.css", "a { background: url(//example.org/a.png) }", "from elsewhere"),
+    ],
+)
+def test_the_check_of_links_finds_faults(tmp_path, name, content, fault):
+    for file, text in {**GOOD, name: content}.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+    found = CHECK.faults(tmp_path)
+    assert (fault is None) == (found == [])
+    assert len(found) <= 1
+    assert all(line.startswith(name) and fault in line for line in found)
+
+
+def test_a_site_without_pages_is_a_fault(tmp_path):
+    assert CHECK.faults(tmp_path)
+
+
+# The site as a whole, where the tools for it are installed. (The extra "docs" has them.)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the site from a copy, and run the one example whose pictures a page shows."""
+    for name in TOOLS:
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("site")
+    made = shutil.ignore_patterns("_build", "__pycache__", "examples")
+    shutil.copytree(DOCS, folder / "docs", ignore=made)
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    for path in ROOT.glob("*.md"):
+        shutil.copy(path, folder)
+    options = ["-q", "-W", "--keep-going", "-b", "html"]
+    options += ["-D", "sphinx_gallery_conf.filename_pattern=open_streams"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, folder / "docs", folder / "html"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+def test_links_of_the_site_lead_somewhere(site):
+    assert CHECK.faults(site) == []
+
+
+def test_the_pictures_are_on_the_page_about_muxes(site):
+    text = (site / "muxing.html").read_text(encoding="utf-8")
+    pictures = [path.name for path in (site / "_images").glob("sphx_glr_open_streams_00*.png")]
+    assert len(pictures) == 4
+    assert all(name in text for name in pictures)
+
+
+def test_pages_fit_and_search_works_in_a_browser(site):
+    browser = load("browser")
+    program = browser.find()
+    if program is None:
+        pytest.skip("there is no Chromium")
+    assert browser.faults(site, program) == []
