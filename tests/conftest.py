@@ -9,6 +9,7 @@ import gc
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -23,6 +24,12 @@ _OWN_THREADS = "/proc/self/task"
 _THREADS_TELL_CHILDREN = os.path.exists(f"{_OWN_THREADS}/{os.getpid()}/children")
 _SHARED_MEMORY = "/dev/shm"
 _TIMEOUT = 30  # seconds, for a thread that is about to end
+
+
+def pytest_configure():
+    """Hear Ctrl-C, as a program in front does: shells let those behind ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # Each of these returns what there is now: a key that identifies the thing, and its description.
 

@@ -1249,6 +1249,6 @@ def test_a_small_array_does_not_hold_on_to_the_large_one_beside_it():
 def test_a_key_that_equals_the_last_one_is_looked_at_all_the_same(other):
     packer = Packer()
     packer.add({1: np.array(0)})
-    with pytest.raises(DataError, match="item 1 of the stream: this key is a"):
+    with pytest.raises(DataError, match="item 1 of the stream: this key is of type"):
         packer.add({other: np.array(0)})
     assert Unpacker().message(received(packer.take())).n_items == 1
