@@ -13,6 +13,8 @@ from itertools import count, islice
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import _positions, _validate
 from ._callables import FOLLOWS, SEEDED
 from ._iterator import ClosableIterator, close_iterator
@@ -34,8 +36,24 @@ def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
 
     That is the random generators it draws from, and the streamers that can be started only once.
     """
-    generators: dict[int, Any] = {}
-    seen: dict[int, Streamer] = {}
+    found = list(_streamers_of(streamer))
+    one_shots = [each for each in found if each._ticket is not None]
+    return list(generators_of(streamer)), one_shots
+
+
+def generators_of(streamer: Streamer) -> Iterator:
+    """Yield the random generators that a run of ``streamer`` draws from, from the top down."""
+    seen = set()
+    for each in _streamers_of(streamer):
+        for generator in each._generators():
+            if id(generator) not in seen:
+                seen.add(id(generator))
+                yield generator
+
+
+def _streamers_of(streamer: Streamer) -> Iterator[Streamer]:
+    """Yield a streamer and those that it is made of, however deep."""
+    seen = set()
     left: list[Any] = [streamer]
     while left:
         each = left.pop()
@@ -44,11 +62,9 @@ def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
         elif inspect.ismethod(each):
             left.append(each.__self__)
         elif is_streamer(each) and id(each) not in seen:
-            seen[id(each)] = each
-            generators |= {id(generator): generator for generator in each._generators()}
+            seen.add(id(each))
+            yield each
             left += each._parts()
-    one_shots = [each for each in seen.values() if each._ticket is not None]
-    return list(generators.values()), one_shots
 
 
 def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator:
@@ -133,13 +149,21 @@ class Binding:
         self.seeds = seeds
         self.fields = fields  # where the first of its streams is to begin, if not at the start
         self.stream: weakref.ref | None = None  # the last that was started
+        self.ready: weakref.ref | None = None  # a stream that is there already
+
+    def take_ready(self) -> Any:
+        """Return the stream that is there already, once; None if there is none."""
+        ready, self.ready = self.ready, None
+        return None if ready is None else ready()
 
 
 class _Bound:
     """One call of a function that gives what the streamers among its arguments give."""
 
-    def __init__(self, bindings: list[Binding]) -> None:
+    def __init__(self, bindings: list[Binding], call: list[str]) -> None:
         self._bindings = bindings
+        self._call = call
+        self._streams: list[Any] = []  # that have been started again (their bindings know them)
 
     def position(self, n_given: int) -> Any:
         """Return those of the streams that it reads."""
@@ -150,7 +174,19 @@ class _Bound:
             if fields is None:
                 return n_given
             streams.append(fields)
-        return {"streams": streams}
+        return {"streams": streams, "call": self._call}
+
+    def start_again(self, made: Any, bound: list[Streamer]) -> None:
+        """Start what a call reads, where it stood, now: what does not fit must be told at once."""
+        if hasattr(made, "start"):  # a stream
+            made.start()
+            return
+        for streamer, binding in zip(bound, self._bindings):
+            if is_streamer(streamer):  # (not a method of one)
+                stream = streamer.iterate()
+                self._streams.append(stream)
+                stream.start()
+                binding.ready = weakref.ref(stream)
 
 
 def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
@@ -187,11 +223,11 @@ def call_bound(
     parent: Seed,
     place: int,
     number: int,
-    streams: list | None = None,
+    position: dict | None = None,
 ) -> Any:
     """Call a function, with seeds in place of FRESH_SEED, and with streamers that are bound.
 
-    ``streams`` are where the streams of these are to begin.
+    ``position`` tells where the streams of these are to begin.
     """
     seed = parent.child(place, number)
     function: Any = call
@@ -204,7 +240,9 @@ def call_bound(
         function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
     values = [function, *args, *kwargs.values()]
     bindings: list[Binding] = []
-    given = iter(streams or ())
+    bound: list[Streamer] = []
+    given = iter(position["streams"] if position else ())
+    what = _described(function, values[1:])
     for index, value in enumerate(values):
         if value is FRESH_SEED:
             values[index] = parent.fresh(place, number, index)
@@ -214,15 +252,33 @@ def call_bound(
             bindings.append(Binding(_seeds_below(seed, -1 - index), next(given, None)))
             follows = follows and type(streamer)._open_run is not open_by_iterate
             values[index] = _bound(value, bindings[-1])
-    if streams is not None and (not follows or len(streams) != len(bindings)):
-        raise _positions.misfit(
-            name_of(call), "reads other streamers than when the state was taken"
-        )
+            bound.append(values[index])
+    if position and (not follows or len(position["streams"]) != len(bindings)):
+        what_now = "reads other streamers than when the state was taken"
+        raise _positions.misfit(name_of(call), what_now)
+    if position and position["call"] != what:
+        before = f"{position['call'][0]}(...)"
+        raise _positions.misfit(f"{what[0]}(...)", f"was {before}, perhaps with other arguments")
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
-        _positions.records[made] = _Bound(bindings)
+        record = _positions.records[made] = _Bound(bindings, what)
+        if position:
+            record.start_again(made, bound)
     return made
+
+
+def _described(function: Any, values: list) -> list[str]:
+    """Return the name of a function, and a digest of its plain arguments."""
+    plain = []
+    for value in values:
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        is_plain = isinstance(value, (str, int, float, type(None)))
+        plain.append(value if is_plain else type(value).__name__)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return [name, _positions.digest(repr(plain).encode())]
 
 
 def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:

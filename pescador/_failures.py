@@ -6,16 +6,21 @@ source, and so to its files and arrays.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from . import _validate
+from ._positions import Misfit
+from ._repr import of_items
 from ._seeds import Seed
 from .exceptions import PescadorError
 
 _LOG = logging.getLogger("pescador")
 _LONGEST = 500  # characters of the text of an error
+_MOST_NOTES = 50  # on one error
 
 
 class Failure(NamedTuple):
@@ -52,6 +57,16 @@ class Failures:
         for trail, *rest in state:
             path = tuple(place for place in trail if place >= 0)
             self._by_trail[tuple(trail)] = Failure(path, *rest)
+
+    @contextlib.contextmanager
+    def as_known(self) -> Iterator[None]:
+        """Count nothing again of what is known, while what has been before is read again."""
+        before = self._by_trail
+        self._by_trail = before.copy()
+        try:
+            yield
+        finally:
+            self._by_trail = {**self._by_trail, **before}
 
     def is_dropped(self, trail: tuple[int, ...]) -> bool:
         """Tell whether the source at the end of ``trail`` is known to have been given up."""
@@ -106,7 +121,7 @@ class FailingRun:
 
         (All this takes the same time for any number of open streams, where the run goes on.)
         """
-        if self.mux.on_error == "raise":
+        if self.mux.on_error == "raise" or isinstance(error, Misfit):
             moment += f" (item {self.n_given_in_all()} of the run)"
             self.blame(error, place, streamer, moment)
             return False
@@ -162,7 +177,8 @@ class FailingRun:
         """Raise the last error of a source."""
         assert self._last is not None
         last, self._last = self._last, None
-        raise last.error(f"; no streamer is left, after {self.n_given_in_all()} items of the run")
+        n_items = of_items(self.n_given_in_all())
+        raise last.error(f"; no streamer is left, after {n_items} of the run")
 
 
 class _Remains:
@@ -173,9 +189,9 @@ class _Remains:
         # Its own lines, and those of its causes; they are read from the files if it is raised.
         self._told = traceback.TracebackException.from_exception(error, lookup_lines=False)
         self._error = error.with_traceback(None)
-        for name in ("__cause__", "__context__"):
+        for attribute in ("__cause__", "__context__"):
             # (not by the class of the error, which may refuse attributes)
-            BaseException.__setattr__(error, name, None)
+            BaseException.__setattr__(error, attribute, None)
 
     @property
     def text(self) -> str:
@@ -203,6 +219,8 @@ class _Recalled(NamedTuple):
 def add_note(error: Any, note: str) -> None:
     """Add a note to an error, as ``add_note`` does from Python 3.11 on, if the error lets us."""
     try:
+        if len(getattr(error, "__notes__", ())) >= _MOST_NOTES:
+            return  # one object that is raised again and again
         if hasattr(error, "add_note"):
             error.add_note(note)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _sampling, _validate
+from . import _positions, _sampling, _validate
 from ._runs import ENDED, FAILED, NOTHING, Run
 from ._seeds import Seed
 
@@ -136,7 +136,9 @@ class PoolRun(Run):
         if position:
             position["slots"] = self.slots.position
             if self.function is not None:
-                position["next_point"] = self.next_point
+                assert self.present is not None
+                weights = _positions.digest(self.present.tobytes())
+                position["reweighed"] = [self.next_point, weights]
         return position
 
     def restore(self) -> None:
@@ -144,8 +146,10 @@ class PoolRun(Run):
         assert self.start is not None
         self.slots.n_slots = len(self.sources)
         if self.function is not None:
-            self.next_point = self.start["next_point"]
+            self.next_point, before = self.start["reweighed"]
             self.present = self._weights_at(self.next_point - REWEIGH_EVERY)
+            weights = {"weights": _positions.digest(self.present.tobytes())}
+            _positions.check_same(self.mux, {"weights": before}, weights)
         if self.weights is not None:
             if self.present is not None:
                 self.weights = self.present

@@ -72,10 +72,24 @@ def _shorter(streamer: Any, before: int, now: int) -> PescadorError:
     return misfit(streamer, what)
 
 
-def misfit(streamer: Any, what: str) -> PescadorError:
+class Misfit(PescadorError):
+    """A state does not fit the streamer; this is for the user to know, whatever a mux outlives."""
+
+    __module__ = "pescador.exceptions"  # what it is called in a traceback
+    __qualname__ = "PescadorError"
+
+    def __reduce__(self) -> tuple:
+        return _misfit, self.args
+
+
+def _misfit(*args: Any) -> Misfit:
+    return Misfit(*args)
+
+
+def misfit(streamer: Any, what: str) -> Misfit:
     """Return the error for a state that does not fit a streamer (or what is called by a name)."""
     name = streamer if isinstance(streamer, str) else short(streamer)
-    return PescadorError(
+    return Misfit(
         f"the state does not fit the streamer: {name} {what};"
         " resume with the streamer, the arguments and the data that the state was taken of"
     )

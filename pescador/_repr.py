@@ -375,7 +375,7 @@ def _notes(streamer: Any) -> list[str]:
     if streamer.active_count_:
         notes.append(f"{streamer.active_count_:,} active")
     if streamer.stream_ is not None:
-        notes.append(f"activated copy, {_items(streamer.stream_._n_given())} given")
+        notes.append(f"activated copy, {of_items(streamer.stream_._n_given())} given")
         notes += _open_streams(getattr(streamer, "_run", None))
     return notes
 
@@ -395,5 +395,6 @@ def _open_streams(run: Any) -> list[str]:
     return [f"open: {', '.join(texts)}" + (f" and {n_more:,} more" if n_more > 0 else "")]
 
 
-def _items(number: int) -> str:
+def of_items(number: int) -> str:
+    """Return a number of items, in words."""
     return f"{number:,} item" + ("" if number == 1 else "s")

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from . import _positions
 from ._activation import begin, begin_at, end
 from ._failures import FailingRun, log_late
+from ._repr import of_items
 from ._seeds import Seed
 from .core import Streamer
-from .exceptions import PescadorError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,8 +130,8 @@ class Run(FailingRun):
         try:
             # (Also if it has given all it may: how it is closed is part of the run.)
             source = begin_at(self.streamers[place], self.above, place, number, position)
-        except PescadorError:
-            raise  # the state does not fit
+        except _positions.Misfit:
+            raise
         except Exception as error:
             if not self.outlives(error, slot, "as it was started again"):
                 raise
@@ -216,7 +216,7 @@ class Run(FailingRun):
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
         self.stops[slot] = FAILED
         moment += " " if moment else ""
-        moment += f"after {self.n_given(slot)} items of this activation"
+        moment += f"after {of_items(self.n_given(slot))} of this activation"
         place = self.places[slot]
         return self.note_failure(error, self.named(place), self.streamers[place], moment)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -159,7 +160,9 @@ class Seed:
 
     def shared(self, make: Callable[[], _T]) -> _T:
         """Return what ``make`` has made, once, for all the runs of the tree."""
-        return self._root.shared.setdefault(make, make())
+        if make not in self._root.shared:
+            self._root.shared[make] = make()
+        return self._root.shared[make]
 
     def sent(self, generators: Iterable) -> tuple[bytes, bytes, list]:
         """Return what another process needs in order to make this seed.
@@ -179,24 +182,27 @@ class Seed:
         root._taken = {id(each): (each, words) for each, words in taken}
         return cls(root, entropy, path)
 
-    def taken(self, survey: Callable[[], tuple]) -> list[list]:
+    def taken(self, generators: Callable[[], Iterable]) -> list[list]:
         """Return what this tree has taken from sources of randomness, as JSON can hold it.
 
-        Each is a number and what was taken: the generators of ``survey()[0]`` are counted from
-        zero, and -1 is NumPy's global one.
+        Each is a number and what was taken: the ``generators()`` are counted from zero, and -1 is
+        NumPy's global one. They are looked for no longer than needed.
         """
         taken = self._root._taken
-        if not taken:
-            return []
         numbers = {id(None): -1}
-        if len(taken) > 1 or id(None) not in taken:
-            numbers |= {id(each): number for number, each in enumerate(survey()[0])}
+        missing = set(taken) - set(numbers)
+        for number, each in enumerate(generators() if missing else ()):
+            numbers[id(each)] = number
+            missing.discard(id(each))
+            if not missing:
+                break
         pairs = ((numbers.get(key), words) for key, (_, words) in taken.items())
         return sorted([number, words.hex()] for number, words in pairs if number is not None)
 
-    def take(self, taken: list, survey: Callable[[], tuple]) -> None:
-        """Take, for this tree, what another one has taken."""
-        generators: list = survey()[0] if any(number >= 0 for number, _ in taken) else []
+    def take(self, taken: list, find: Callable[[], Iterable]) -> None:
+        """Take, for this tree, what another one has taken; ``find`` is as for `taken`."""
+        highest = max((number for number, _ in taken), default=-1)
+        generators = list(islice(find(), highest + 1)) if highest >= 0 else []
         for number, words in taken:
             if number >= len(generators):
                 raise PescadorError(

@@ -14,6 +14,7 @@ import numpy as np
 _WIDE = 1024
 _NARROW = 32
 _ROUNDING = 1e-9  # how far a share may be above what is feasible
+_ALWAYS = 1e-7  # a place that is to be open for all but this part of the time is always open
 _ACCURACY = 1e-11
 _MOST_ROUNDS = 200
 _TRIES = 4096  # uniform numbers drawn at once, or as many as there are candidates
@@ -103,10 +104,15 @@ class Design(Table):
 
     def __init__(self, weights: np.ndarray, n_open: int) -> None:
         inclusions = weights * n_open
-        fixed = np.flatnonzero(inclusions >= 1 - _ROUNDING)
-        self._places = np.flatnonzero((inclusions > 0) & (inclusions < 1 - _ROUNDING))
+        is_fixed = inclusions >= 1 - _ALWAYS
+        fixed = np.flatnonzero(is_fixed)
         self._n_drawn = n_open - len(fixed)
-        self._probabilities = poisson_probabilities(inclusions[self._places], self._n_drawn)
+        self._places = np.flatnonzero((inclusions > 0) & ~is_fixed)
+        if not self._n_drawn:
+            self._places = self._places[:0]
+        inclusions = inclusions[self._places]
+        inclusions *= self._n_drawn / (inclusions.sum() or 1)  # but for what was rounded
+        self._probabilities = poisson_probabilities(inclusions, self._n_drawn)
         odds = np.zeros(len(weights))
         odds[self._places] = self._probabilities / (1 - self._probabilities)
         super().__init__(odds, _NARROW)

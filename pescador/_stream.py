@@ -12,7 +12,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from . import _positions, _repr, _validate
-from ._activation import bounded, survey
+from ._activation import bounded, generators_of
 from ._failures import Failure, Failures
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import Seed
@@ -77,7 +77,7 @@ class Stream(ClosableIterator):
         self._last: dict | None = None  # where it stood when it had given all it may
 
     def __repr__(self) -> str:
-        return f"<Stream of {_repr.head(self._streamer)}, {self._n_given()} items given>"
+        return f"<Stream of {_repr.head(self._streamer)}, {_repr.of_items(self._n_given())} given>"
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -133,7 +133,7 @@ class Stream(ClosableIterator):
         with self._lock:
             fields = self._fields()
             if self._n_passes:
-                fields["taken"] = self._seed.taken(functools.partial(survey, self._streamer))
+                fields["taken"] = self._seed.taken(functools.partial(generators_of, self._streamer))
                 fields["failures"] = self._seed.shared(Failures).state()
             return _positions.sealed(fields)
 
@@ -156,14 +156,17 @@ class Stream(ClosableIterator):
             "has_ended": self._has_ended,
         }
         if self._n_passes and not self._has_ended:
-            front = self._front
-            if self._source is None or (isinstance(front, GeneratorType) and front.gi_running):
-                raise PescadorError(
-                    "the stream is in the middle of an item; call state_dict() between two items"
-                )
+            if self._source is None or self._is_in_an_item():
+                raise _in_an_item()
             position = _positions.position_of(self._source, n_given - self._given_before)
             fields["position"] = position
+            if self._is_in_an_item() or self._n_given() != n_given:
+                raise _in_an_item()  # another thread has gone on in the meantime
         return fields
+
+    def _is_in_an_item(self) -> bool:
+        front = self._front
+        return isinstance(front, GeneratorType) and front.gi_running
 
     def _restore(self, fields: dict) -> None:
         """Go to where another run stood."""
@@ -184,6 +187,7 @@ class Stream(ClosableIterator):
             binding.stream = weakref.ref(self)
             if fields is None:
                 fields, binding.fields = binding.fields, None
+                self._check_limits(fields)
         self._streamer._counted_by().active_count_ += 1
         if fields is None:
             self._begin_pass()
@@ -193,8 +197,17 @@ class Stream(ClosableIterator):
         self._has_ended = fields["has_ended"]
         self._seed.shared(Failures).restore(fields.get("failures", []))
         if not self._has_ended:
-            self._seed.take(fields.get("taken", []), functools.partial(survey, self._streamer))
+            self._seed.take(
+                fields.get("taken", []), functools.partial(generators_of, self._streamer)
+            )
             self._open(self._n_passes - 1, fields["position"])
+
+    def _check_limits(self, fields: dict | None) -> None:
+        """Compare what a call has asked for with what it had."""
+        if fields is not None:
+            now = {"max_iter": self._max_iter, "cycle": self._cycle}
+            before = {name: fields[name] for name in now}
+            _positions.check_same(self._streamer, before, now)
 
     def _advance(self, ended: Iterator) -> bool:
         with self._lock:
@@ -234,7 +247,8 @@ class Stream(ClosableIterator):
         try:
             if isinstance(position, int):
                 source = self._open_run(self._seed, 0, number)
-                source = _positions.moved(source, position, self._streamer)
+                with self._seed.shared(Failures).as_known():
+                    source = _positions.moved(source, position, self._streamer)
             else:
                 source = self._streamer._open_at(self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
@@ -259,3 +273,9 @@ class Stream(ClosableIterator):
                 self._close_source()
             finally:
                 self._streamer._counted_by().active_count_ -= 1
+
+
+def _in_an_item() -> PescadorError:
+    return PescadorError(
+        "the stream is in the middle of an item; call state_dict() between two items"
+    )

@@ -406,7 +406,7 @@ class _Writer:
         self._has_credit = threading.Event()
         self._is_awaited = True
         self._last = 0.0  # when a message was sent
-        self._noted = time.monotonic()  # when the reader was told where the source stood
+        self._noted = -math.inf  # when the reader was told where the source stood
 
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""

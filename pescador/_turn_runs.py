@@ -213,8 +213,8 @@ class ChainRun(Run):
             for index, streamer in enumerate(source, start):
                 yield as_streamer(streamer, index)
         except Exception as error:
-            name = _validate.short(self.mux)
-            add_note(error, f"raised by what gives the streamers of {name}, after {index} or more")
+            who = f"what gives the streamers of {_validate.short(self.mux)}"
+            add_note(error, f"raised by {who}, after {index} streamers or more")
             raise
 
     def _close_reader(self) -> None:

@@ -25,6 +25,7 @@ from ._activation import (
     open_by_iterate,
 )
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
+from ._failures import Failures
 from ._iterator import ClosableIterator
 from ._seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
 from ._stream import Stream
@@ -219,15 +220,15 @@ class Streamer:
         """Start an activation, and move it to where one like it stood."""
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
-            return _positions.moved(source, position, self)
+            with parent.shared(Failures).as_known():
+                return _positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
         if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
             raise _positions.misfit(self, "was of another kind when the state was taken")
         if self._how == _NESTED:
             return nested(self.streamer, parent, place, number, position["inner"])
         if bound:
-            streams = position["streams"]
-            made = call_bound(self._call, self.args, self.kwargs, parent, place, number, streams)
+            made = call_bound(self._call, self.args, self.kwargs, parent, place, number, position)
             return iterator_of(made, parent, place, number)
         if self._how == _CALL_BOUND:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number)
@@ -282,7 +283,12 @@ class Streamer:
         PescadorError
             If ``max_iter`` is not a whole number >= 0.
         """
-        return Stream(self, _item_limit("iterate", max_iter, older), False, self._open_run_own)
+        max_iter = _item_limit("iterate", max_iter, older)
+        if self._binding is not None and self._binding.ready is not None and max_iter is None:
+            ready = self._binding.take_ready()
+            if ready is not None:
+                return ready
+        return Stream(self, max_iter, False, self._open_run_own)
 
     def cycle(self, max_iter: int | None = None, **older: Any) -> Stream:
         """Start a fresh run that begins again whenever the items end.
@@ -534,6 +540,9 @@ def as_streamer(value: Any, index: int) -> Streamer:
     """Return ``value`` if it is a streamer, else wrap it in one."""
     if isinstance(value, Streamer):
         return value
+    if isinstance(value, Mapping):
+        remedy = "give a list of streamers, also of a single one: [streamer]"
+        raise _validate.refuse(f"streamers[{index}]", value, "is an item, not a streamer", remedy)
     try:
         return Streamer(value)
     except PescadorError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy as copying
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from . import _validate
 from ._batch import Batch, not_a_mapping
 from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
+from ._failures import add_note
 from ._iterator import ClosableIterator, close_iterator
 from ._seeds import Seed
 
@@ -153,6 +154,10 @@ def _check_tuples(stream: Any, *keys: Any) -> tuple:
     if not keys:
         rule, remedy = "there must be at least one key", "give the keys in the order of the tuples"
         raise _validate.refuse("keys", keys, rule, remedy)
+    for index, key in enumerate(keys):
+        if not isinstance(key, Hashable):
+            remedy = 'give the keys one by one: tuples(stream, "X", "Y")'
+            raise _validate.refuse(f"keys[{index}]", key, "is not a key", remedy)
     return (_iterable(stream), *keys)
 
 
@@ -177,9 +182,9 @@ def tuples(stream: Iterable[Mapping], *keys: Any) -> Iterator[tuple]:
     PescadorError
         At once, if there are no keys.
     KeyError
-        For an item that lacks a key.
+        For an item that lacks a key; a note names the item's position (from 0).
     DataError
-        For an item that is not a mapping; it names the item's position (from 0).
+        For an item that is not a mapping; it names the item's position.
 
     Examples
     --------
@@ -197,7 +202,13 @@ def _got(stream: Iterable[Mapping], get: Callable[[Any], Any]) -> Generator:
         for position, item in enumerate(items):
             if type(item) is not dict and not isinstance(item, Mapping):
                 raise not_a_mapping(item, position)
-            yield get(item)
+            try:
+                got = get(item)
+            except KeyError as error:
+                keys = _validate.short(list(item))
+                add_note(error, f"item {position} of the stream has no such key; it has {keys}")
+                raise
+            yield got
 
 
 def _check_keras_tuples(

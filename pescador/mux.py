@@ -17,6 +17,7 @@ from ._runs import Run
 from ._seeds import Seed
 from ._stochastic_run import StochasticRun
 from .core import Streamer, as_streamer
+from .exceptions import PescadorError
 from .util import DEPRECATED, get_rng, rename_kw
 
 __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
@@ -172,6 +173,8 @@ class BaseMux(Streamer):
     def _setup(self) -> dict:
         """Return what a state must agree with, by its name."""
         weights = None if self._weights is None else _positions.digest(self._weights.tobytes())
+        if self._function is not None:
+            weights = f"function {weights}"
         return {"class": type(self).__name__, "n_streams": self.n_streams, "weights": weights}
 
     def _start(self, seed: Seed) -> Run:
@@ -675,7 +678,7 @@ class Mux(StochasticMux):
         lam: Any = DEPRECATED,
     ) -> None:
         warnings.warn(
-            "Mux is deprecated since pescador 2.0 and will be removed in 3.0;"
+            "Mux is deprecated since pescador 2.0;"
             " use StochasticMux(streamers, n_active, rate, mode=...)",
             DeprecationWarning,
             stacklevel=2,
@@ -708,7 +711,12 @@ def _collect(streamers: Any) -> list[Streamer]:
     """Return the streamers of a finite collection, in its order."""
     _refuse_mapping(streamers)
     if not isinstance(streamers, (list, tuple)):
-        streamers = Streamer(streamers).iterate()
+        try:
+            streamers = Streamer(streamers).iterate()
+        except PescadorError as error:
+            remedy = "give a list of streamers"
+            rule = "is not a collection of streamers"
+            raise _validate.refuse("streamers", streamers, rule, remedy) from error
     collected = [
         each if isinstance(each, Streamer) else as_streamer(each, index)
         for index, each in enumerate(streamers)

@@ -529,7 +529,7 @@ WARNINGS = {
     "lam": (lambda: pescador.mux.Mux(["ab"], 1, lam=2), ["'lam'", "'rate'", "removed in 3.0"]),
     "Mux": (
         lambda: pescador.mux.Mux(["ab"], 1),
-        ["Mux is deprecated", "removed in 3.0", "use StochasticMux(streamers, n_active, rate"],
+        ["Mux is deprecated", "since pescador 2.0", "use StochasticMux(streamers, n_active, rate"],
     ),
 }
 

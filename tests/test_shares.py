@@ -200,12 +200,20 @@ def inclusions_of(odds, size):
 DESIGNS = {
     "one of two": ([0.4, 0.6], 1),
     "all but one": ([0.999, 0.999, 0.002], 2),
-    "nearly always": ([1 - 1e-8, 0.5, 0.5 + 1e-8], 2),
+    "nearly always": ([1 - 1e-6, 0.5, 0.5 + 1e-6], 2),
     "halves": ([0.5] * 8, 4),
     "steep": ([0.99, 0.6, 0.2, 0.1, 0.1, 0.01], 2),
     "often and seldom": ([0.9] * 4 + [0.1] * 4, 4),
     "extreme": ([1 - 1e-6] * 3 + [3e-6], 3),
     "tiny": ([0.5, 0.5, 1e-300, 0.7, 0.3], 2),
+}
+
+# Those whose rest is lost in rounding: the shares are met but for 1e-7.
+NEARLY = {
+    "one of one": ([1, 1e-8], 1),
+    "hardly any": ([1, 1e-12], 1),
+    "all of them": ([0.3333333333] * 3 + [1e-10], 3),
+    "two and hardly any": ([1, 1, 1e-9], 2),
 }
 
 
@@ -214,6 +222,26 @@ def test_a_design_includes_each_as_often_as_asked_for(inclusions, size):
     weights = np.array(inclusions) / size
     given = inclusions_of(Design(weights, size).levels[0], size)
     assert given == pytest.approx(np.array(inclusions), rel=1e-9, abs=1e-11)
+
+
+@pytest.mark.parametrize(("weights", "n_open"), NEARLY.values(), ids=NEARLY)
+def test_what_is_nearly_always_open_is_always_open(weights, n_open):
+    weights = np.array(weights) / np.sum(weights)
+    design = Design(weights, n_open)
+    given = np.zeros(len(weights))
+    if len(design.fixed) < n_open:
+        given = inclusions_of(design.levels[0], n_open - len(design.fixed))
+    given[sorted(design.fixed)] = 1
+    assert given == pytest.approx(weights * n_open, abs=1e-6)
+
+
+def test_a_weight_that_fades_away_does_no_harm():
+    def weights(n_items):
+        return [1, 1, np.exp(-n_items / 1000)]
+
+    sources = [range(100_000)] * 3
+    mux = StochasticMux(sources, 2, 8, weights, "single_active", random_state=0, weighting="share")
+    assert sum(1 for _ in mux.iterate(60_000)) == 60_000
 
 
 def test_a_design_of_many_is_found():

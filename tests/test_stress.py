@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -474,6 +475,21 @@ def _resident():
 
 
 def test_a_thousand_starts_leave_nothing():
+    """In a small program: a large one takes longer to fork."""
+    code = "import test_stress; test_stress.start_a_thousand_times()"
+    path = os.pathsep.join(filter(None, sys.path))
+    env = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def start_a_thousand_times():
     streamer = ZMQStreamer(pescador.Streamer(leaf, 5, 3, 2000), start_method="fork")
     ways = itertools.cycle(WAYS)
     left = Left()
