@@ -646,15 +646,15 @@ class BufferedStreamer(Streamer):
         self.strict_batch_size = _validate.truth("strict_batch_size", strict_batch_size, remedy)
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
-        return self._buffered()._open_run(parent, place, number)
+        has_tail = not self.strict_batch_size
+        source = _generating(self.streamer)
+        buffered = current.Streamer(_recut, source, self.buffer_size, has_tail)
+        return buffered._open_run(parent, place, number)
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
-        return self._buffered()._open_at(parent, place, number, position)
-
-    def _buffered(self) -> current.Streamer:
-        """Return what a run of this streamer is a run of."""
-        has_tail = not self.strict_batch_size
-        return current.Streamer(_recut, _generating(self.streamer), self.buffer_size, has_tail)
+        if not isinstance(position, int):
+            raise _positions.misfit(self, "was of another kind when the state was taken")
+        return super()._open_at(parent, place, number, position)
 
 
 class ZMQStreamer(Streamer, processes.ZMQStreamer):  # numpydoc ignore=PR02

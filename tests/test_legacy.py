@@ -708,6 +708,14 @@ def test_a_buffered_streamer_counts_and_resumes_its_runs():
     assert start + [batch["Y"].tolist() for batch in streamer.resume(state)] == whole
 
 
+def test_a_buffered_streamer_refuses_the_state_of_one_without_a_buffer():
+    source = Streamer(chunks, 5, 7, 9)
+    stream = Streamer(source).iterate()
+    next(stream)
+    with pytest.raises(PescadorError, match=r"BufferedStreamer\(.*was of another kind"):
+        next(pescador.BufferedStreamer(source, 4).resume(stream.state_dict()))
+
+
 @pytest.mark.parametrize(
     "values",
     [
