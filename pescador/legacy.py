@@ -431,7 +431,8 @@ def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) 
     Raises
     ------
     PescadorError
-        At once, if an argument is wrong.
+        At once, if an argument is wrong; when the first batch is asked for, if it is a value in
+        ``args`` or ``kwargs``.
 
     Examples
     --------
