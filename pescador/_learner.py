@@ -78,8 +78,10 @@ class StreamLearner:
         return f"{type(self).__name__}({self.estimator!r}, max_steps={self.max_steps})"
 
     def __getattr__(self, name: str) -> Any:
-        # Special methods belong to a class; and a copy in the making has no estimator yet.
-        if name == "estimator" or (name.startswith("__") and name.endswith("__")):
+        # Special methods belong to a class, as those do by which notebooks draw an object; and a
+        # copy in the making has no estimator yet.
+        is_special = name.startswith("__") and name.endswith("__")
+        if name == "estimator" or is_special or name.startswith("_repr_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.estimator, name)
 

@@ -1,36 +1,56 @@
 """The interface of pescador 0.1, and what was left of it in 1.x.
 
-A 0.1 script runs with ``import pescador.legacy as pescador`` as its only change. New code should
-use `pescador` itself: ``docs/migration.md`` says what to type instead. Nothing here gives a
-DeprecationWarning, because whoever imports this module knows what it is.
+A 0.1 or 1.x script runs with ``import pescador.legacy as pescador`` as its only change. New code
+should use `pescador` itself: ``docs/migration.md`` says what to type instead. Nothing that is
+defined here gives a DeprecationWarning, because whoever imports this module knows what it is.
+
+What was a module in 1.x and is a function here, ``mux`` and ``zmq_stream``, has the classes of that
+module as its attributes (``pescador.mux.Mux``). ``core`` has the streamer of this module, and
+``util``, besides its own functions, those that 0.1 had there.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from . import _positions, _validate, core, maps
+from . import _positions, _validate, exceptions, maps
+from . import core as current
 from . import mux as muxes
+from . import util as helpers
 from . import zmq_stream as processes
 from ._callables import GENERATOR, is_iterable
 from ._iterator import read
 from ._learner import StreamLearner
+from ._seeds import Seed
+from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
+from .maps import buffer_stream, cache, keras_tuples, tuples
+from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .util import DEPRECATED, batch_length
 from .version import version as __version__
 
 __all__ = [
+    "FRESH_SEED",
+    "BaseMux",
     "BufferedStreamer",
+    "ChainMux",
     "DataError",
     "Mux",
     "PescadorError",
+    "RoundRobinMux",
+    "ShuffledMux",
+    "StochasticMux",
+    "Stream",
     "StreamLearner",
     "Streamer",
     "WorkerError",
@@ -38,13 +58,22 @@ __all__ = [
     "__version__",
     "batch_length",
     "buffer_batch",
+    "buffer_stream",
     "buffer_streamer",
+    "cache",
+    "core",
+    "exceptions",
+    "keras_tuples",
+    "maps",
     "mux",
+    "streamable",
+    "tuples",
+    "util",
     "zmq_stream",
 ]
 
 
-class Streamer(core.Streamer):  # numpydoc ignore=PR02
+class Streamer(current.Streamer):  # numpydoc ignore=PR02
     """A streamer that also has the methods and keywords of 0.1 and 1.x.
 
     Parameters
@@ -67,47 +96,83 @@ class Streamer(core.Streamer):  # numpydoc ignore=PR02
     [0, 1, 2]
     """
 
-    def generate(  # type: ignore[override]
-        self, max_batches: int | None = None, max_iter: int | None = None
-    ) -> core.Stream:
+    def iterate(  # type: ignore[override]
+        self,
+        max_iter: int | None = None,
+        max_batches: int | None = None,
+        max_items: int | None = None,
+    ) -> Stream:
         """Start a fresh run.
 
         Parameters
         ----------
-        max_batches : int >= 0, optional
-            The largest number of batches; None for all.
         max_iter : int >= 0, optional
-            The same, by its later name.
+            The largest number of batches; None for all.
+        max_batches, max_items : int >= 0, optional
+            The same, by its older names.
 
         Returns
         -------
         Stream
             An iterator over the batches.
         """
-        return self.iterate(_limit(max_batches, max_iter))
+        return super().iterate(
+            _limit(max_iter=max_iter, max_batches=max_batches, max_items=max_items)
+        )
+
+    def generate(  # type: ignore[override]
+        self,
+        max_batches: int | None = None,
+        max_iter: int | None = None,
+        max_items: int | None = None,
+    ) -> Stream:
+        """Start a fresh run; the older name of `iterate`.
+
+        Parameters
+        ----------
+        max_batches : int >= 0, optional
+            The largest number of batches; None for all.
+        max_iter, max_items : int >= 0, optional
+            The same, by its later names.
+
+        Returns
+        -------
+        Stream
+            An iterator over the batches.
+        """
+        return self.iterate(_limit(max_batches=max_batches, max_iter=max_iter, max_items=max_items))
 
     def cycle(  # type: ignore[override]
-        self, max_batches: int | None = None, max_iter: int | None = None
-    ) -> core.Stream:
+        self,
+        max_batches: int | None = None,
+        max_iter: int | None = None,
+        max_items: int | None = None,
+    ) -> Stream:
         """Start a fresh run that begins again whenever the batches end.
 
         Parameters
         ----------
         max_batches : int >= 0, optional
             The largest number of batches; None for no limit.
-        max_iter : int >= 0, optional
-            The same, by its later name.
+        max_iter, max_items : int >= 0, optional
+            The same, by its later names.
 
         Returns
         -------
         Stream
             An iterator over the batches.
         """
-        return super().cycle(_limit(max_batches, max_iter))
+        return super().cycle(
+            _limit(max_batches=max_batches, max_iter=max_iter, max_items=max_items)
+        )
 
     def __call__(  # type: ignore[override]
-        self, max_batches: int | None = None, cycle: bool = False, max_iter: int | None = None
-    ) -> core.Stream:
+        self,
+        max_batches: int | None = None,
+        cycle: bool = False,
+        max_iter: int | None = None,
+        max_items: int | None = None,
+    ) -> Stream:
         """Start a fresh run: `cycle` if ``cycle`` is true, `generate` otherwise.
 
         Parameters
@@ -116,18 +181,24 @@ class Streamer(core.Streamer):  # numpydoc ignore=PR02
             The largest number of batches; None for no limit of its own.
         cycle : bool
             Whether to begin again whenever the batches end.
-        max_iter : int >= 0, optional
-            The same as ``max_batches``, by its later name.
+        max_iter, max_items : int >= 0, optional
+            The same as ``max_batches``, by its later names.
 
         Returns
         -------
         Stream
             An iterator over the batches.
         """
-        return super().__call__(_limit(max_batches, max_iter), cycle)
+        limit = _limit(max_batches=max_batches, max_iter=max_iter, max_items=max_items)
+        return super().__call__(limit, cycle)
 
     def tuples(
-        self, *keys: Any, cycle: bool = False, max_batches: int | None = None
+        self,
+        *keys: Any,
+        cycle: bool = False,
+        max_batches: int | None = None,
+        max_iter: int | None = None,
+        max_items: int | None = None,
     ) -> Iterator[tuple]:
         """Start a fresh run that gives tuples in place of dicts; now `pescador.tuples`.
 
@@ -139,6 +210,8 @@ class Streamer(core.Streamer):  # numpydoc ignore=PR02
             Whether to begin again whenever the batches end.
         max_batches : int >= 0, optional
             The largest number of tuples; None for no limit of its own.
+        max_iter, max_items : int >= 0, optional
+            The same, by its later names.
 
         Yields
         ------
@@ -152,20 +225,31 @@ class Streamer(core.Streamer):  # numpydoc ignore=PR02
         >>> list(streamer.tuples("Y", "X", cycle=True, max_batches=2))
         [(2, 1), (2, 1)]
         """
-        return maps.tuples(self(max_batches, cycle), *keys)
+        limit = _limit(max_batches=max_batches, max_iter=max_iter, max_items=max_items)
+        return maps.tuples(self(limit, cycle), *keys)
 
 
-def _limit(max_batches: int | None, max_iter: int | None) -> int | None:
-    if max_batches is None or max_iter is None:
-        return max_iter if max_batches is None else max_batches
-    rule = "is the same as max_iter"
-    raise _validate.refuse("max_batches", max_batches, rule, "give only one of them")
+# An iterate() of its own would have every run go through it, and replayed when it is resumed.
+# This one differs in its keywords only.
+del Streamer._open_run
+
+
+def _limit(**limits: int | None) -> int | None:
+    """Return the limit that was given, by whichever of its names."""
+    given = [name for name, value in limits.items() if value is not None]
+    if len(given) > 1:
+        rule = f"is the same as {given[0]}"
+        raise _validate.refuse(given[1], limits[given[1]], rule, "give only one of them")
+    if not given:
+        return None
+    remedy = "give a number of batches, or None for no limit"
+    return _validate.whole(given[0], limits[given[0]], 0, remedy)
 
 
 # The functions that gave generators. Each is written as one that makes a streamer.
 
 
-def _as_generator(recipe: Callable[..., core.Streamer]) -> Callable[..., Generator]:
+def _as_generator(recipe: Callable[..., current.Streamer]) -> Callable[..., Generator]:
     """Make a function that returns a streamer return a generator over one run of it.
 
     A Streamer of that function opens what ``recipe`` returns, so that the run gets its seed from
@@ -174,12 +258,18 @@ def _as_generator(recipe: Callable[..., core.Streamer]) -> Callable[..., Generat
 
     @functools.wraps(recipe)
     def start(*args: Any, **kwargs: Any) -> Generator:
-        return read(recipe(*args, **kwargs))
+        return _named(read(recipe(*args, **kwargs)), recipe)
 
     signature = inspect.signature(recipe).replace(return_annotation="Generator")
     setattr(start, "__signature__", signature)  # noqa: B010 - a function has no such attribute
     setattr(start, GENERATOR, recipe)
     return start
+
+
+def _named(generator: Any, function: Callable) -> Generator:
+    """Give a generator the name of the function that was called for it."""
+    generator.__name__, generator.__qualname__ = function.__name__, function.__qualname__
+    return generator
 
 
 @_as_generator
@@ -192,7 +282,7 @@ def mux(
     with_replacement: bool = True,
     prune_empty_seeds: bool = True,
     revive: bool = False,
-) -> core.Streamer:
+) -> current.Streamer:
     """Mix the batches of streamers; now `pescador.StochasticMux`.
 
     ``k`` streams are open at a time. Each batch comes from one of them, drawn at random by
@@ -229,8 +319,8 @@ def mux(
     Raises
     ------
     PescadorError
-        At once, if an argument is wrong, the pool is empty, or a generator in it has been used
-        up already.
+        At once, if an argument is wrong, the pool is empty (a RuntimeError too, as in 0.1), or a
+        generator in it has been used up already.
 
     Notes
     -----
@@ -269,7 +359,7 @@ def mux(
         "with_replacement" if with_replacement else without,
         prunes,
     )
-    return core.Streamer(mixed, max_iter=n_samples)
+    return current.Streamer(mixed, max_iter=n_samples)
 
 
 def buffer_batch(generator: Iterable[Mapping], buffer_size: int) -> Generator:
@@ -314,14 +404,14 @@ def buffer_batch(generator: Iterable[Mapping], buffer_size: int) -> Generator:
     if isinstance(generator, (str, bytes, Mapping)) or not is_iterable(generator):
         remedy = "give a generator, a list, or a streamer"
         raise _validate.refuse("generator", generator, "must be an iterable of batches", remedy)
-    return _recut(generator, size, True)
+    return _named(_recut(generator, size, True), buffer_batch)
 
 
 setattr(buffer_batch, GENERATOR, buffer_batch)  # so that a Streamer takes it
 
 
 @_as_generator
-def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) -> core.Streamer:
+def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) -> current.Streamer:
     """Do what `buffer_batch` does with the batches of a streamer.
 
     Parameters
@@ -341,7 +431,8 @@ def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) 
     Raises
     ------
     PescadorError
-        At once, if an argument is wrong.
+        At once, if an argument is wrong; when the first batch is asked for, if it is a value in
+        ``args`` or ``kwargs``.
 
     Examples
     --------
@@ -351,8 +442,11 @@ def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) 
     >>> [batch["X"].tolist() for batch in pescador.buffer_streamer(streamer, 4)]
     [[0, 1, 2, 3], [4, 5]]
     """
-    generate = _streamer_of(streamer).generate
-    return core.Streamer(_recut, core.Streamer(generate, *args, **kwargs), _size(buffer_size), True)
+    source = _streamer_of(streamer)
+    if type(source).generate is current.Streamer.generate:
+        source = Streamer(source)  # which takes the older keywords, and no others
+    limited = current.Streamer(source.generate, *args, **kwargs)
+    return current.Streamer(buffer_batch, limited, _size(buffer_size))
 
 
 @_as_generator
@@ -364,7 +458,7 @@ def zmq_stream(
     max_tries: int = 100,
     copy: bool = False,
     timeout: float | None = None,
-) -> core.Streamer:
+) -> current.Streamer:
     """Make the batches of a streamer in a background process; now `pescador.ZMQStreamer`.
 
     Parameters
@@ -406,7 +500,7 @@ def zmq_stream(
     """
     remedy = "give None for all batches"
     max_batches = _validate.whole_or_none("max_batches", max_batches, 0, remedy)
-    limited = core.Streamer(_streamer_of(streamer).generate, max_batches)
+    limited = current.Streamer(_streamer_of(streamer).generate, max_batches)
     return processes.ZMQStreamer(limited, min_port, max_port, max_tries, copy, timeout)
 
 
@@ -414,18 +508,22 @@ def _size(buffer_size: Any) -> int:
     return _validate.whole("buffer_size", buffer_size, 1, "give the number of rows in a batch")
 
 
-def _streamer_of(value: Any) -> core.Streamer:
-    return value if isinstance(value, core.Streamer) else Streamer(value)
+def _streamer_of(value: Any) -> current.Streamer:
+    return value if isinstance(value, current.Streamer) else Streamer(value)
 
 
-def _generating(streamer: core.Streamer) -> core.Streamer:
+def _generating(streamer: current.Streamer) -> current.Streamer:
     """Return a streamer that calls ``generate``, the only method that 0.1 called, if it has to."""
-    if type(streamer).generate in (core.Streamer.generate, Streamer.generate):
+    if type(streamer).generate in (current.Streamer.generate, Streamer.generate):
         return streamer
-    return core.Streamer(streamer.generate)
+    return current.Streamer(streamer.generate)
 
 
 # The members of a mux.
+
+
+class EmptyPoolError(PescadorError, RuntimeError):
+    """There is nothing to mix (a RuntimeError as well, as in 0.1)."""
 
 
 def _list_of(seed_pool: Any) -> list:
@@ -434,16 +532,21 @@ def _list_of(seed_pool: Any) -> list:
         raise _validate.refuse("seed_pool", seed_pool, "is not a collection of streamers", remedy)
     pool = list(seed_pool)
     if not pool:
-        raise _validate.refuse("seed_pool", seed_pool, "there is nothing to mix", remedy)
+        rule = "there is nothing to mix"
+        raise EmptyPoolError(_validate.explain("seed_pool", seed_pool, rule, remedy))
     return pool
 
 
-def _seed_of(value: Any, index: int) -> core.Streamer:
+def _seed_of(value: Any, index: int) -> current.Streamer:
     """Return a streamer that may be opened again and again."""
-    seed = core.as_streamer(value, index)
+    try:
+        seed = value if isinstance(value, current.Streamer) else current.Streamer(value)
+    except PescadorError as error:
+        rule, remedy = "is not a streamer", "give streamers, or iterables to be made into them"
+        raise _validate.refuse(f"seed_pool[{index}]", value, rule, remedy) from error
     if seed._ticket is not None:
         seed._use_ticket()
-        return core.Streamer(_Remainder(seed.streamer))
+        return current.Streamer(_Remainder(seed.streamer))
     return _generating(seed)
 
 
@@ -470,7 +573,15 @@ class _Remainder:
 
 def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
     with closing(_rows(batches)) as rows, maps.buffer_stream(rows, size, has_tail, 0) as recut:
-        yield from recut
+        try:
+            yield from recut
+        except DataError as error:
+            frames = traceback.walk_tb(error.__traceback__)
+            if not any(frame.f_code is _rows.__code__ for frame, _ in frames):
+                # To the buffer, a row is an item.
+                text = re.sub(r"\bitem (?=\d+ of the stream)", "row ", str(error), count=1)
+                error.args = (text,)
+            raise
 
 
 def _rows(batches: Iterable) -> Generator:
@@ -530,20 +641,41 @@ class BufferedStreamer(Streamer):
     """
 
     def __init__(self, streamer: Any, buffer_size: int, strict_batch_size: bool = True) -> None:
+        super().__init__(_streamer_of(streamer))
         self.buffer_size = _size(buffer_size)
         remedy = "give False to get the short batch at the end"
         self.strict_batch_size = _validate.truth("strict_batch_size", strict_batch_size, remedy)
+
+    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         has_tail = not self.strict_batch_size
-        source = _generating(_streamer_of(streamer))
-        super().__init__(_recut, source, self.buffer_size, has_tail)
+        source = _generating(self.streamer)
+        buffered = current.Streamer(_recut, source, self.buffer_size, has_tail)
+        return buffered._open_run(parent, place, number)
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        if not isinstance(position, int):
+            raise _positions.misfit(self, "was of another kind when the state was taken")
+        return super()._open_at(parent, place, number, position)
 
 
-class ZMQStreamer(Streamer, processes.ZMQStreamer):
+class ZMQStreamer(Streamer, processes.ZMQStreamer):  # numpydoc ignore=PR02
     """A `pescador.ZMQStreamer` with the methods and keywords of 1.x.
 
     Parameters
     ----------
-    *args, **kwargs
+    streamer : Streamer, iterable or generator function
+        What gives the batches.
+    min_port, max_port, max_tries : int
+        As for `pescador.ZMQStreamer`.
+    copy : bool
+        As for `pescador.ZMQStreamer`.
+    timeout : float > 0 or None
+        As for `pescador.ZMQStreamer`.
+    transport, start_method : str, optional
+        As for `pescador.ZMQStreamer`.
+    max_bytes : int
+        As for `pescador.ZMQStreamer`.
+    item_timeout : float > 0, optional
         As for `pescador.ZMQStreamer`.
 
     Raises
@@ -559,8 +691,7 @@ class ZMQStreamer(Streamer, processes.ZMQStreamer):
     [1, 2]
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        processes.ZMQStreamer.__init__(self, *args, **kwargs)
+    __init__ = processes.ZMQStreamer.__init__  # (for its signature)
 
 
 class Mux(Streamer, muxes.Mux):
@@ -627,3 +758,20 @@ class Mux(Streamer, muxes.Mux):
                 random_state,
                 lam,
             )
+
+
+# What 0.1 and 1.x had in modules that are functions here, or have something else in them.
+
+for _each in (BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux):
+    setattr(mux, _each.__name__, _each)
+zmq_stream.ZMQStreamer = ZMQStreamer  # type: ignore[attr-defined]
+
+core = SimpleNamespace(
+    FRESH_SEED=FRESH_SEED, Stream=Stream, Streamer=Streamer, streamable=streamable
+)
+util = SimpleNamespace(
+    **{name: getattr(helpers, name) for name in helpers.__all__},
+    buffer_batch=buffer_batch,
+    buffer_streamer=buffer_streamer,
+    mux=mux,
+)

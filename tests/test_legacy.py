@@ -125,6 +125,70 @@ def test_the_background_process_of_one_x():
     assert first["Y"].tolist() == list(range(5))
 
 
+class Model:
+    """Stands in for a model of Keras: learns from an iterator of tuples, step by step."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def fit_generator(self, generator, steps_per_epoch, epochs):
+        for _ in range(steps_per_epoch * epochs):
+            X, y = next(generator)
+            self.shapes.append((X.shape, y.shape))
+
+
+def digits(n_images, label, is_endless):
+    """Yield single images of one digit, as batches of one row."""
+    images = np.random.RandomState(label).rand(n_images, 1, 28, 28)
+    while True:
+        for i in np.random.permutation(n_images):
+            yield {"X": images[i : i + 1], "y": np.array([label])}
+        if not is_endless:
+            return
+
+
+@pytest.mark.parametrize("is_endless", [True, False])
+def test_digits_mixed_buffered_and_given_to_a_model_for_some_epochs(is_endless):
+    streams = [pescador.Streamer(digits, 20, label, is_endless) for label in range(3)]
+    mixed = pescador.mux.Mux(streams, 2, lam=None)
+    batches = pescador.BufferedStreamer(mixed, 16)
+    model = Model()
+    with batches.tuples("X", "y", cycle=True) as tuples:
+        model.fit_generator(tuples, steps_per_epoch=10, epochs=3)
+    assert model.shapes == [((16, 1, 28, 28), (16,))] * 30
+    assert (batches.active, mixed.active) == (0, 0)
+
+
+def test_a_script_that_names_the_modules():
+    seeds = [pescador.core.Streamer(chunks, 2, 3), pescador.Streamer(chunks, 4)]
+    stream = pescador.util.mux(seeds, None, 2, lam=None, with_replacement=False)
+    lengths = []
+    for batch in pescador.util.buffer_batch(stream, 4):
+        lengths.append(pescador.util.batch_length(batch))
+    assert lengths == [4, 4, 1]
+    (whole,) = pescador.util.buffer_streamer(pescador.Streamer(chunks, 5), 9)
+    assert pescador.util.batch_length(whole) == 5
+    assert pescador.util.get_rng(7).randint(100) == np.random.RandomState(7).randint(100)
+    assert pescador.core.Streamer is pescador.Streamer
+    with pytest.raises(pescador.exceptions.PescadorError):
+        pescador.util.batch_length({"X": [1], "Y": [1, 2]})
+
+
+@pytest.mark.parametrize(
+    "name", ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
+)
+def test_the_classes_of_a_module_are_found_on_the_function_of_its_name(name):
+    assert getattr(pescador.mux, name) is getattr(pescador, name)
+    assert issubclass(getattr(pescador, name), getattr(current, name))
+    assert pescador.zmq_stream.ZMQStreamer is pescador.ZMQStreamer
+
+
+def test_nothing_of_the_current_interface_is_missing():
+    assert set(current.__all__) <= set(pescador.__all__)
+    assert set(current.util.__all__) <= set(vars(pescador.util))
+    assert set(current.core.__all__) == set(vars(pescador.core))
+
+
 def test_every_public_name_exists_once():
     assert len(set(pescador.__all__)) == len(pescador.__all__)
     assert not [name for name in pescador.__all__ if not hasattr(pescador, name)]
@@ -154,19 +218,59 @@ def test_signatures(name):
 # The streamer.
 
 
-@pytest.mark.parametrize("name", ["max_batches", "max_iter"])
+@pytest.mark.parametrize("name", ["max_batches", "max_iter", "max_items"])
 def test_every_way_to_limit_a_run(name):
     streamer = Streamer(range, 5)
     limit = {name: 7}
     assert list(streamer.generate(**limit)) == list(streamer(**limit)) == list(range(5))
+    assert list(streamer.iterate(**{name: 3})) == list(streamer.iterate(3)) == [0, 1, 2]
+    assert list(Streamer([{"a": 1}]).tuples("a", cycle=True, **{name: 3})) == [(1,)] * 3
     assert list(streamer.cycle(**limit)) == [0, 1, 2, 3, 4, 0, 1]
     assert list(streamer(cycle=True, **limit)) == [0, 1, 2, 3, 4, 0, 1]
     assert list(streamer.generate(3)) == list(streamer(3)) == list(streamer.cycle(3)) == [0, 1, 2]
 
 
 def test_two_limits_are_refused():
-    with pytest.raises(PescadorError, match="only one of them"):
+    with pytest.raises(PescadorError, match=r"^max_iter=1: is the same as max_batches.*only one"):
         Streamer("ab").generate(1, max_iter=1)
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, "3"])
+def test_a_wrong_limit_is_refused_by_the_name_it_has_there(value):
+    streamer = Streamer([{"a": 1}])
+    for method in (streamer.generate, streamer.cycle, streamer):
+        with pytest.raises(PescadorError, match=r"^max_batches"):
+            method(value)
+        for name in ("max_batches", "max_iter", "max_items"):
+            with pytest.raises(PescadorError, match=f"^{name}"):
+                method(**{name: value})
+    with pytest.raises(PescadorError, match=r"^max_iter"):
+        streamer.iterate(value)
+    with pytest.raises(PescadorError, match=r"^max_items"):
+        streamer.tuples("a", max_items=value)
+
+
+def test_a_run_is_opened_and_resumed_as_that_of_any_streamer():
+    """Not through ``iterate``, whose every item would go through one frame more."""
+    legacy, usual = Streamer(numbered, "a", 9), current.Streamer(numbered, "a", 9)
+    positions = []
+    for streamer in (legacy, usual, pescador.Mux([legacy], 1, random_state=0)):
+        assert type(streamer)._open_run in (current.Streamer._open_run, current.BaseMux._open_run)
+        stream = streamer.iterate(7)
+        start = [next(stream) for _ in range(4)]
+        state = stream.state_dict()
+        assert start + list(streamer.resume(state)) == list(numbered("a", 7))
+        positions.append(state)
+    assert positions[0].keys() == positions[1].keys()
+
+
+def test_a_subclass_with_its_own_iterate_is_read_by_it():
+    class Twice(Streamer):
+        def iterate(self, max_iter=None):
+            for item in super().iterate(max_iter):
+                yield 2 * item
+
+    assert list(current.ChainMux([Twice("ab")])) == ["aa", "bb"]
 
 
 def test_a_streamer_of_a_legacy_streamer_takes_either_keyword():
@@ -276,10 +380,23 @@ def test_a_subclass_with_its_own_generate():
         assert [batch["Y"].tolist() for batch in stream] == [expected]
 
 
-@pytest.mark.parametrize("pool", [[], (), iter([]), "ab", {}, {"a": [1]}, 3, None, [[1], 3]])
+@pytest.mark.parametrize("pool", [[], (), iter([]), "ab", {}, {"a": [1]}, 3, None])
 def test_what_is_no_pool_is_refused_at_once(pool):
-    with pytest.raises(PescadorError, match=r"seed_pool|streamers\[1\]"):
+    with pytest.raises(PescadorError, match=r"^seed_pool="):
         pescador.mux(pool, 10, 1)
+
+
+@pytest.mark.parametrize("error", [PescadorError, RuntimeError])
+@pytest.mark.parametrize("pool", [[], (), iter([])])
+def test_an_empty_pool_is_an_error_of_both_kinds(pool, error):
+    with pytest.raises(error, match="nothing to mix"):
+        pescador.mux(pool, 10, 1)
+
+
+@pytest.mark.parametrize("member", [3, None, len])
+def test_what_cannot_be_mixed_is_named_by_its_place_in_the_pool(member):
+    with pytest.raises(PescadorError, match=r"^seed_pool\[1\]=.*is not a streamer"):
+        pescador.mux([[1], member], 10, 1)
 
 
 WRONG = {
@@ -547,6 +664,59 @@ def test_buffers_are_generators(name):
 
 
 @pytest.mark.parametrize(
+    "name, args",
+    [
+        ("mux", ([[1]], 1, 1)),
+        ("zmq_stream", ([],)),
+        ("buffer_batch", ([], 2)),
+        ("buffer_streamer", ([], 2)),
+    ],
+)
+def test_generators_have_the_name_of_what_was_called(name, args):
+    generator = getattr(pescador, name)(*args)
+    assert (generator.__name__, generator.__qualname__) == (name, name)
+    assert repr(Streamer(generator)) == f"Streamer(<generator {name}>)"
+
+
+@pytest.mark.parametrize("strict, shown", [(True, ""), (False, ", strict_batch_size=False")])
+def test_a_buffered_streamer_is_shown_as_it_was_made(strict, shown):
+    mixed = current.ChainMux([Streamer(chunks, 3), Streamer(chunks, 4)])
+    streamer = pescador.BufferedStreamer(mixed, 32, strict_batch_size=strict)
+    head, *below = repr(streamer).splitlines()
+    assert head == f"BufferedStreamer(ChainMux(...), buffer_size=32{shown})"
+    first = repr(mixed).splitlines()[0]
+    expected = [first, "Streamer(chunks, 3)", "Streamer(chunks, 4)"]
+    assert [line.strip() for line in below] == expected
+    assert streamer.streamer is mixed
+
+
+def test_the_streamers_of_one_x_show_their_options():
+    streamer = pescador.ZMQStreamer(Streamer(chunks, 3), timeout=7)
+    assert repr(streamer) == "ZMQStreamer(Streamer(chunks, 3), timeout=7)"
+
+
+def test_a_buffered_streamer_counts_and_resumes_its_runs():
+    source = Streamer(chunks, 5, 7, 9)
+    streamer = pescador.BufferedStreamer(source, 4)
+    whole = [batch["Y"].tolist() for batch in streamer]
+    stream = streamer.iterate()
+    start = [next(stream)["Y"].tolist() for _ in range(2)]
+    assert (streamer.active, source.active) == (1, 1)
+    state = stream.state_dict()
+    stream.close()
+    assert (streamer.active, source.active) == (0, 0)
+    assert start + [batch["Y"].tolist() for batch in streamer.resume(state)] == whole
+
+
+def test_a_buffered_streamer_refuses_the_state_of_one_without_a_buffer():
+    source = Streamer(chunks, 5, 7, 9)
+    stream = Streamer(source).iterate()
+    next(stream)
+    with pytest.raises(PescadorError, match=r"BufferedStreamer\(.*was of another kind"):
+        next(pescador.BufferedStreamer(source, 4).resume(stream.state_dict()))
+
+
+@pytest.mark.parametrize(
     "values",
     [
         np.arange(6, dtype="f4"),
@@ -638,6 +808,12 @@ def test_buffer_streamer_hands_its_arguments_to_generate():
     streamer = Streamer(chunks, 3, 4, 5)
     assert rows_of(pescador.buffer_streamer(streamer, 5, 2)) == list(range(7))
     assert rows_of(pescador.buffer_streamer(streamer, 5, max_batches=1)) == list(range(3))
+
+
+@pytest.mark.parametrize("kind", [Streamer, current.Streamer])
+def test_buffer_streamer_refuses_what_generate_does_not_take(kind):
+    streamer = kind(chunks, 3, 4)
+    assert rows_of(pescador.buffer_streamer(streamer, 5, max_batches=1)) == list(range(3))
     with pytest.raises(PescadorError, match="n_batches"):
         pescador.buffer_streamer(streamer, 5, n_batches=1)
 
@@ -647,10 +823,10 @@ MALFORMED = {
     "no length": ([{"X": [1]}, {"X": 2}], "batch 1.*length"),
     "text": ([{"X": [1]}, {"X": "a"}], "batch 1.*must be an array"),
     "ragged": ([{"X": [[1], [1, 2]]}], "batch 0.*must be an array"),
-    "missing key": ([{"X": [1], "Y": [1]}, {"X": [1]}], "'Y'.*item 1"),
-    "additional key": ([{"X": [1]}, {"X": [1], "Y": [1]}], "'Y'.*item 1"),
-    "another shape": ([{"X": [[1, 2]]}, {"X": [[1, 2, 3]]}], "item 1.*'X'"),
-    "text and numbers": ([{"X": [1, 2]}, {"X": ["a"]}], "item 2.*'X'"),
+    "missing key": ([{"X": [1], "Y": [1]}, {"X": [1]}], "'Y'.*row 1 of the stream"),
+    "additional key": ([{"X": [1]}, {"X": [1], "Y": [1]}], "'Y'.*row 1 of the stream"),
+    "another shape": ([{"X": [[1, 2]]}, {"X": [[1, 2, 3]]}], "row 1 of the stream.*'X'"),
+    "text and numbers": ([{"X": [1, 2]}, {"X": ["a"]}], "row 2 of the stream.*'X'"),
 }
 
 
@@ -658,6 +834,17 @@ MALFORMED = {
 def test_a_malformed_batch_is_named(batches, match):
     with pytest.raises(DataError, match=match):
         list(pescador.buffer_batch(batches, 5))
+
+
+def test_an_error_of_the_source_keeps_its_own_text():
+    """Its items are no rows of the buffer."""
+    source = current.buffer_stream([{"X": 1}, {"Y": 1}], 2)
+    with pytest.raises(DataError, match="item 1 of the stream"):
+        list(pescador.buffer_batch(source, 5))
+    inner = pescador.buffer_batch([{"X": [1, 2]}, {"X": ["a"]}], 2)
+    with pytest.raises(DataError, match="row 2 of the stream") as caught:
+        list(pescador.buffer_batch(pescador.buffer_batch(inner, 3), 5))
+    assert isinstance(caught.value.__cause__, TypeError)
 
 
 def test_fields_of_different_lengths_are_an_error_of_both_kinds():
@@ -850,6 +1037,14 @@ def test_all_else_is_the_estimators():
     assert repr(learner) == "StreamLearner(Recorder(size=7), max_steps=3)"
 
 
+def test_a_notebook_draws_the_learner_itself():
+    learner = StreamLearner(SGDClassifier(), 3)
+    for name in ("_repr_html_", "_repr_mimebundle_", "_repr_png_"):
+        assert not hasattr(learner, name)
+    assert hasattr(learner.estimator, "_repr_html_")
+    assert repr(learner) == "StreamLearner(SGDClassifier(), max_steps=3)"
+
+
 def test_scikit_learn_takes_it_for_its_estimator():
     X = np.array([[0.0], [1.0]])
     learner = StreamLearner(SGDClassifier(random_state=0))
@@ -929,8 +1124,12 @@ def test_nothing_here_is_deprecated_but_what_it_stands_for_is():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pescador.Mux(["ab"], 1, lam=16)
-        Streamer("ab").generate(max_batches=1)
+        for name in ("max_batches", "max_items"):
+            for streamer in (Streamer("ab"), pescador.mux.Mux(["ab"], 1)):
+                for method in (streamer.generate, streamer.iterate, streamer.cycle, streamer):
+                    method(**{name: 1})
         next(pescador.mux(["ab"], 1, 1))
+        list(pescador.buffer_streamer(current.Streamer(chunks, 3), 2, max_batches=1))
     with pytest.warns(DeprecationWarning, match="StochasticMux"):
         current.Mux(["ab"], 1)
 
