@@ -370,7 +370,8 @@ def run_block(code, namespace, path, line):
 # missing is an error.
 FRAMEWORKS = {"keras", "torch"}
 OPTIONAL = {"h5py", "pyarrow"} | FRAMEWORKS
-BACKENDS = [each for each in ("torch", "jax", "tensorflow") if importlib.util.find_spec(each)]
+KERAS_BACKENDS = ["torch", "jax", "tensorflow"]
+BACKENDS = [each for each in KERAS_BACKENDS if importlib.util.find_spec(each)]
 
 
 def imported_packages(code):
@@ -450,7 +451,6 @@ PAGES = [
 def framework_environment(folder):
     """Return the environment of programs that use frameworks, which keep things in a folder."""
     return {
-        "KERAS_BACKEND": BACKENDS[0] if BACKENDS else "none",
         **os.environ,
         "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
         "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
@@ -474,7 +474,7 @@ print(json.dumps(test_docs.run_page(Path(sys.argv[2]))))
     result = subprocess.run(
         [*program, str(ROOT / "tests"), str(path)],
         cwd=folder,
-        env=framework_environment(folder),
+        env={"KERAS_BACKEND": "".join(BACKENDS[:1]), **framework_environment(folder)},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -544,7 +544,7 @@ OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRob
 
 # What an example needs beyond the packages of the tests: one of each group.
 NEEDED = {
-    "keras_fit.py": [["keras"], ["torch", "jax", "tensorflow"]],
+    "keras_fit.py": [["keras"], KERAS_BACKENDS],
     "torch_dataset.py": [["torch"]],
 }
 # What those that train print, and the least that it has to be (of 10 digits).
