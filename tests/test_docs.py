@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import itertools
+import json
 import os
 import pkgutil
 import re
@@ -367,13 +368,22 @@ def run_block(code, namespace, path, line):
 # What snippets may need beyond the packages that the tests install. A block that imports one that
 # is missing is left out, and the test of the page is skipped, which says so. Anything else that is
 # missing is an error.
-OPTIONAL = {"h5py", "pyarrow"}
+FRAMEWORKS = {"keras", "torch"}
+OPTIONAL = {"h5py", "pyarrow"} | FRAMEWORKS
+KERAS_BACKENDS = ["torch", "jax", "tensorflow"]
+BACKENDS = [each for each in KERAS_BACKENDS if importlib.util.find_spec(each)]
+
+
+def imported_packages(code):
+    """Return the packages that code imports."""
+    return {*re.findall(r"^[ ]*(?:>>> )?(?:import|from) (\w+)", code, re.MULTILINE)}
 
 
 def missing_packages(code):
     """Return the optional packages that a block imports and this environment lacks."""
-    imported = set(re.findall(r"^[ ]*(?:>>> )?(?:import|from) (\w+)", code, re.MULTILINE))
-    return sorted(each for each in imported & OPTIONAL if importlib.util.find_spec(each) is None)
+    needed = imported_packages(code) & OPTIONAL
+    lacking = sorted(each for each in needed if importlib.util.find_spec(each) is None)
+    return lacking + ["a backend of keras"] * ("keras" in needed and not BACKENDS)
 
 
 def run_page(path):
@@ -417,6 +427,14 @@ def test_a_block_is_left_out_only_if_an_optional_package_is_missing(tmp_path, mo
         run_page(path)
 
 
+@pytest.mark.parametrize("backends, lacking", [([], ["a backend of keras"]), (["jax"], [])])
+def test_keras_needs_a_backend(monkeypatch, backends, lacking):
+    monkeypatch.setattr(sys.modules[__name__], "BACKENDS", backends)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert missing_packages("import keras\n") == lacking
+    assert missing_packages("import torch\n") == []
+
+
 # What Sphinx makes; the examples among it run below.
 MADE = {ROOT / "docs" / "_build", ROOT / "docs" / "examples"}
 PAGES = [
@@ -430,12 +448,83 @@ PAGES = [
 ]
 
 
+def framework_environment(folder):
+    """Return the environment of programs that use frameworks, which keep things in a folder."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
+        "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
+        "KERAS_HOME": str(folder / "keras"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),
+    }
+
+
+def run_page_alone(path, folder):
+    """Run a page in a process of its own: frameworks start threads, and keep them."""
+    code = """
+import json, multiprocessing, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_docs
+if "fork" in multiprocessing.get_all_start_methods():  # the code of a page cannot be imported
+    multiprocessing.set_start_method("fork", force=True)
+print(json.dumps(test_docs.run_page(Path(sys.argv[2]))))
+"""
+    program = [sys.executable, "-W", "default::ResourceWarning", "-c", code]
+    result = subprocess.run(
+        [*program, str(ROOT / "tests"), str(path)],
+        cwd=folder,
+        env={"KERAS_BACKEND": "".join(BACKENDS[:1]), **framework_environment(folder)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert result.returncode == 0, result.stderr
+    assert complaints(result.stderr) == []
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def uses_frameworks(path):
+    blocks = python_blocks(path.read_text(encoding="utf-8"))
+    return any(imported_packages(code) & FRAMEWORKS for _, code in blocks)
+
+
+@pytest.mark.parametrize(
+    "code, error", [("assert 0", "line 2"), ("import warnings; warnings.warn('beware')", "beware")]
+)
+def test_a_page_that_runs_alone_can_fail(tmp_path, code, error):
+    path = tmp_path / "page.md"
+    path.write_text(f"```python\n{code}\n```\n")
+    with pytest.raises(AssertionError, match=error):
+        run_page_alone(path, tmp_path)
+    path.write_text("Nothing to run.\n")
+    assert run_page_alone(path, tmp_path) == []
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_on_pages_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    left_out = run_page(path)
+    left_out = run_page_alone(path, tmp_path) if uses_frameworks(path) else run_page(path)
     if left_out:
         pytest.skip("; ".join(left_out))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_have_no_code_without_a_language(path):
+    """Such code would not be run."""
+    fences = re.findall(r"^[ ]*(?:```|:::)[^\n]*", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [each.strip(" `:") for each in fences[1::2]] == [""] * (len(fences) // 2)
+    assert all(each.strip(" `:") for each in fences[::2])
+
+
+# The front page says it further down; the list of changes is not for reading from the beginning.
+GUIDES = [path for path in sorted(ROOT.glob("docs/*.md")) if path.stem not in ("index", "changes")]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
+def test_pages_begin_with_what_their_readers_can_do(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.match(r"# [^\n]+\n\nAfter (?:a look at )?this page you (?:can|know) ", text)
 
 
 def test_the_readme_shows_code():
@@ -455,7 +544,7 @@ OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRob
 
 # What an example needs beyond the packages of the tests: one of each group.
 NEEDED = {
-    "keras_fit.py": [["keras"], ["torch", "jax", "tensorflow"]],
+    "keras_fit.py": [["keras"], KERAS_BACKENDS],
     "torch_dataset.py": [["torch"]],
 }
 # What those that train print, and the least that it has to be (of 10 digits).
@@ -497,14 +586,7 @@ def test_examples_run(path, tmp_path, tmp_path_factory):
     result = subprocess.run(
         [sys.executable, "-W", "default::ResourceWarning", str(path), "--quick"],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
-            "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
-            # What frameworks keep for later:
-            "KERAS_HOME": str(tmp_path_factory.mktemp("keras")),
-            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path_factory.mktemp("torch")),
-        },
+        env=framework_environment(tmp_path_factory.mktemp("frameworks")),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
