@@ -185,7 +185,7 @@ def test_an_error_comes_out_as_itself_and_says_where_it_comes_from(make, point, 
     assert "raised by streamers[1] of " in note and "<100>" in note
     assert type(mux).__name__ in note
     n_given = 0 if point == "opening" else point
-    assert f"after {n_given} items of this activation" in note
+    assert f"after {n_given} item{'s' * (n_given != 1)} of this activation" in note
     assert f"(item {len(items)} of the run)" in note
     assert ("as it was opened" in note) == (point == "opening")
     assert [source.n_open for source in sources] == [0] * 4
@@ -440,7 +440,7 @@ def test_when_all_have_failed_the_last_error_is_raised(make, point, max_failures
     last = int(str(caught.value).split()[-1]) // 100
     first, second = notes_of(caught.value)
     assert f"raised by streamers[{last}] of" in first
-    assert f"no streamer is left, after {len(items)} items of the run" in first
+    assert f"no streamer is left, after {len(items):,} items of the run" in first
     assert second.startswith("where it was raised:\nTraceback") and ", in " in second
     is_finite = make in FINITE.values()
     assert len(stream.failures) == 5
