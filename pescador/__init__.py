@@ -16,9 +16,6 @@ Layout, each module resting on those above it only:
 - ``legacy`` (with ``_learner``): the interface of 0.1, which is imported on demand only
 """
 
-from importlib import import_module
-from typing import Any
-
 from . import core, exceptions, maps, mux, util, zmq_stream
 from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
@@ -58,8 +55,10 @@ __all__ = [
 _OLDER = {"BufferedStreamer", "StreamLearner", "buffer_batch", "buffer_streamer"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "legacy":  # which few programs need
+        from importlib import import_module
+
         return import_module(".legacy", __name__)
     if name in _OLDER:
         hint = f"; it is one of pescador.legacy: import pescador.legacy, then legacy.{name}"

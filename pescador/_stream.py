@@ -106,7 +106,7 @@ class Stream(ClosableIterator):
         Returns
         -------
         dict
-            Of strings, integers, lists and dicts: ``json.dumps`` takes it. It grows with the
+            Of strings, numbers, lists and dicts: ``json.dumps`` takes it. It grows with the
             number of streams that are open and of streamers that were left out in this run.
 
         Raises

@@ -315,7 +315,7 @@ def test_runs_are_counted():
             "    Streamer(range(0, 9))  [1 active]",
             "    Streamer(range(0, 9))  [1 active]",
         )
-        assert repr(stream) == "<Stream of RoundRobinMux(<2 streamers>), 1 items given>"
+        assert repr(stream) == "<Stream of RoundRobinMux(<2 streamers>), 1 item given>"
     assert "active" not in repr(mux)
 
 

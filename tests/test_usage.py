@@ -812,3 +812,38 @@ def test_a_collection_of_streamers_that_is_false():
 
     for make in (pescador.ShuffledMux, pescador.RoundRobinMux, pescador.ChainMux):
         assert set(make(Pool(["ab", "cd"])).iterate(40)) == set("abcd")
+
+
+@pytest.mark.parametrize("name", ["BufferedStreamer", "StreamLearner", "buffer_batch"])
+def test_names_of_older_versions_are_pointed_at(name):
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'; .*pescador.legacy"):
+        getattr(pescador, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'stream_learner'$"):
+        _ = pescador.stream_learner
+    assert hasattr(pescador.legacy, name)
+
+
+@pytest.mark.parametrize("make", [pescador.ShuffledMux, pescador.RoundRobinMux])
+def test_a_streamer_in_place_of_a_list_of_them_is_refused_at_once(make):
+    """Also if it is endless."""
+
+    def samples():
+        while True:
+            yield {"X": 1}
+
+    with pytest.raises(PescadorError, match=r"streamers\[0\]=.*is an item.*: \[streamer\]"):
+        make(Streamer(samples))
+    with pytest.raises(PescadorError, match="streamers=3: is not a collection of streamers"):
+        make(3)
+
+
+def test_a_list_of_keys_for_tuples_is_refused_at_once(files):
+    with pytest.raises(PescadorError, match=r"keys\[0\]=\['X', 'Y'\]: is not a key; .*one by one"):
+        pescador.tuples(Streamer(rows_of, files[0]), ["X", "Y"])
+
+
+def test_a_key_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(KeyError) as caught:
+        list(pescador.tuples([{"X": 1, "Y": 2}, {"X": 1}], "X", "Y"))
+    assert caught.value.args == ("Y",)
+    assert caught.value.__notes__ == ["item 1 of the stream has no such key; it has ['X']"]
