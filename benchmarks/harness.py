@@ -61,7 +61,7 @@ def ours_and_peer(script):
     """Start two processes that measure: with this library, and with the peer."""
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     with Worker(sys.executable, script, PYTHONPATH=path) as ours:
-        with Worker(peer_python(), script) as peer:
+        with Worker(peer_python(), script, PYTHONPATH="") as peer:
             yield ours, peer
 
 
