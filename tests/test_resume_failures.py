@@ -194,6 +194,25 @@ def test_shuffled(weights):
     check(make)
 
 
+def read_ahead(stream):
+    """Yield what a stream gives: a map of the user's own, which is read again from its start."""
+    yield from stream
+
+
+@pytest.mark.parametrize("call", (read_ahead, Streamer, ShuffledMux))
+def test_failures_that_are_read_again_are_not_counted_again(call):
+    def make():
+        sources = [source(kind, label, 4) for label, kind in enumerate(2 * KINDS)]
+        mux = StochasticMux(sources, 3, 3, random_state=5, **OPTIONS)
+        return ShuffledMux([mux]) if call is ShuffledMux else Streamer(call, mux)
+
+    check(make)
+    stream = make().iterate()
+    assert len(list(itertools.islice(stream, 30))) == 30
+    assert sum(failure.count for failure in stream.failures) > 2
+    close(stream)
+
+
 def changing(n_items):
     """Return weights of which each streamer has none at some times."""
     return np.roll([0, 1, 3, 1, 2], n_items // 1000)
