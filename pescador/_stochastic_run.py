@@ -53,7 +53,7 @@ class StochasticRun(PoolRun):
         self.has_own_limits = mux.dist == "binomial" and mux.rate is not None and not self.is_share
         limits = None
         if not self.has_own_limits:
-            limits = _sampling.limits(mux.dist, mux.rate, 1 / self.n_first)
+            limits = _sampling.limits(mux.dist, mux._mean_limit(), 1 / self.n_first)
         self.n_draws = 0
         self._limits = limits
         self.draws = _sampling.activations(seed.rng(b"activations"), limits)
@@ -182,7 +182,7 @@ class StochasticRun(PoolRun):
     def own_limit(self, slot: int, draw: float) -> int:
         """Return how many items the stream in a slot may give, where it depends on its weight."""
         share = self.slots.probability(slot)
-        return _sampling.limits(self.mux.dist, self.mux.rate, share).draw(draw)
+        return _sampling.limits(self.mux.dist, self.mux._mean_limit(), share).draw(draw)
 
     def before_block(self, has_given: bool) -> int:
         if self.barren and has_given:

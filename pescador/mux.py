@@ -405,6 +405,10 @@ class StochasticMux(BaseMux):
         names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
         return {**super()._setup(), **{name: getattr(self, name) for name in names}}
 
+    def _mean_limit(self) -> float | None:
+        """Return the mean number of items that a stream may give; None for no limit."""
+        return self.rate
+
     def _start(self, seed: Seed) -> Run:
         return StochasticRun(self, seed)
 
@@ -695,13 +699,16 @@ class Mux(StochasticMux):
         super().__init__(
             streamers,
             _validate.whole("k", k, 1, "give the number of streams to keep open"),
-            None if rate is None else rate + 1,
+            rate,
             weights,
             "with_replacement" if self.with_replacement else without,
             prune_empty_streams,
             random_state,
         )
         self.k = self.n_active
+
+    def _mean_limit(self) -> float | None:
+        return None if self.rate is None else self.rate + 1
 
 
 # What a mux is given.

@@ -1557,7 +1557,7 @@ def test_mux_lam_is_rate(recorder, value):
     assert any("'lam' was renamed 'rate'" in str(each.message) for each in warnings)
     newer = deprecated_mux(streamers, 2, rate=value, random_state=0)
     assert list(older.iterate(300)) == list(newer.iterate(300))
-    assert older.rate == newer.rate
+    assert older.rate == newer.rate == value
 
 
 @pytest.mark.parametrize("prune", [True, False])

@@ -114,7 +114,7 @@ def test_the_repr_is_a_tree(streamer, expected):
 def test_the_older_mux_tells_what_was_given():
     with pytest.warns(DeprecationWarning):
         mux = pescador.mux.Mux(["ab"], 2, revive=True)
-    assert repr(mux).startswith("Mux(<1 streamer>, k=2, rate=257, revive=True)\n")
+    assert repr(mux).startswith("Mux(<1 streamer>, k=2, revive=True)\n")
 
 
 class Balanced(StochasticMux):
