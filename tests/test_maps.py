@@ -629,12 +629,11 @@ def assert_refused(items, position, key=None, partial=True, axis=None, size=SIZE
         next(batches)
 
 
-@pytest.mark.parametrize("partial", [False, True])
-@pytest.mark.parametrize("position", [0, *POSITIONS])
 @pytest.mark.parametrize("good", GOOD_ITEMS)
 @pytest.mark.parametrize("bad", [None, 3, "xy", (1, 2), [("x", 1)], np.zeros(2), {"x"}], ids=repr)
-def test_an_item_that_is_not_a_mapping(bad, good, position, partial):
-    assert_refused(with_fault(GOOD_ITEMS[good], bad, position), position, partial=partial)
+def test_an_item_that_is_not_a_mapping(bad, good):
+    for position, partial in itertools.product([0, *POSITIONS], [False, True]):
+        assert_refused(with_fault(GOOD_ITEMS[good], bad, position), position, partial=partial)
 
 
 @pytest.mark.parametrize("partial", [False, True])
@@ -700,15 +699,15 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("position", [0, *POSITIONS])
 @pytest.mark.parametrize("beside", [{}, {"y": 1}, {"y": [1]}], ids=["alone", "number", "list"])
 @pytest.mark.parametrize("name", MISFITS)
-def test_a_value_that_does_not_fit_the_others(name, beside, position):
+def test_a_value_that_does_not_fit_the_others(name, beside):
     good, bad = MISFITS[name]
-    items = with_fault(lambda n: {**beside, "key": good}, {**beside, "key": bad}, position)
-    # Whatever comes first in a batch is what the others have to fit to.
-    named = position + 1 if position % SIZE == 0 else position
-    assert_refused(items, named, "key")
+    for position in [0, *POSITIONS]:
+        items = with_fault(lambda n: {**beside, "key": good}, {**beside, "key": bad}, position)
+        # Whatever comes first in a batch is what the others have to fit to.
+        named = position + 1 if position % SIZE == 0 else position
+        assert_refused(items, named, "key")
 
 
 SCALAR_MISFITS = {
@@ -827,13 +826,13 @@ each_map = pytest.mark.parametrize("make", MAPS.values(), ids=MAPS)
 
 @each_map
 @pytest.mark.parametrize("error", FOREIGN)
-@pytest.mark.parametrize("position", [0, 1, 4])
-@pytest.mark.parametrize("good", [lambda n: {"x": np.zeros(2)}, lambda n: {"x": [n]}])
-def test_errors_of_the_source_pass_through(make, error, position, good):
-    raised = error("of the source")
-    with pytest.raises(error) as caught:
-        list(make(failing(position, raised, good)))
-    assert caught.value is raised
+def test_errors_of_the_source_pass_through(make, error):
+    goods = (lambda n: {"x": np.zeros(2)}, lambda n: {"x": [n]})
+    for position, good in itertools.product([0, 1, 4], goods):
+        raised = error("of the source")
+        with pytest.raises(error) as caught:
+            list(make(failing(position, raised, good)))
+        assert caught.value is raised
 
 
 @each_map

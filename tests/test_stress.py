@@ -408,9 +408,23 @@ def _family():
     return found
 
 
+def in_a_small_program(code):
+    """Run code with this module; a large program, such as this one, takes longer to fork."""
+    path = os.pathsep.join(filter(None, sys.path))
+    # (A child that ends at once may leave its copies of the parent's sockets to the system.)
+    warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]
+    done = subprocess.run(
+        [sys.executable, *warnings, "-c", f"import test_stress as here\n{code}"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_random_actions_on_random_trees():
-    counts = stress(N_ACTIONS, SEED)
-    assert min(counts.values()) > 0
+    in_a_small_program(f"assert min(here.stress({N_ACTIONS}, {SEED}).values()) > 0")
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -475,18 +489,7 @@ def _resident():
 
 
 def test_a_thousand_starts_leave_nothing():
-    """In a small program: a large one takes longer to fork."""
-    code = "import test_stress; test_stress.start_a_thousand_times()"
-    path = os.pathsep.join(filter(None, sys.path))
-    env = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    in_a_small_program("here.start_a_thousand_times()")
 
 
 def start_a_thousand_times():
