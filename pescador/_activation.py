@@ -160,7 +160,7 @@ class Binding:
 class _Bound:
     """One call of a function that gives what the streamers among its arguments give."""
 
-    def __init__(self, bindings: list[Binding], call: list[str]) -> None:
+    def __init__(self, bindings: list[Binding], call: Callable[[], list[str]]) -> None:
         self._bindings = bindings
         self._call = call
         self._streams: list[Any] = []  # that have been started again (their bindings know them)
@@ -174,7 +174,7 @@ class _Bound:
             if fields is None:
                 return n_given
             streams.append(fields)
-        return {"streams": streams, "call": self._call}
+        return {"streams": streams, "call": self._call()}
 
     def start_again(self, made: Any, bound: list[Streamer]) -> None:
         """Start what a call reads, where it stood, now: what does not fit must be told at once."""
@@ -242,7 +242,7 @@ def call_bound(
     bindings: list[Binding] = []
     bound: list[Streamer] = []
     given = iter(position["streams"] if position else ())
-    what = _described(function, values[1:])
+    call_now = functools.partial(_described, function, values[1:])
     for index, value in enumerate(values):
         if value is FRESH_SEED:
             values[index] = parent.fresh(place, number, index)
@@ -253,19 +253,25 @@ def call_bound(
             follows = follows and type(streamer)._open_run is not open_by_iterate
             values[index] = _bound(value, bindings[-1])
             bound.append(values[index])
-    if position and (not follows or len(position["streams"]) != len(bindings)):
-        what_now = "reads other streamers than when the state was taken"
-        raise _positions.misfit(name_of(call), what_now)
-    if position and position["call"] != what:
-        before = f"{position['call'][0]}(...)"
-        raise _positions.misfit(f"{what[0]}(...)", f"was {before}, perhaps with other arguments")
+    if position:
+        _check_call(position, call_now(), len(bindings) if follows else -1)
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
-        record = _positions.records[made] = _Bound(bindings, what)
+        record = _positions.records[made] = _Bound(bindings, call_now)
         if position:
             record.start_again(made, bound)
     return made
+
+
+def _check_call(position: dict, call: list[str], n_streams: int) -> None:
+    """Compare a call with what is known of the one whose streams had been read."""
+    if len(position["streams"]) != n_streams:
+        what = "reads other streamers than when the state was taken"
+        raise _positions.misfit(f"{call[0]}(...)", what)
+    if position["call"] != call:
+        what = f"was {position['call'][0]}(...), perhaps with other arguments"
+        raise _positions.misfit(f"{call[0]}(...)", what)
 
 
 def _described(function: Any, values: list) -> list[str]:
@@ -316,8 +322,3 @@ def lend(iterator: Iterator) -> Generator:
 def bounded(source: Iterator, n_items: int | None) -> Generator:
     """Read at most ``n_items``; a generator, so that only one thread at a time is in it."""
     yield from islice(source, n_items)
-
-
-def name_of(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
-    return name if isinstance(name, str) else _validate.short(value)
