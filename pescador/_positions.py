@@ -6,6 +6,7 @@ source is how to start it again; else it is a dict, made by the record of the ru
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import weakref
@@ -37,6 +38,8 @@ class Record(Protocol):
 
 
 records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary()
+# So that nothing here keeps a socket open until the interpreter clears its modules, in any order.
+atexit.register(records.clear)
 
 
 def position_of(source: Iterator, n_given: int) -> Any:
