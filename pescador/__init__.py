@@ -1,19 +1,6 @@
 """Stream and mix numerical data for machine learning.
 
-Layout, each module resting on those above it only:
-
-- ``exceptions``, ``version``
-- ``util``, ``_validate``, ``_callables``, ``_seeds``, ``_iterator``, ``_host``: they know no
-  streamers
-- ``_activation``: how a streamer gets its iterator
-- ``core`` (with ``_stream``): streamers and streams
-- ``maps`` (with ``_batch``): iterators over items;
-  ``_sampling``: the arithmetic of muxing; ``_frames``, ``_shared``, ``_worker``, ``_channel``:
-  arrays as bytes, shared memory, the life of a process, the socket to it
-- ``_runs``, then ``_pool_runs`` and ``_turn_runs``: one run of a mux
-- ``mux`` (with ``_stochastic_run``): the muxes; ``zmq_stream`` (with ``_transport``): background
-  processes
-- ``legacy`` (with ``_learner``): the interface of 0.1, which is imported on demand only
+ARCHITECTURE.md draws the plan of the package.
 """
 
 from . import core, exceptions, maps, mux, util, zmq_stream

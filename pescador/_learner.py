@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _validate
 from ._callables import is_iterable
-from ._iterator import read
+from ._streaming.closable import read
 from .exceptions import DataError, PescadorError
 
 

@@ -13,22 +13,15 @@ from typing import Any
 
 from decorator import decorate
 
-from . import _html, _positions, _repr, _validate
-from ._activation import (
-    ACCEPTED,
-    Binding,
-    call_bound,
-    is_finished,
-    iterator_of,
-    lend,
-    nested,
-    open_by_iterate,
-)
+from . import _html, _repr, _validate
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
-from ._failures import Failures
-from ._iterator import ClosableIterator
-from ._seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
-from ._stream import Stream
+from ._streaming import positions
+from ._streaming.binding import Binding, call_bound, open_by_iterate
+from ._streaming.closable import ClosableIterator
+from ._streaming.failures import Failures
+from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
+from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
+from ._streaming.stream import Stream
 from .exceptions import PescadorError
 
 __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
@@ -221,10 +214,10 @@ class Streamer:
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
             with parent.shared(Failures).as_known():
-                return _positions.moved(source, position, self)
+                return positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
         if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
-            raise _positions.misfit(self, "was of another kind when the state was taken")
+            raise positions.misfit(self, "was of another kind when the state was taken")
         if self._how == _NESTED:
             return nested(self.streamer, parent, place, number, position["inner"])
         if bound:
@@ -236,7 +229,7 @@ class Streamer:
             made = self._call(*self.args, **self.kwargs)
         if not isinstance(made, Streamer):
             what = "made a streamer when the state was taken, and does not now"
-            raise _positions.misfit(self, what)
+            raise positions.misfit(self, what)
         return nested(made, parent, place, number, position["inner"])
 
     def _open_once(self) -> Iterator:
@@ -398,7 +391,7 @@ class Streamer:
         >>> list(mux.resume(state)) == list(stream)
         True
         """
-        fields = _positions.unsealed(state)
+        fields = positions.unsealed(state)
         max_iter = _validate.whole_or_none(
             "max_iter", max_iter, 0, "give a number, or None for what was left"
         )

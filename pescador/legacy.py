@@ -23,15 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from . import _positions, _validate, exceptions, maps
+from . import _validate, exceptions, maps
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
 from . import zmq_stream as processes
 from ._callables import GENERATOR, is_iterable
-from ._iterator import read
 from ._learner import StreamLearner
-from ._seeds import Seed
+from ._streaming import positions
+from ._streaming.closable import read
+from ._streaming.seeds import Seed
 from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
@@ -558,7 +559,7 @@ class _Remainder:
 
     def __iter__(self) -> Generator:
         items = read(self._iterator)
-        _positions.records[items] = self
+        positions.records[items] = self
         return items
 
     def position(self, n_given: int) -> Any:
@@ -654,7 +655,7 @@ class BufferedStreamer(Streamer):
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         if not isinstance(position, int):
-            raise _positions.misfit(self, "was of another kind when the state was taken")
+            raise positions.misfit(self, "was of another kind when the state was taken")
         return super()._open_at(parent, place, number, position)
 
 

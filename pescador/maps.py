@@ -19,9 +19,9 @@ import numpy as np
 from . import _validate
 from ._batch import Batch, not_a_mapping
 from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
-from ._failures import add_note
-from ._iterator import ClosableIterator, close_iterator
-from ._seeds import Seed
+from ._streaming.closable import ClosableIterator, close_iterator
+from ._streaming.failures import add_note
+from ._streaming.seeds import Seed
 
 __all__ = ["buffer_stream", "cache", "keras_tuples", "tuples"]
 

@@ -1,6 +1,6 @@
 """Muxes: streamers that mix the items of other streamers.
 
-What the user makes. A run of each is in ``_stochastic_run``, ``_pool_runs`` or ``_turn_runs``.
+What the user makes. Their runs are in the room ``_mixing``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _pool_runs, _positions, _seeds, _shares, _turn_runs, _validate
-from ._runs import Run
-from ._seeds import Seed
-from ._stochastic_run import StochasticRun
+from . import _validate
+from ._mixing import design, random_run, turn_run
+from ._mixing.run import Run
+from ._mixing.stochastic_run import StochasticRun
+from ._streaming import positions
+from ._streaming.seeds import GENERATORS, Seed
 from .core import Streamer, as_streamer
 from .exceptions import PescadorError
 from .util import DEPRECATED, get_rng, rename_kw
@@ -126,7 +128,7 @@ class BaseMux(Streamer):
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 
     def _generators(self) -> tuple[Any, ...]:
-        return (self.random_state,) if isinstance(self.random_state, _seeds.GENERATORS) else ()
+        return (self.random_state,) if isinstance(self.random_state, GENERATORS) else ()
 
     @property
     def n_streams(self) -> int:
@@ -148,7 +150,7 @@ class BaseMux(Streamer):
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         run = self._new_run(parent, place, number)
         items = run.items()
-        _positions.records[items] = run
+        positions.records[items] = run
         return items
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
@@ -157,11 +159,11 @@ class BaseMux(Streamer):
         if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
             return super()._open_at(parent, place, number, position)
         if not isinstance(position, dict) or "setup" not in position:
-            raise _positions.misfit(self, "was of another kind when the state was taken")
+            raise positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
-        _positions.check_same(self, position["setup"], run.setup)
+        positions.check_same(self, position["setup"], run.setup)
         items = run.items_from(position)
-        _positions.records[items] = run
+        positions.records[items] = run
         return items
 
     def _new_run(self, parent: Seed, place: int, number: int) -> Run:
@@ -172,7 +174,7 @@ class BaseMux(Streamer):
 
     def _setup(self) -> dict:
         """Return what a state must agree with, by its name."""
-        weights = None if self._weights is None else _positions.digest(self._weights.tobytes())
+        weights = None if self._weights is None else positions.digest(self._weights.tobytes())
         if self._function is not None:
             weights = f"function {weights}"
         return {"class": type(self).__name__, "n_streams": self.n_streams, "weights": weights}
@@ -359,7 +361,7 @@ class StochasticMux(BaseMux):
         )
         self.dist = _validate.option("dist", dist, DISTS)
         self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
-        self._table: _shares.Table | None = None
+        self._table: design.Table | None = None
         if weighting == "share":
             self._check_share()
             self._table = self._make_table(self._weights, "weights")
@@ -376,7 +378,7 @@ class StochasticMux(BaseMux):
             remedy = 'choose "with_replacement", or weighting="active"'
             raise _validate.refuse("mode", self.mode, rule, remedy)
 
-    def _table_of(self, weights: np.ndarray | None, n_items: int) -> _shares.Table | None:
+    def _table_of(self, weights: np.ndarray | None, n_items: int) -> design.Table | None:
         """Return what a run needs in order to choose streamers by these weights."""
         if weights is self._weights:
             return self._table
@@ -385,21 +387,21 @@ class StochasticMux(BaseMux):
             return self._table
         return self._make_table(weights, f"weights({n_items})")
 
-    def _make_table(self, weights: np.ndarray | None, name: str) -> _shares.Table | None:
-        if weights is None or _pool_runs.are_equal(weights):
+    def _make_table(self, weights: np.ndarray | None, name: str) -> design.Table | None:
+        if weights is None or random_run.are_equal(weights):
             return None
         if self.mode == "with_replacement":
-            return _shares.Table(weights)
+            return design.Table(weights)
         n_open = min(self.n_active, int(np.count_nonzero(weights)))
         index = int(weights.argmax())
-        if weights[index] > _shares.largest_share(n_open):
+        if weights[index] > design.largest_share(n_open):
             rule = (
                 f'with {n_open} different streamers open at a time (mode="single_active"), no'
                 f" share can be more than 1/{n_open}"
             )
             remedy = 'give a smaller n_active, more equal weights, or mode="with_replacement"'
             raise _validate.refuse(f"{name}[{index}]", float(f"{weights[index]:.6g}"), rule, remedy)
-        return _shares.Design(weights, n_open)
+        return design.Design(weights, n_open)
 
     def _setup(self) -> dict:
         names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
@@ -480,7 +482,7 @@ class ShuffledMux(BaseMux):
         )
 
     def _start(self, seed: Seed) -> Run:
-        return _pool_runs.ShuffledRun(self, seed)
+        return random_run.ShuffledRun(self, seed)
 
 
 class RoundRobinMux(BaseMux):
@@ -542,7 +544,7 @@ class RoundRobinMux(BaseMux):
         return {**super()._setup(), "mode": self.mode}
 
     def _start(self, seed: Seed) -> Run:
-        return _turn_runs.RoundRobinRun(self, seed)
+        return turn_run.RoundRobinRun(self, seed)
 
 
 class ChainMux(BaseMux):
@@ -626,7 +628,7 @@ class ChainMux(BaseMux):
         return {**super()._setup(), "mode": self.mode}
 
     def _start(self, seed: Seed) -> Run:
-        return _turn_runs.ChainRun(self, seed)
+        return turn_run.ChainRun(self, seed)
 
 
 class Mux(StochasticMux):

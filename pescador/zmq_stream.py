@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import _positions, _validate
-from ._seeds import Seed
+from . import _validate
+from ._streaming import positions
+from ._streaming.seeds import Seed
 from .core import Streamer
 
 __all__ = ["ZMQStreamer"]
@@ -144,12 +145,12 @@ class ZMQStreamer(Streamer):
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._transport import HeldInterrupts, Options, Reader, Start
+        from ._background.consumer import HeldInterrupts, Options, Reader, Start
 
         if isinstance(position, int) and type(self)._open_run is not ZMQStreamer._open_run:
             return super()._open_at(parent, place, number, position)
         if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
-            raise _positions.misfit(self, "was of another kind when the state was taken")
+            raise positions.misfit(self, "was of another kind when the state was taken")
 
         options = Options(
             min_port=self.min_port,
@@ -166,7 +167,7 @@ class ZMQStreamer(Streamer):
             reader = Reader(self, options, parent, place, number, Start(**(position or {})))
             items = reader.items()
             next(items)
-        _positions.records[items] = reader
+        positions.records[items] = reader
         try:
             held.deliver()
         except BaseException:

@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pescador import Streamer, WorkerError, ZMQStreamer, _transport
+from pescador import Streamer, WorkerError, ZMQStreamer
+from pescador._background import consumer
 
 LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
 ENTERED, LEFT, MADE, GHOST = map(Path, ("entered", "left", "made", "ghost"))
@@ -454,14 +455,14 @@ def tell(**facts):
 
 def at_start(function):
     """Call ``function(worker)`` when the next process has been started, not yet spoken to."""
-    begin = _transport.Worker.begin
+    begin = consumer.Worker.begin
 
     def begin_after(worker, *args):
-        _transport.Worker.begin = begin
+        consumer.Worker.begin = begin
         function(worker)
         begin(worker, *args)
 
-    _transport.Worker.begin = begin_after
+    consumer.Worker.begin = begin_after
 
 
 def after(seconds, function, again=0.0):
@@ -486,7 +487,7 @@ def failing(method, spec):
 
 def hurried(method, n_times):
     """Sources fail at once, and what they sent takes longer than the consumer likes to wait."""
-    _transport._DRAIN = 0
+    consumer._DRAIN = 0
     each = [read(start(method, fails, "ValueError")) for _ in range(int(n_times))]
     return {"ends": [[one["values"], one["error"]["type"]] for one in each]}
 

@@ -24,8 +24,8 @@ from _sources import TIMEOUT, plain, records, within
 
 import pescador
 from pescador import PescadorError, WorkerError, ZMQStreamer
-from pescador import _channel as channel
-from pescador._channel import Caller, Listener
+from pescador._background import channel
+from pescador._background.channel import Caller, Listener
 
 PORTS = (49152, 65535, 100)
 TRANSPORTS = ["ipc", "tcp"]
@@ -726,7 +726,7 @@ SHORT = """
 import errno, gc, json, os, signal, sys, traceback
 from test_channel import few_descriptors, ZMQStreamer, records, pescador
 import multiprocessing
-import pescador._transport  # loads all that is needed
+import pescador._background.consumer  # loads all that is needed
 
 method, transport, numbers = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 
@@ -806,7 +806,7 @@ def _run(code, *args):
 MANY = """
 import errno, os
 from test_channel import few_descriptors, ZMQStreamer, records, pescador
-import pescador._transport
+import pescador._background.consumer
 
 before = set(os.listdir("/proc/self/fd"))
 streamer = ZMQStreamer(pescador.Streamer(records, 0, 5), start_method="fork")

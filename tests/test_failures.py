@@ -13,7 +13,7 @@ from _sources import each_of, numbers, within
 
 import pescador
 from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
-from pescador._failures import add_note
+from pescador._streaming.failures import add_note
 
 SECONDS = 60  # only ever used up by a test that fails
 
@@ -466,7 +466,7 @@ def failing_for_ever():
 
 
 def test_endlessly_many_streamers_that_all_fail_come_to_an_end(monkeypatch):
-    monkeypatch.setattr("pescador._turn_runs._MOST_FRUITLESS", 500)
+    monkeypatch.setattr("pescador._mixing.turn_run._MOST_FRUITLESS", 500)
     with pytest.raises(BrokenError):
         within(SECONDS, list, ChainMux(failing_for_ever, on_error="replace"))
 

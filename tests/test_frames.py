@@ -23,9 +23,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pescador import DataError, _frames
-from pescador._frames import DATA, ENDED, FAILED, NOTE, Packer, Unpacker
-from pescador._layouts import Layout
+from pescador import DataError
+from pescador._background import frames as frames_module
+from pescador._background.frames import DATA, ENDED, FAILED, NOTE, Packer, Unpacker
+from pescador._background.layouts import Layout
 from pescador.exceptions import WorkerError
 
 FIXED = settings(deadline=None, derandomize=True, database=None, max_examples=200)
@@ -212,14 +213,14 @@ def received(frames, shift=0):
 class Way:
     """A way for items to go: with or without shared memory, and so on."""
 
-    def __init__(self, large=_frames.LARGE, is_shared=False, copy=False, shift=0):
+    def __init__(self, large=frames_module.LARGE, is_shared=False, copy=False, shift=0):
         self.large = large
         self.is_shared = is_shared
         self.copy = copy
         self.shift = shift
 
     def start(self, monkeypatch):
-        monkeypatch.setattr(_frames, "LARGE", self.large)
+        monkeypatch.setattr(frames_module, "LARGE", self.large)
         memory = Blocks() if self.is_shared else None
         self.packer = Packer(memory)
         self.unpacker = Unpacker(memory, self.copy)
@@ -1188,7 +1189,7 @@ def test_layouts_that_are_nested_deeply(before, after, n_bytes, depth):
 def test_a_great_many_values_without_a_byte_take_no_time():
     frames = [head((1, None)), LAYOUT % (b'"|V0"', b"[1125899906842624]", b"null"), b""]
     code = f"""
-from pescador._frames import Unpacker
+from pescador._background.frames import Unpacker
 from pescador.exceptions import WorkerError
 try:
     list(Unpacker().message([memoryview(frame) for frame in {frames}]).items)

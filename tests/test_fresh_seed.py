@@ -10,7 +10,7 @@ import pytest
 
 import pescador
 from pescador import FRESH_SEED, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
-from pescador._seeds import Seed
+from pescador._streaming.seeds import Seed
 
 METHODS = multiprocessing.get_all_start_methods()
 N_SAMPLERS = 10

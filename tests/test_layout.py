@@ -19,54 +19,40 @@ import pescador
 
 PACKAGE = Path(pescador.__file__).parent
 
-FLOORS = (
-    {"exceptions", "version"},
-    {
-        "util",
-        "_validate",
-        "_callables",
-        "_seeds",
-        "_iterator",
-        "_failures",
-        "_host",
-        "_positions",
-        "_repr",
-        "_html",
-    },
-    {"_activation"},
-    {
-        "core",
-        "_stream",
-        "maps",
-        "_batch",
-        "_sampling",
-        "_shares",
-        "_frames",
-        "_layouts",
-        "_shared",
-        "_worker",
-        "_channel",
-    },
-    {"_runs"},
-    {"_pool_runs", "_turn_runs"},
-    {"mux", "_stochastic_run", "zmq_stream", "_transport"},
-    {"__init__", "legacy", "_learner"},
-)
-# A module of the same floor that belongs to this one alone.
-COMPANIONS = {
-    "core": {"_stream"},
-    "maps": {"_batch"},
-    "mux": {"_stochastic_run"},
-    "_frames": {"_layouts"},
-    "zmq_stream": {"_transport"},
-    "legacy": {"_learner"},
-}
-# Types are not needed at run time.
-FOR_TYPES = {
-    **{name: {"core"} for name in ("_activation", "_stream")},
-    **{name: {"mux"} for name in ("_runs", "_pool_runs", "_stochastic_run", "_turn_runs")},
-}
-TOOLS = 1  # the floor whose modules may use each other
+PLAN = (Path(__file__).resolve().parents[1] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def planned_modules():
+    """Return the modules that ARCHITECTURE.md draws, by their dotted names."""
+    drawing = re.search(r"^```\npescador/\n(.*?)^```", PLAN, re.MULTILINE | re.DOTALL)[1]
+    found, room = [], ""
+    for line in drawing.splitlines():
+        indent, name = re.match(r"( +)(\S+)", line).groups()
+        if name.endswith("/"):
+            room = f"{name[:-1]}."
+        else:
+            found.append((room if len(indent) > 2 else "") + name.removesuffix(".py"))
+    return sorted(found)
+
+
+def planned_imports():
+    """Return which rooms and modules each may import, as the table in ARCHITECTURE.md says."""
+    table = re.search(r"^\| who \| may import \|\n\|.*\n((?:\|.*\n)+)", PLAN, re.MULTILINE)[1]
+    rules, tools = {}, set()
+    for line in table.splitlines():
+        who, what = (re.findall(r"`(\w+)`", cell) for cell in line.strip("|").split("|"))
+        allowed = set(what)
+        if "the tools" in line:
+            allowed |= tools
+        elif "the above" in line:
+            allowed |= {name for other in rules.values() for name in other} | tools
+        elif "everything" in line:
+            allowed = {module.partition(".")[0] for module in MODULES}
+        elif what:
+            tools |= {*who, *what}
+        rules |= dict.fromkeys(who, allowed)
+    return rules
+
 
 DEPENDENCIES = {"numpy", "pyzmq", "six", "decorator"}
 IMPORT_NAMES = {"numpy", "zmq", "six", "decorator"}
@@ -82,28 +68,19 @@ HEAVY = {
     "zmq",
 }
 
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
-
-
-def floor_of(module):
-    """Return the number of the floor that a module is on."""
-    (floor,) = [number for number, modules in enumerate(FLOORS) if module in modules]
-    return floor
-
-
-def allowed_imports(module):
-    """Return the modules of the package that ``module`` may import."""
-    floor = floor_of(module)
-    allowed = set().union(*FLOORS[:floor], COMPANIONS.get(module, ()))
-    if floor == TOOLS:
-        allowed |= FLOORS[floor] - {module}
-    return allowed
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.parent == PACKAGE or path.name != "__init__.py"
+)
+ROOMS = sorted({module.partition(".")[0] for module in MODULES if "." in module})
 
 
 @functools.cache
 def parsed(module):
     """Return the syntax tree of a module of the package."""
-    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    path = PACKAGE.joinpath(*module.split("."))
+    return ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))
 
 
 def is_for_types(node):
@@ -119,28 +96,31 @@ def statements(node):
             yield from statements(child)
 
 
-def own_imports(nodes):
-    """Return the modules of the package that are imported, by absolute or relative names."""
+def own_imports(module, tree=None):
+    """Return the modules of the package that a module imports, by absolute or relative names."""
     found = set()
-    for node in nodes:
+    for node in statements(tree or parsed(module)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
-            found |= {(*rest, "__init__")[0] for first, *rest in names if first == "pescador"}
+            found |= {".".join(rest) or "__init__" for first, *rest in names if first == "pescador"}
         elif isinstance(node, ast.ImportFrom):
-            found |= own_from(node)
+            found |= own_from(module, node)
     return found
 
 
-def own_from(node):
+def own_from(module, node):
     """Return the modules of the package that a ``from ... import ...`` reads."""
-    path = (node.module or "").split(".")
-    if not node.level:
-        if path[0] != "pescador":
-            return set()
-        path = path[1:] or [""]
-    if path[0]:
-        return {path[0]}
-    return {alias.name if alias.name in MODULES else "__init__" for alias in node.names}
+    path = [part for part in (node.module or "").split(".") if part]
+    if node.level:
+        path = [*module.split(".")[: -node.level], *path]
+    elif path[:1] == ["pescador"]:
+        path = path[1:]
+    else:
+        return set()
+    if ".".join(path) in MODULES:
+        return {".".join(path)}
+    below = [".".join([*path, alias.name]) for alias in node.names]
+    return {name if name in MODULES else ".".join([*path, "__init__"]) for name in below}
 
 
 def foreign_imports(module):
@@ -165,31 +145,27 @@ def run_python(code):
 # Imports inside the package.
 
 
-def test_every_module_is_on_one_floor():
-    assert sorted(module for floor in FLOORS for module in floor) == MODULES
+def test_the_plan_has_every_module_once():
+    assert planned_modules() == MODULES
+
+
+def test_the_files_that_make_rooms_are_empty():
+    assert not [room for room in ROOMS if (PACKAGE / room / "__init__.py").read_text()]
+
+
+def test_every_module_has_a_rule():
+    assert {module.partition(".")[0] for module in MODULES} == planned_imports().keys()
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_from_lower_floors_only(module):
-    assert own_imports(statements(parsed(module))) <= allowed_imports(module)
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_for_types_are_few(module):
-    every = own_imports(ast.walk(parsed(module)))
-    assert every - allowed_imports(module) <= FOR_TYPES.get(module, set())
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_a_companion_belongs_to_one_module(module):
-    strangers = {
-        each for owner, each_of in COMPANIONS.items() if owner != module for each in each_of
-    }
-    assert not own_imports(statements(parsed(module))) & strangers
+def test_a_module_imports_what_the_plan_allows(module):
+    room = module.partition(".")[0]
+    found = {name.partition(".")[0] for name in own_imports(module)}
+    assert found - {room} <= planned_imports()[room]
 
 
 def test_no_module_imports_itself_through_others():
-    imports = {module: own_imports(statements(parsed(module))) for module in MODULES}
+    imports = {module: own_imports(module) & set(MODULES) for module in MODULES}
     left = set(MODULES)
     while ready := {module for module in left if not imports[module] & left}:
         left -= ready
@@ -197,12 +173,12 @@ def test_no_module_imports_itself_through_others():
 
 
 def test_the_reader_of_imports_sees_every_form():
-    code = "import pescador.mux as a\nfrom pescador import core\nfrom . import maps, Stream\n"
-    code += (
-        "def f():\n    from .util import get_rng\n    from .a.b import c\nimport os, numpy.random"
-    )
-    found = own_imports(ast.walk(ast.parse(code)))
-    assert found == {"mux", "core", "maps", "__init__", "util", "a"}
+    code = "import pescador.mux as a\nfrom pescador import core\nfrom .. import maps, Stream\n"
+    code += "def f():\n    from ..util import get_rng\n    from .slots import c\n"
+    code += "\nimport os, numpy.random"
+    found = own_imports("_mixing.limits", ast.parse(code))
+    expected = {"mux", "core", "maps", "__init__", "util", "_mixing.slots"}
+    assert found == expected
 
 
 def test_nothing_is_imported_with_a_star():

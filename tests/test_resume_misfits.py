@@ -116,7 +116,7 @@ def test_a_state_that_another_thread_reads_past_is_refused():
     mux = ShuffledMux([range(10), range(10)], random_state=0)
     stream = mux.iterate()
     next(stream)
-    pescador._positions.records[stream._source] = Sly()
+    pescador._streaming.positions.records[stream._source] = Sly()
     with pytest.raises(PescadorError, match="in the middle of an item"):
         stream.state_dict()
 

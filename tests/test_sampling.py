@@ -11,16 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pescador import _sampling
-from pescador._sampling import (
-    Distinct,
-    EqualSlots,
-    LimitTable,
-    Permuted,
-    Replacing,
-    WeightedSlots,
-    alias_table,
-)
+from pescador._mixing import choosers
+from pescador._mixing import slots as slots_module
+from pescador._mixing.choosers import Distinct, Permuted, Replacing
+from pescador._mixing.limits import LimitTable, limits_of
+from pescador._mixing.slots import EqualSlots, WeightedSlots, alias_table
 
 DISTS = ("constant", "poisson", "binomial")
 LARGEST = 1 - 2.0**-53  # the largest number that is drawn
@@ -69,7 +64,7 @@ def variance_of(dist, rate, share):
 
 
 def check_table(dist, rate, share):
-    table = _sampling.limits(dist, rate, share)
+    table = limits_of(dist, rate, share)
     assert isinstance(table, LimitTable)
     assert table._lowest >= 1
     assert (np.diff(table._sums, prepend=0) >= 0).all()
@@ -110,7 +105,7 @@ def test_many_rates():
 
 @pytest.mark.parametrize("rate", RATES[1:])
 def test_poisson_limits_are_one_and_a_poisson_number(rate):
-    table = _sampling.limits("poisson", rate)
+    table = limits_of("poisson", rate)
     values = table._lowest + np.arange(len(table._sums))
     wanted = stats.poisson(rate - 1).pmf(values - 1)
     np.testing.assert_allclose(np.diff(table._sums, prepend=0), wanted, rtol=1e-6, atol=1e-14)
@@ -119,7 +114,7 @@ def test_poisson_limits_are_one_and_a_poisson_number(rate):
 @pytest.mark.parametrize(("n", "q"), [(1, 0.5), (4, 0.25), (10, 0.9), (100, 0.03), (5000, 0.5)])
 def test_binomial_limits_are_one_and_a_binomial_number_where_they_can_be(n, q):
     rate = 1 + n * q
-    table = _sampling.limits("binomial", rate, n * q * (1 - q) / rate)
+    table = limits_of("binomial", rate, n * q * (1 - q) / rate)
     probabilities = dict(enumerate(np.diff(table._sums, prepend=0).tolist(), table._lowest))
     wanted = stats.binom(n, q).pmf(np.arange(n + 1))
     for value in range(1, n + 2):
@@ -131,7 +126,7 @@ def test_binomial_limits_are_one_and_a_binomial_number_where_they_can_be(n, q):
 @pytest.mark.parametrize("rate", [2.5, 10 / 3, 7.9, 100.5])
 @pytest.mark.parametrize("dist", ["constant", "binomial"])
 def test_the_least_variance_is_that_of_the_two_neighbours(rate, dist):
-    table = _sampling.limits(dist, rate, 1e-9)
+    table = limits_of(dist, rate, 1e-9)
     assert table._lowest == int(rate)
     np.testing.assert_allclose(table._sums, [1 - rate % 1, 1])
 
@@ -139,20 +134,20 @@ def test_the_least_variance_is_that_of_the_two_neighbours(rate, dist):
 @pytest.mark.parametrize("dist", DISTS)
 @pytest.mark.parametrize("rate", [1, 1.0, 0.5, 1e-9, sys.float_info.min])
 def test_at_least_one_item_is_allowed(dist, rate):
-    limits = _sampling.limits(dist, rate, 0.5)
+    limits = limits_of(dist, rate, 0.5)
     assert limits.draw_block(np.array([0, 0.5, LARGEST])) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("dist", DISTS)
 def test_no_rate_means_no_limit(dist):
-    assert _sampling.limits(dist, None, 0.5).draw_block(np.array([0, 0.5, LARGEST])) == [0, 0, 0]
+    assert limits_of(dist, None, 0.5).draw_block(np.array([0, 0.5, LARGEST])) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("dist", DISTS)
 @pytest.mark.parametrize("rate", (*RATES, *LARGE_RATES, *HUGE_RATES))
 def test_limits_are_whole_and_grow_with_the_draw(dist, rate):
     draws = np.array([0.0, 2.0**-53, 1e-9, 0.1, 0.25, 0.5, 0.75, 0.9, 1 - 1e-9, 1 - 1e-15])
-    numbers = _sampling.limits(dist, rate, 0.5).draw_block(draws)
+    numbers = limits_of(dist, rate, 0.5).draw_block(draws)
     assert all(type(number) is int and number >= 1 for number in numbers)
     assert numbers == sorted(numbers)
     deviation = variance_of(dist, rate, 0.5) ** 0.5
@@ -164,7 +159,7 @@ def test_limits_are_whole_and_grow_with_the_draw(dist, rate):
 @pytest.mark.parametrize("dist", DISTS)
 @pytest.mark.parametrize("rate", [*RATES, *LARGE_RATES, *HUGE_RATES])
 def test_limits_of_the_smallest_and_the_largest_draw(dist, rate):
-    smallest, largest = _sampling.limits(dist, rate, 0.5).draw_block(np.array([0.0, LARGEST]))
+    smallest, largest = limits_of(dist, rate, 0.5).draw_block(np.array([0.0, LARGEST]))
     assert 1 <= smallest <= rate
     assert math.ceil(rate) <= largest <= rate + 10 * rate**0.5 + 60
 
@@ -174,7 +169,7 @@ def test_limits_of_the_smallest_and_the_largest_draw(dist, rate):
 def test_mean_and_variance_of_huge_limits(dist, rate):
     n = 100_001
     draws = Grid(n).random_sample(n)
-    numbers = _sampling.limits(dist, rate, 0.25).draw_block(draws)
+    numbers = limits_of(dist, rate, 0.25).draw_block(draws)
     offsets = np.array([number - rate for number in numbers])
     wanted = variance_of(dist, rate, 0.25)
     assert abs(offsets.mean()) <= 1e-4 * wanted**0.5 + rate * 2.0**-52
@@ -184,7 +179,7 @@ def test_mean_and_variance_of_huge_limits(dist, rate):
 @pytest.mark.parametrize("dist", DISTS)
 @pytest.mark.parametrize("rate", [2.0**62, 2.0**63, 1e19, 1e300, sys.float_info.max])
 def test_limits_fit_an_index(dist, rate):
-    numbers = _sampling.limits(dist, rate, 0.5).draw_block(np.array([0.0, 0.5, 1 - 1e-15]))
+    numbers = limits_of(dist, rate, 0.5).draw_block(np.array([0.0, 0.5, 1 - 1e-15]))
     assert all(2**61 < number <= sys.maxsize for number in numbers)
 
 
@@ -192,7 +187,7 @@ def test_limits_fit_an_index(dist, rate):
 @pytest.mark.parametrize("rate", [None, 0.5, 2, 7.5, 2.0**31 + 0.5])
 def test_a_block_of_limits_is_the_draws_one_by_one(dist, rate):
     draws = np.random.RandomState(0).random_sample(200)
-    limits = _sampling.limits(dist, rate, 0.3)
+    limits = limits_of(dist, rate, 0.3)
     numbers = [limits.draw(draw) for draw in draws.tolist()]
     assert numbers == limits.draw_block(draws)
     assert {type(number) for number in numbers} == {int}
@@ -201,10 +196,10 @@ def test_a_block_of_limits_is_the_draws_one_by_one(dist, rate):
 def test_activations_do_not_depend_on_the_sizes_of_the_blocks():
     n = 5000
     rows = np.random.RandomState(3).random_sample((n, 2))
-    pairs = _sampling.activations(np.random.RandomState(3), None)
+    pairs = choosers.activations(np.random.RandomState(3), None)
     assert [next(pairs) for _ in range(n)] == [tuple(row) for row in rows.tolist()]
-    limits = _sampling.limits("poisson", 5.5)
-    pairs = _sampling.activations(np.random.RandomState(3), limits)
+    limits = limits_of("poisson", 5.5)
+    pairs = choosers.activations(np.random.RandomState(3), limits)
     wanted = zip(rows[:, 0].tolist(), limits.draw_block(rows[:, 1]))
     assert [next(pairs) for _ in range(n)] == list(wanted)
 
@@ -360,8 +355,8 @@ def check_tree(slots, weights):
     for below, nodes, above in zip(slots._levels, slots._cumulative, slots._levels[1:]):
         assert [total for node in nodes for total in node] == [
             total
-            for start in range(0, len(below), _sampling._FANOUT)
-            for total in accumulate(below[start : start + _sampling._FANOUT])
+            for start in range(0, len(below), slots_module._FANOUT)
+            for total in accumulate(below[start : start + slots_module._FANOUT])
         ]
         assert above == [node[-1] for node in nodes]
     assert slots._levels[-1][0] == pytest.approx(math.fsum(weights), rel=1e-12)
@@ -441,8 +436,9 @@ def one_size(monkeypatch):
     """Make all blocks one size, so that a grid of that size goes into one of them."""
 
     def set_size(size):
-        monkeypatch.setattr(_sampling, "FIRST_BLOCK", size)
-        monkeypatch.setattr(_sampling, "LAST_BLOCK", size)
+        for module in (slots_module, choosers):
+            monkeypatch.setattr(module, "FIRST_BLOCK", size)
+            monkeypatch.setattr(module, "LAST_BLOCK", size)
 
     return set_size
 

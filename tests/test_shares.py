@@ -14,8 +14,9 @@ import pytest
 from scipy import stats
 
 from pescador import PescadorError, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
-from pescador._seeds import Seed
-from pescador._shares import Design, DistinctShares, Shares, Table, Tree, levels_of
+from pescador._mixing.choosers import DistinctShares, Shares
+from pescador._mixing.design import Design, Table, Tree, levels_of
+from pescador._streaming.seeds import Seed
 
 FALSE_ALARM = 1e-6
 DISTS = ("poisson", "constant", "binomial")

@@ -21,10 +21,9 @@ from pescador import (
     ShuffledMux,
     StochasticMux,
     Streamer,
-    _pool_runs,
-    _sampling,
 )
-from pescador._seeds import Seed
+from pescador._mixing import choosers, random_run, slots, stochastic_run
+from pescador._streaming.seeds import Seed
 
 SEED = 20180123
 FALSE_ALARM = 1e-6
@@ -315,7 +314,7 @@ def check_block_edges(weights):
     """Check the neighbours at the edges of the first blocks of draws, in many short runs."""
     rng = np.random.RandomState(SEED)
     mux = ShuffledMux(endless(len(weights)), weights, rng)
-    edges = [_sampling.FIRST_BLOCK, 5 * _sampling.FIRST_BLOCK]
+    edges = [slots.FIRST_BLOCK, 5 * slots.FIRST_BLOCK]
     runs = np.array([list(mux.iterate(edges[-1] + 1)) for _ in range(2500)])
     probabilities = np.array(weights) / sum(weights)
     check_counts(np.bincount(runs[:, 0]), probabilities, 4)
@@ -704,10 +703,10 @@ def ordered_blocks(original):
 
 def repeated_edges(original):
     def block(self, most):
-        slots = list(original(self, most))
-        slots[0] = getattr(self, "last", slots[0])
-        self.last = slots[-1]
-        return slots
+        block = list(original(self, most))
+        block[0] = getattr(self, "last", block[0])
+        self.last = block[-1]
+        return block
 
     return block
 
@@ -796,9 +795,9 @@ class Neighbours:
         return draws
 
 
-SLOTS = (_sampling.EqualSlots, "block")
-WEIGHTED = (_sampling.WeightedSlots, "block")
-LIMITS = (_sampling, "limits")
+SLOTS = (slots.EqualSlots, "block")
+WEIGHTED = (slots.WeightedSlots, "block")
+LIMITS = (stochastic_run, "limits_of")
 EQUAL, UNEQUAL = WEIGHTS["8 equal"], WEIGHTS["8"]
 # What is changed, how, and the check that must notice.
 WRONG = {
@@ -810,14 +809,14 @@ WRONG = {
     "ordered weighted slots": (WEIGHTED, ordered_blocks, check_shuffled_shares, UNEQUAL),
     "repeated weighted slots": (WEIGHTED, repeated_edges, check_block_edges, [1, 2, 3]),
     "squared weights": (
-        (_sampling.WeightedSlots, "fill"),
+        (slots.WeightedSlots, "fill"),
         squared_weights,
         check_shuffled_shares,
         UNEQUAL,
     ),
-    "wrong aliases": ((_sampling, "alias_table"), wrong_aliases, check_shuffled_shares, UNEQUAL),
+    "wrong aliases": ((slots, "alias_table"), wrong_aliases, check_shuffled_shares, UNEQUAL),
     "forgotten weights": (
-        (_sampling.WeightedSlots, "put"),
+        (slots.WeightedSlots, "put"),
         lambda original: lambda self, slot, weight: None,
         check_shares_of_the_open,
         "single_active",
@@ -861,28 +860,28 @@ WRONG = {
         16,
     ),
     "a draw lost when a stream ends": (
-        (_pool_runs.ShuffledRun, "replace"),
+        (random_run.ShuffledRun, "replace"),
         lambda original: lambda self, *args: original(self, *args) and False,
         check_shares_of_short_streams,
         [9, 1],
         [1, 10**9],
     ),
-    "lower places": ((_sampling.Replacing, "choose"), low_draws, check_uniform_activation, 5, 2),
+    "lower places": ((choosers.Replacing, "choose"), low_draws, check_uniform_activation, 5, 2),
     "lower free places": (
-        (_sampling.Distinct, "choose"),
+        (choosers.Distinct, "choose"),
         low_draws,
         functools.partial(check_uniform_activation, mode="single_active"),
         5,
         2,
     ),
     "next free place": (
-        (_sampling.Distinct, "choose"),
+        (choosers.Distinct, "choose"),
         next_free,
         functools.partial(check_uniform_activation, mode="single_active"),
         5,
         2,
     ),
-    "one exchange": ((_sampling.Permuted, "choose"), nearly_sorted, check_exhaustive_order),
+    "one exchange": ((choosers.Permuted, "choose"), nearly_sorted, check_exhaustive_order),
     "same pass": ((Seed, "rng"), same_every_time, check_exhaustive_order),
     "same order": ((Seed, "rng"), same_every_time, check_permuted_passes, 3),
     "too many new items": ((Seed, "rng"), changed(LowDraws), check_fraction_of_new_items, 0.5),

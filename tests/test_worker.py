@@ -18,8 +18,9 @@ import pytest
 from _sources import TIMEOUT, within
 
 from pescador import PescadorError, WorkerError
-from pescador._host import STOP, Stopped
-from pescador._worker import HeldInterrupts, RemoteTraceback, Worker
+from pescador._background.child import HeldInterrupts, RemoteTraceback, Worker
+from pescador._background.inside import Stopped
+from pescador._background.orders import STOP
 
 METHODS = [
     m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()

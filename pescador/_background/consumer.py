@@ -7,42 +7,30 @@ Orders go to the background process over its pipe: first the invitation to conne
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import random
-import struct
-import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Generator, Iterator
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Generator
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import zmq
 
-from . import _shared
-from ._activation import begin_at, end, survey
-from ._channel import Caller, Listener
-from ._frames import ENDED, FAILED, LARGE, NOTE, Message, Packer, Unpacker
-from ._host import Host, Stopped
-from ._positions import moved, position_of
-from ._seeds import Seed
-from ._validate import stopped
-from ._worker import HeldInterrupts, Worker
-from .core import Streamer
-from .exceptions import PescadorError, WorkerError, WorkerTimeoutError
+from .._streaming.seeds import Seed
+from .._streaming.survey import survey
+from ..core import Streamer
+from ..exceptions import WorkerError, WorkerTimeoutError
+from . import memory
+from .channel import Listener
+from .child import HeldInterrupts, Worker
+from .frames import ENDED, FAILED, LARGE, NOTE, Message, Unpacker
+from .orders import CREDIT, CREDIT_HEAD, NUDGE, Start, Task
+from .producer import produce
 
 __all__ = ["HeldInterrupts", "Options", "Reader"]
-
-_CREDIT, _NUDGE = b"c", b"n"  # orders, by their first byte
-_CREDIT_HEAD = struct.Struct("<Q")
 _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
-_MESSAGES = 8  # that the process may be ahead, at least
-_SLOW = 1e-3  # seconds since the last message after which an item is not kept for company
 _PATIENCE = 1  # milliseconds that the reader waits before it nudges
-_NOTE_EVERY = 1.0  # seconds between two notes of where the source stands
 _LOOK = 0.5  # seconds between two looks at whether the process still lives
 _LOOK_OFTEN = 0.05  # the same, where no descriptor tells
 _MOST_BLOCKS = 1000  # in one credit, which must fit into the pipe
@@ -63,26 +51,6 @@ class Options(NamedTuple):
     start_method: str | None
     max_bytes: int
     item_timeout: float | None
-
-
-class Start(NamedTuple):
-    """Where to begin: ``skip`` items after a position, which is that after ``n_given`` items."""
-
-    n_given: int = 0
-    position: Any = 0
-    skip: int = 0
-
-
-class _Task(NamedTuple):
-    """What the background process is told to do, along with its start."""
-
-    streamer: Streamer
-    seed: tuple[bytes, bytes, list]
-    place: int
-    number: int
-    start: Start
-    max_bytes: int
-    one_shots: list[Any]  # streamers below it that can be started only once
 
 
 # The side that hands the items out.
@@ -107,16 +75,16 @@ class Reader:
         self._cost = 0  # handed out, and not told
         self._is_nudged = False
         self._is_connected = False
-        self._memory: _shared.Reader | None = None
+        self._memory: memory.Reader | None = None
         generators, one_shots = _survey(streamer)
         for each in one_shots:
             each._use_ticket()
         seed = parent.sent(generators)
         inner = Streamer(streamer.streamer)
         below = [each for each in one_shots if each is not streamer]
-        task = _Task(inner, seed, place, number, start, options.max_bytes, below)
-        with _shared.Heir() as self._heir:
-            self._worker = Worker(_produce, task, options.start_method)
+        task = Task(inner, seed, place, number, start, options.max_bytes, below)
+        with memory.Heir() as self._heir:
+            self._worker = Worker(produce, task, options.start_method)
         try:
             self._listener = Listener(
                 options.transport or _default_transport(), self._worker.pid, *options[:3]
@@ -142,7 +110,7 @@ class Reader:
 
     def _share_memory(self) -> None:
         """Send the invitation, and the memory that both sides will see."""
-        self._memory = _shared.reader(_BLOCKS * self._options.max_bytes)
+        self._memory = memory.reader(_BLOCKS * self._options.max_bytes)
         if self._memory is None:
             self._worker.begin(self._listener.invitation(), None)
         else:
@@ -234,7 +202,7 @@ class Reader:
                 return frames
             if not ready and not self._is_nudged:
                 self._give_credit()
-                self._is_nudged = self._worker.order(_NUDGE)
+                self._is_nudged = self._worker.order(NUDGE)
             # An error that no message announces came before there was a way for messages, or
             # broke it; and the dead announce nothing.
             if self._worker.listen() is False or self._worker.has_died:
@@ -248,7 +216,7 @@ class Reader:
         """Tell the background process what has been handed out, and what has been freed."""
         freed = [] if self._memory is None else self._memory.take_freed(_MOST_BLOCKS)
         blocks = np.array(freed, "<u8").tobytes()
-        if self._worker.order(_CREDIT + _CREDIT_HEAD.pack(self._cost) + blocks):
+        if self._worker.order(CREDIT + CREDIT_HEAD.pack(self._cost) + blocks):
             self._cost = 0
         elif self._memory is not None:
             self._memory.put_back(freed)  # until it listens again
@@ -305,205 +273,3 @@ def _survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
 
 def _default_transport() -> str:
     return "ipc" if zmq.has("ipc") else "tcp"
-
-
-# The side that makes the items, in the background process.
-
-
-def _produce(host: Host, task: _Task, invitation: bytes, descriptor: int | None) -> None:
-    """Make the items of one activation of a streamer, and send them."""
-    with host.undisturbed():
-        memory = _shared.writer(descriptor)
-        packer = Packer(memory, max(1, task.max_bytes // _MESSAGES))
-        writer = _Writer(Caller(invitation), packer, memory, task.max_bytes, host)
-        host.receive, host.on_end = writer.on_order, writer.wake
-    try:
-        try:
-            host.check()
-            parent = Seed.received(*task.seed)
-            _seed_globals(parent.child(task.place, task.number))
-            writer.send_all(_Source(task, parent))
-        except Stopped:
-            raise
-        except BaseException as error:
-            writer.finish(FAILED)
-            host.report(error, True)
-        else:
-            writer.finish(ENDED)
-        host.wait_until_dismissed()
-    finally:
-        writer.close()
-
-
-def _seed_globals(seed: Seed) -> None:
-    """Seed what sources draw from that know of no seed."""
-    words = seed.words(b"process")
-    # As np.random.seed() does, which would wait for a lock that a thread of the forked process
-    # may have held.
-    generator = np.random.MT19937(0)
-    seeded: Any = np.random.RandomState(words.view(np.uint32)).get_state(legacy=False)
-    generator.state = seeded
-    np.random.set_bit_generator(generator)  # type: ignore[attr-defined]
-    random.seed(words.tobytes())
-
-
-class _Source:
-    """One activation of the streamer."""
-
-    def __init__(self, task: _Task, parent: Seed) -> None:
-        self._task = task
-        self._parent = parent
-        self._iterator: Iterator | None = None
-
-    def items(self) -> Generator:
-        """Yield the items."""
-        streamer, _, place, number, (_, position, skip), *_ = self._task
-        if isinstance(position, int):
-            position, skip = position + skip, 0
-        for each in self._task.one_shots:
-            each._ticket.clear()  # the reader has used it, for this pass
-        try:
-            source = begin_at(streamer, self._parent, place, number, position)
-        except StopIteration as error:  # here it would pass for the end of the data
-            raise stopped(streamer) from error
-        self._iterator = source
-        try:
-            yield from moved(source, skip, streamer)
-        finally:
-            end(streamer, source)
-
-    def position(self, n_made: int) -> Any:
-        """Return where it stands, after so many items."""
-        assert self._iterator is not None
-        start = self._task.start
-        return position_of(self._iterator, start.n_given + start.skip + n_made)
-
-
-class _Writer:
-    """Sends items: many to a message if they come fast, at once if the reader waits for them.
-
-    The thread that makes the items calls `send_all` and `finish`; the one that watches the
-    consumer calls `on_order` and `wake`.
-    """
-
-    def __init__(
-        self,
-        caller: Caller,
-        packer: Packer,
-        memory: _shared.Writer | None,
-        max_bytes: int,
-        host: Host,
-    ) -> None:
-        self._caller = caller
-        self._packer = packer
-        self._memory = memory
-        self._max_bytes = max_bytes
-        self._host = host
-        self._lock = threading.Lock()  # of the packer and the caller
-        self._is_closed = False
-        self._ahead = 0  # bytes that have been made, and not handed out, as far as is known
-        self._credits: deque[bytes] = deque()  # orders that have come since
-        self._has_credit = threading.Event()
-        self._is_awaited = True
-        self._last = 0.0  # when a message was sent
-        self._noted = -math.inf  # when the reader was told where the source stood
-
-    def send_all(self, source: _Source) -> None:
-        """Send the items of a source, and close it."""
-        packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
-        items = source.items()
-        try:
-            for item in items:
-                with lock:
-                    has_company = packer.fullness
-                    cost = packer.add(item)
-                    if (
-                        packer.fullness >= 1
-                        or self._is_awaited
-                        or not (has_company or self._is_quick())
-                    ):
-                        self._host.check()
-                        self._flush()
-                        self._take_credit()
-                        if self._last - self._noted > _NOTE_EVERY:
-                            self._tell_position(source)
-                if self._is_awaited:  # since the lock was free, too
-                    self._flush_unless_busy()
-                self._ahead += cost
-                if self._ahead + cost > max_bytes:
-                    self._wait_for_room(cost)
-        finally:
-            items.close()
-
-    def _tell_position(self, source: _Source) -> None:
-        """Tell the reader where the source stands, from where another process could go on."""
-        with contextlib.suppress(PescadorError):  # not every source can be moved at any time
-            position = json.dumps(source.position(self._packer.n_items))
-            self._caller.send(self._packer.note(position.encode()))
-        self._noted = time.monotonic()
-
-    def _is_quick(self) -> bool:
-        return time.monotonic() - self._last <= _SLOW
-
-    def _flush(self) -> None:
-        if self._packer.fullness and not self._is_closed:
-            self._is_awaited = False  # first: the reader may have it, and ask for more, at once
-            self._caller.send(self._packer.take())
-            self._last = time.monotonic()
-
-    def _flush_unless_busy(self) -> None:
-        if self._lock.acquire(blocking=False):
-            try:
-                self._flush()
-            finally:
-                self._lock.release()
-
-    def _take_credit(self) -> None:
-        """Take note of what the reader has handed out."""
-        while self._credits:
-            order = self._credits.popleft()
-            (handed_out,) = _CREDIT_HEAD.unpack_from(order, 1)
-            self._ahead -= handed_out
-            if self._memory is not None:
-                for offset in np.frombuffer(order, "<u8", offset=1 + _CREDIT_HEAD.size).tolist():
-                    self._memory.free(offset)
-
-    def _wait_for_room(self, cost: int) -> None:
-        """Wait until another item of that cost may be made; one alone always may."""
-        with self._lock:
-            self._flush()
-        while True:
-            self._has_credit.clear()
-            self._host.check()
-            self._take_credit()
-            if not self._ahead or self._ahead + cost <= self._max_bytes:
-                break
-            self._has_credit.wait()
-
-    def on_order(self, order: bytes) -> None:
-        """Get credit, or the news that the reader waits."""
-        if order[:1] == _CREDIT:
-            self._credits.append(order)
-            self._has_credit.set()
-            return
-        # If the source takes its time for the next item, the lock is free, and what there is can
-        # be sent from here. Else the other thread sees the flag when it lets go of the lock.
-        self._is_awaited = True
-        self._flush_unless_busy()
-
-    def wake(self) -> None:
-        """Look for news, of whatever kind."""
-        self._is_awaited = True
-        self._has_credit.set()
-
-    def finish(self, kind: int) -> None:
-        """Send what is left, and how it ended."""
-        with self._lock:
-            self._flush()
-            self._caller.send(self._packer.mark(kind))
-
-    def close(self) -> None:
-        """End the connection."""
-        with self._lock:
-            self._is_closed = True
-            self._caller.close()

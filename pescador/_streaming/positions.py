@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import _validate
-from ._iterator import ClosableIterator, close_iterator
-from ._repr import short
-from .exceptions import PescadorError
+from .. import _validate
+from .._repr import short
+from ..exceptions import PescadorError
+from .closable import ClosableIterator, close_iterator
 
 FORMAT = 1
 

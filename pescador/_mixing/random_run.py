@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _positions, _sampling, _validate
-from ._runs import ENDED, FAILED, NOTHING, Run
-from ._seeds import Seed
+from .. import _validate
+from .._streaming import positions
+from .._streaming.seeds import Seed
+from .run import ENDED, FAILED, NOTHING, Run
+from .slots import EqualSlots, WeightedSlots
 
 if TYPE_CHECKING:
-    from .mux import ShuffledMux, StochasticMux
+    from ..mux import ShuffledMux, StochasticMux
 
 REWEIGH_EVERY = 1000  # items, after which a function is asked for weights again
 
@@ -27,9 +29,9 @@ def are_equal(weights: np.ndarray) -> bool:
 class PoolRun(Run):
     """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
 
-    __slots__ = ("_rest", "dropped", "first_weights", "function", "next_point", "slots", "weights")
+    __slots__ = ("_rest", "first_weights", "function", "next_point", "slots", "weights")
 
-    slots: _sampling.EqualSlots | _sampling.WeightedSlots
+    slots: EqualSlots | WeightedSlots
 
     def __init__(self, mux: StochasticMux | ShuffledMux, seed: Seed, is_finite: bool) -> None:
         super().__init__(mux, mux.streamers, seed, is_finite)
@@ -38,7 +40,6 @@ class PoolRun(Run):
         if self.function is not None:
             self.first_weights = self.present = self._weights_at(0)
         self.next_point = REWEIGH_EVERY
-        self.dropped: set[int] = set()  # streamers that are not opened again
 
     def _set_slots(self, n_slots: int, n_first: int, weights: np.ndarray | None) -> None:
         """Prepare to draw among up to ``n_slots`` slots, ``n_first`` of them in the beginning.
@@ -48,10 +49,10 @@ class PoolRun(Run):
         rng = self.seed.rng(b"slots")
         if weights is None or (self.function is None and are_equal(weights)):
             self.weights = None
-            self.slots = _sampling.EqualSlots(rng, n_slots)
+            self.slots = EqualSlots(rng, n_slots)
         else:
             self.weights = weights
-            self.slots = _sampling.WeightedSlots(rng, n_slots)
+            self.slots = WeightedSlots(rng, n_slots)
         self.slots.n_slots = n_first
 
     def items(self) -> Generator:
@@ -64,10 +65,7 @@ class PoolRun(Run):
             else:
                 self.restore()
                 yield None
-                block = self._rest
-                item = self._replace_ended()
-                if self.slots.is_stale:
-                    block = None
+                block, item = self._go_on()
             while sources:
                 if block is None:
                     block = self.slots.block(self.before_block(item is not NOTHING))
@@ -86,12 +84,7 @@ class PoolRun(Run):
                         n_given = self.n_given(slot)
                         if n_given == stops[slot]:
                             # That was all but one of the items it may give.
-                            try:
-                                last = next(sources[slot], NOTHING)
-                            except Exception as error:
-                                last = NOTHING
-                                if not self.outlives(error, slot):
-                                    raise
+                            last = self._next_of(slot, sources[slot])
                             if last is not NOTHING:
                                 next(self.ticks[slot])
                                 item = last
@@ -104,12 +97,7 @@ class PoolRun(Run):
                         if not self.replace(slot, n_given, item is not NOTHING):
                             item = NOTHING
                             break
-                        try:
-                            item = next(iterators[slot], NOTHING)
-                        except Exception as error:
-                            item = NOTHING
-                            if not self.outlives(error, slot):
-                                raise
+                        item = self._next_of(slot, iterators[slot])
                         if item is not NOTHING:
                             yield item
                             break
@@ -118,10 +106,20 @@ class PoolRun(Run):
                 block = None
             self.raise_if_all_failed()
 
-    def _replace_ended(self) -> Any:
-        """Replace a stream that had given all it may, and those that could not be started again.
+    def _next_of(self, slot: int, iterator: Iterator) -> Any:
+        """Return the next item of a slot; if there is none, or it fails, `NOTHING`."""
+        try:
+            return next(iterator, NOTHING)
+        except Exception as error:
+            if not self.outlives(error, slot):
+                raise
+            return NOTHING
 
-        Return `NOTHING` if there was one, as it is after a replacement; else an item.
+    def _go_on(self) -> tuple[Iterable[int] | None, Any]:
+        """Return what is left of the block after `restore`, and the item of before.
+
+        A stream that had given all it may is replaced now, and those that could not be started
+        again; then it is as after any replacement, and there is no item.
         """
         item: Any = None
         for slot in reversed(range(len(self.sources))):  # from the end: slots may be taken away
@@ -129,7 +127,7 @@ class PoolRun(Run):
             if stop == FAILED or 0 <= stop < n_given:
                 self.replace(slot, n_given, True)
                 item = NOTHING
-        return item
+        return None if self.slots.is_stale else self._rest, item
 
     def position(self, n_given: int) -> Any:
         position = super().position(n_given)
@@ -137,7 +135,7 @@ class PoolRun(Run):
             position["slots"] = self.slots.position
             if self.function is not None:
                 assert self.present is not None
-                weights = _positions.digest(self.present.tobytes())
+                weights = positions.digest(self.present.tobytes())
                 position["reweighed"] = [self.next_point, weights]
         return position
 
@@ -148,8 +146,8 @@ class PoolRun(Run):
         if self.function is not None:
             self.next_point, before = self.start["reweighed"]
             self.present = self._weights_at(self.next_point - REWEIGH_EVERY)
-            weights = {"weights": _positions.digest(self.present.tobytes())}
-            _positions.check_same(self.mux, {"weights": before}, weights)
+            weights = {"weights": positions.digest(self.present.tobytes())}
+            positions.check_same(self.mux, {"weights": before}, weights)
         if self.weights is not None:
             if self.present is not None:
                 self.weights = self.present
@@ -199,10 +197,11 @@ class PoolRun(Run):
 class ShuffledRun(PoolRun):
     """One run of a ShuffledMux: every slot belongs to one streamer."""
 
-    __slots__ = ("first",)
+    __slots__ = ("dropped", "first")
 
     def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
         super().__init__(mux, seed, False)
+        self.dropped: set[int] = set()  # streamers that are not opened again
         self.first = list(range(mux.n_streams))
         if self.first_weights is not None:
             self.first = np.flatnonzero(self.first_weights).tolist()
@@ -223,7 +222,7 @@ class ShuffledRun(PoolRun):
 
     def before_block(self, has_given: bool) -> int:
         most = super().before_block(has_given)
-        if isinstance(self.slots, _sampling.WeightedSlots) and not self.slots.total:
+        if isinstance(self.slots, WeightedSlots) and not self.slots.total:
             self.close()  # all that are left have no weight now
         return most
 

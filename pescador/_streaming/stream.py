@@ -11,15 +11,17 @@ from operator import length_hint
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from . import _positions, _repr, _validate
-from ._activation import bounded, generators_of
-from ._failures import Failure, Failures
-from ._iterator import ClosableIterator, close_iterator
-from ._seeds import Seed
-from .exceptions import PescadorError
+from .. import _repr, _validate
+from ..exceptions import PescadorError
+from . import positions
+from .closable import ClosableIterator, close_iterator
+from .failures import Failure, Failures
+from .opening import bounded
+from .seeds import Seed
+from .survey import generators_of
 
 if TYPE_CHECKING:
-    from .core import Streamer
+    from ..core import Streamer
 
 
 class Stream(ClosableIterator):
@@ -135,7 +137,7 @@ class Stream(ClosableIterator):
             if self._n_passes:
                 fields["taken"] = self._seed.taken(functools.partial(generators_of, self._streamer))
                 fields["failures"] = self._seed.shared(Failures).state()
-            return _positions.sealed(fields)
+            return positions.sealed(fields)
 
     def _fields(self) -> dict:
         """Return where this run stands, but for where its seeds come from."""
@@ -158,7 +160,7 @@ class Stream(ClosableIterator):
         if self._n_passes and not self._has_ended:
             if self._source is None or self._is_in_an_item():
                 raise _in_an_item()
-            position = _positions.position_of(self._source, n_given - self._given_before)
+            position = positions.position_of(self._source, n_given - self._given_before)
             fields["position"] = position
             if self._is_in_an_item() or self._n_given() != n_given:
                 raise _in_an_item()  # another thread has gone on in the meantime
@@ -187,7 +189,8 @@ class Stream(ClosableIterator):
             binding.stream = weakref.ref(self)
             if fields is None:
                 fields, binding.fields = binding.fields, None
-                self._check_limits(fields)
+                if fields is not None:
+                    self._check_limits(fields)
         self._streamer._counted_by().active_count_ += 1
         if fields is None:
             self._begin_pass()
@@ -202,12 +205,10 @@ class Stream(ClosableIterator):
             )
             self._open(self._n_passes - 1, fields["position"])
 
-    def _check_limits(self, fields: dict | None) -> None:
+    def _check_limits(self, fields: dict) -> None:
         """Compare what a call has asked for with what it had."""
-        if fields is not None:
-            now = {"max_iter": self._max_iter, "cycle": self._cycle}
-            before = {name: fields[name] for name in now}
-            _positions.check_same(self._streamer, before, now)
+        now = {"max_iter": self._max_iter, "cycle": self._cycle}
+        positions.check_same(self._streamer, {name: fields[name] for name in now}, now)
 
     def _advance(self, ended: Iterator) -> bool:
         with self._lock:
@@ -248,7 +249,7 @@ class Stream(ClosableIterator):
             if isinstance(position, int):
                 source = self._open_run(self._seed, 0, number)
                 with self._seed.shared(Failures).as_known():
-                    source = _positions.moved(source, position, self._streamer)
+                    source = positions.moved(source, position, self._streamer)
             else:
                 source = self._streamer._open_at(self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data

@@ -24,11 +24,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-LOOK = 0.5  # seconds between two looks at whether the other side still lives
+from .orders import ASK, LOOK, STOP
+
 _PATIENCE = 0.2  # seconds for the source to come to its next item, before it is interrupted
 _LAST_WORDS = 1.0  # seconds for the source's ``finally`` blocks, once the consumer is dead
-
-STOP, ASK = b"stop", b"ask"  # orders; all others go to the receiver that `Host` was given
 
 
 def as_socket(link: Connection) -> socket.socket:

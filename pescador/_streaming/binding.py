@@ -1,7 +1,4 @@
-"""One activation of a streamer: how it gets its iterator, how that is closed, where it stands.
-
-(This module knows streamers by what they have, since theirs are built on it.)
-"""
+"""Streamers among the arguments of a function that a streamer calls."""
 
 from __future__ import annotations
 
@@ -9,137 +6,20 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from itertools import count, islice
+from itertools import count
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _positions, _validate
-from ._callables import FOLLOWS, SEEDED
-from ._iterator import ClosableIterator, close_iterator
-from ._repr import is_streamer
-from ._seeds import FRESH_SEED, Seed
+from .._callables import FOLLOWS, SEEDED
+from .._repr import is_streamer
+from . import positions
+from .closable import ClosableIterator, close_iterator
+from .seeds import FRESH_SEED, Seed
 
 if TYPE_CHECKING:
-    from .core import Streamer
-
-ACCEPTED = (
-    "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
-    " (functools.partial, a method, a callable object, a decorator that sets __wrapped__),"
-    " or a class whose instances are iterable"
-)
-
-
-def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
-    """Return what a run of ``streamer`` may use up, however deep.
-
-    That is the random generators it draws from, and the streamers that can be started only once.
-    """
-    found = list(_streamers_of(streamer))
-    one_shots = [each for each in found if each._ticket is not None]
-    return list(generators_of(streamer)), one_shots
-
-
-def generators_of(streamer: Streamer) -> Iterator:
-    """Yield the random generators that a run of ``streamer`` draws from, from the top down."""
-    seen = set()
-    for each in _streamers_of(streamer):
-        for generator in each._generators():
-            if id(generator) not in seen:
-                seen.add(id(generator))
-                yield generator
-
-
-def _streamers_of(streamer: Streamer) -> Iterator[Streamer]:
-    """Yield a streamer and those that it is made of, however deep."""
-    seen = set()
-    left: list[Any] = [streamer]
-    while left:
-        each = left.pop()
-        if isinstance(each, functools.partial):
-            left += (each.func, *each.args, *each.keywords.values())
-        elif inspect.ismethod(each):
-            left.append(each.__self__)
-        elif is_streamer(each) and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            left += each._parts()
-
-
-def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator:
-    """Open an activation of ``streamer`` and count it."""
-    counted = streamer._origin
-    if counted is None:
-        counted = streamer
-    counted.active_count_ += 1
-    try:
-        return streamer._open_run(parent, place, number)
-    except BaseException:
-        counted.active_count_ -= 1
-        raise
-
-
-def begin_at(streamer: Streamer, parent: Seed, place: int, number: int, position: Any) -> Iterator:
-    """Open an activation of ``streamer`` where another one stood, and count it."""
-    counted = streamer._counted_by()
-    counted.active_count_ += 1
-    try:
-        return streamer._open_at(parent, place, number, position)
-    except BaseException:
-        counted.active_count_ -= 1
-        raise
-
-
-def end(streamer: Streamer, source: Iterator) -> None:
-    """Close what `begin` opened."""
-    counted = streamer._origin
-    if counted is None:
-        counted = streamer
-    counted.active_count_ -= 1
-    if type(source) is GeneratorType:
-        source.close()
-    else:
-        close_iterator(source)
-
-
-def nested(
-    streamer: Streamer, parent: Seed, place: int, number: int, position: Any = None
-) -> Generator:
-    """Return a generator that reads one activation of another streamer, counting it there."""
-    record = _Nested(streamer)
-    items = record.items(parent, place, number, position)
-    _positions.records[items] = record
-    if position is not None:
-        next(items)
-    return items
-
-
-class _Nested:
-    """One activation of a streamer inside a streamer."""
-
-    def __init__(self, streamer: Streamer) -> None:
-        self._streamer = streamer
-        self._source: Iterator | None = None
-
-    def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
-        """Yield the items; first, if there is a position, a None once that is reached."""
-        if position is None:
-            source = self._source = begin(self._streamer, parent, place, number)
-        else:
-            source = self._source = begin_at(self._streamer, parent, place, number, position)
-        try:
-            if position is not None:
-                yield None
-            yield from source
-        finally:
-            end(self._streamer, source)
-
-    def position(self, n_given: int) -> Any:
-        """Return that of the inner activation."""
-        if self._source is None:
-            return 0
-        return {"inner": _positions.position_of(self._source, n_given)}
+    from ..core import Streamer
 
 
 class Binding:
@@ -187,19 +67,6 @@ class _Bound:
                 self._streams.append(stream)
                 stream.start()
                 binding.ready = weakref.ref(stream)
-
-
-def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
-    """Return an iterator over what the call of a streamer's function returned."""
-    if isinstance(made, (GeneratorType, ClosableIterator)):
-        return made
-    if is_streamer(made):
-        return nested(made, parent, place, number)
-    try:
-        return iter(made)
-    except TypeError as error:
-        rule = "is what the streamer's function returned, and it is not iterable"
-        raise _validate.refuse("result", made, rule, ACCEPTED) from error
 
 
 def open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
@@ -258,7 +125,7 @@ def call_bound(
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
-        record = _positions.records[made] = _Bound(bindings, call_now)
+        record = positions.records[made] = _Bound(bindings, call_now)
         if position:
             record.start_again(made, bound)
     return made
@@ -268,10 +135,10 @@ def _check_call(position: dict, call: list[str], n_streams: int) -> None:
     """Compare a call with what is known of the one whose streams had been read."""
     if len(position["streams"]) != n_streams:
         what = "reads other streamers than when the state was taken"
-        raise _positions.misfit(f"{call[0]}(...)", what)
+        raise positions.misfit(f"{call[0]}(...)", what)
     if position["call"] != call:
         what = f"was {position['call'][0]}(...), perhaps with other arguments"
-        raise _positions.misfit(f"{call[0]}(...)", what)
+        raise positions.misfit(f"{call[0]}(...)", what)
 
 
 def _described(function: Any, values: list) -> list[str]:
@@ -284,7 +151,7 @@ def _described(function: Any, values: list) -> list[str]:
         is_plain = isinstance(value, (str, int, float, type(None)))
         plain.append(value if is_plain else type(value).__name__)
     name = getattr(function, "__qualname__", type(function).__name__)
-    return [name, _positions.digest(repr(plain).encode())]
+    return [name, positions.digest(repr(plain).encode())]
 
 
 def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
@@ -305,20 +172,3 @@ def _bound(value: Any, binding: Binding) -> Any:
     other = value._counted_copy()
     other._binding = binding
     return other
-
-
-def is_finished(iterator: Any) -> bool:
-    if isinstance(iterator, ClosableIterator):
-        return iterator._is_closed
-    return isinstance(iterator, GeneratorType) and iterator.gi_frame is None
-
-
-def lend(iterator: Iterator) -> Generator:
-    """Read an iterator that belongs to the user: closing the reader does not close it."""
-    for item in iterator:  # noqa: UP028 - 'yield from' would close it
-        yield item
-
-
-def bounded(source: Iterator, n_items: int | None) -> Generator:
-    """Read at most ``n_items``; a generator, so that only one thread at a time is in it."""
-    yield from islice(source, n_items)

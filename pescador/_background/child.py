@@ -30,9 +30,10 @@ from typing import Any
 
 import six
 
-from . import _validate
-from ._host import ASK, LOOK, STOP, as_socket, run
-from .exceptions import PescadorError, WorkerError
+from .. import _validate
+from ..exceptions import PescadorError, WorkerError
+from .inside import as_socket, run
+from .orders import ASK, LOOK, STOP
 
 _TERM = 0.5  # seconds between SIGTERM and SIGKILL
 _ROOM = 0.1  # seconds to wait for room in the pipe, for the order to stop

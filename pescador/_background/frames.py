@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy import ndarray
 
-from ._layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
-from .exceptions import WorkerError
+from ..exceptions import WorkerError
+from .layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
 
 DATA, FAILED, ENDED, NOTE = 1, 2, 3, 4  # the kinds of messages
 

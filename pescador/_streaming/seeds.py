@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .exceptions import PescadorError
+from ..exceptions import PescadorError
 
 _T = TypeVar("_T")
 

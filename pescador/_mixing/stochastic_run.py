@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _sampling, _shares, _validate
-from ._pool_runs import PoolRun
-from ._runs import FAILED
-from ._seeds import Seed
+from .. import _validate
+from .._streaming.seeds import Seed
+from .choosers import Distinct, DistinctShares, Permuted, Replacing, Shares, activations
+from .design import Design, Table
+from .limits import limits_of
+from .random_run import PoolRun
+from .run import FAILED
 
 if TYPE_CHECKING:
-    from .mux import StochasticMux
+    from ..mux import StochasticMux
 
 
 class StochasticRun(PoolRun):
@@ -40,8 +43,8 @@ class StochasticRun(PoolRun):
         self.gone: list[int] = []  # those dropped when the pool was made
         # Streamers that gave nothing since the last item, where they may be tried again.
         self.barren: set[int] = set()
-        self.table: _shares.Table | None = None  # of unequal shares
-        self.pool = self._pool(self.first_weights)
+        self.table: Table | None = None  # of unequal shares
+        self.pool = self._pool(self.first_weights, set())
         self.n_slots = self.n_first = mux.n_active
         if mux.mode != "with_replacement":
             self.n_first = min(mux.n_active, self.pool.n_left)
@@ -53,32 +56,35 @@ class StochasticRun(PoolRun):
         self.has_own_limits = mux.dist == "binomial" and mux.rate is not None and not self.is_share
         limits = None
         if not self.has_own_limits:
-            limits = _sampling.limits(mux.dist, mux._mean_limit(), 1 / self.n_first)
+            limits = limits_of(mux.dist, mux._mean_limit(), 1 / self.n_first)
         self.n_draws = 0
         self._limits = limits
-        self.draws = _sampling.activations(seed.rng(b"activations"), limits)
+        self.draws = activations(seed.rng(b"activations"), limits)
 
-    def _pool(self, weights: np.ndarray | None) -> Any:
-        """Return what chooses the streamers to open, as the mode says: those of positive weight."""
+    def _pool(self, weights: np.ndarray | None, dropped: set[int]) -> Any:
+        """Return what chooses the streamers to open, as the mode says.
+
+        They are those of positive weight which were not dropped before.
+        """
         mux = self.mux
-        self.gone = sorted(self.dropped)
+        self.gone = sorted(dropped)
         if self.is_share:
             self.table = mux._table_of(weights, self.n_given_in_all())
         if self.table is not None:
-            kind = _shares.DistinctShares if self.is_exclusive else _shares.Shares
+            kind = DistinctShares if self.is_exclusive else Shares
             shares = kind(self.table)
-            for place in self.dropped | self.barren:
+            for place in dropped | self.barren:
                 shares.drop(place)
             return shares
         places = None
         if weights is not None and not weights.all():
             places = np.flatnonzero(weights)
         if mux.mode == "exhaustive":
-            return _sampling.Permuted(mux.n_streams, places, self.seed.rng(b"order"))
-        if self.dropped:
+            return Permuted(mux.n_streams, places, self.seed.rng(b"order"))
+        if dropped:
             everything = range(mux.n_streams) if places is None else places.tolist()
-            places = np.array([each for each in everything if each not in self.dropped], dtype=int)
-        pool = _sampling.Distinct if self.is_exclusive else _sampling.Replacing
+            places = np.array([each for each in everything if each not in dropped], dtype=int)
+        pool = Distinct if self.is_exclusive else Replacing
         return pool(mux.n_streams, None if places is None else places.tolist())
 
     def fill(self) -> None:
@@ -95,7 +101,7 @@ class StochasticRun(PoolRun):
             self.open_another(slot)
 
     def _choose_first(self) -> list[tuple[int, Any]]:
-        if not isinstance(self.table, _shares.Design):
+        if not isinstance(self.table, Design):
             chosen = [self.choose() for _ in range(self.n_first)]
             return [(place, draw) for place, draw in chosen if place is not None]
         places = self.table.first(self.seed.rng(b"first"))
@@ -116,13 +122,12 @@ class StochasticRun(PoolRun):
         assert self.start is not None
         gone, self.barren = set(self.start["gone"]), set(self.start["barren"])
         if gone or (self.function is not None and self.mux.mode != "exhaustive"):
-            self.dropped = gone
-            self.pool = self._pool(self.first_weights if self.present is None else self.present)
+            weights = self.first_weights if self.present is None else self.present
+            self.pool = self._pool(weights, gone)
         self.pool.resume(self.start["pool"], self.places)
-        self.dropped = gone.union(self.pool.dropped) - self.barren
         self.n_draws = self.start["n_draws"]
         rng = self.seed.rng(b"activations", 2 * self.n_draws)
-        self.draws = _sampling.activations(rng, self._limits)
+        self.draws = activations(rng, self._limits)
 
     def choose(self) -> tuple[int | None, Any]:
         """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
@@ -161,11 +166,8 @@ class StochasticRun(PoolRun):
                 return False
             if self.weights is not None:
                 self.slots.put(slot, self.weights[place])
-            if self.has_own_limits:
-                draw = self.own_limit(slot, draw)
-            if self.put(slot, place, draw):
+            if self.open(slot, place, draw):
                 return True
-            self._release(place, True)
 
     def _release(self, place: int, has_failed: bool) -> None:
         """Let a streamer be chosen again, unless it has failed too often."""
@@ -176,13 +178,16 @@ class StochasticRun(PoolRun):
 
     def _drop(self, place: int) -> None:
         self.pool.drop(place)
-        self.dropped.add(place)
         self.barren.discard(place)
+
+    def _dropped(self) -> set[int]:
+        """Return the streamers that are not opened again in this run."""
+        return {*self.gone, *self.pool.dropped} - self.barren
 
     def own_limit(self, slot: int, draw: float) -> int:
         """Return how many items the stream in a slot may give, where it depends on its weight."""
         share = self.slots.probability(slot)
-        return _sampling.limits(self.mux.dist, self.mux._mean_limit(), share).draw(draw)
+        return limits_of(self.mux.dist, self.mux._mean_limit(), share).draw(draw)
 
     def before_block(self, has_given: bool) -> int:
         if self.barren and has_given:
@@ -191,11 +196,12 @@ class StochasticRun(PoolRun):
         return super().before_block(has_given)
 
     def reweigh(self, weights: np.ndarray) -> None:
+        dropped = self._dropped()
         self.barren = {place for place in self.barren if weights[place]}  # those that may be tried
         if self.mux.mode == "exhaustive":
             self._check_same_streamers(weights)
         else:
-            self.pool = self._pool(weights)
+            self.pool = self._pool(weights, dropped)
         if self.is_exclusive:
             for place in self.places:
                 if weights[place]:
@@ -259,7 +265,7 @@ class StochasticRun(PoolRun):
     def _note_empty(self, place: int) -> None:
         if self.mux.prune_empty_streams:
             self._drop(place)
-        elif place not in self.dropped:  # another stream of it may have failed
+        elif not self.is_dropped(place):  # another stream of it may have failed
             self.barren.add(place)
             if self.table is not None:  # its weight may be such that all others wait for it
                 self.pool.drop(place)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from . import _validate
-from .exceptions import DataError
+from .. import _validate
+from ..exceptions import DataError
 
 _ALIGNMENT = 64  # of arrays in shared memory
 _SCALARS = (np.generic, bool, int, float, complex, str, bytes)

@@ -10,15 +10,12 @@ import contextlib
 import logging
 import traceback
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-from . import _validate
-from ._positions import Misfit
-from ._repr import of_items
-from ._seeds import Seed
-from .exceptions import PescadorError
+from .. import _validate
+from ..exceptions import PescadorError
 
-_LOG = logging.getLogger("pescador")
+LOG = logging.getLogger("pescador")
 _LONGEST = 500  # characters of the text of an error
 _MOST_NOTES = 50  # on one error
 
@@ -84,104 +81,7 @@ class Failures:
         return entry
 
 
-class FailingRun:
-    """The part of a mux's run that deals with sources that fail."""
-
-    __slots__ = (
-        "__weakref__",
-        "_last",
-        "failed",
-        "is_finite",
-        "max_failures",
-        "mux",
-        "n_opened",
-        "seed",
-    )
-
-    def __init__(self, mux: Any, seed: Seed, is_finite: bool) -> None:
-        self.mux = mux
-        self.seed = seed
-        self.n_opened = 0
-        # Where every streamer has one turn, the first failure ends it.
-        self.is_finite = is_finite
-        self.max_failures = 1 if is_finite else mux.max_failures
-        self.failed: dict[int, int] = {}  # by place: how often
-        self._last: _Remains | _Recalled | None = None
-
-    def n_given_in_all(self) -> int:
-        """Return how many items the run has given."""
-        raise NotImplementedError
-
-    def is_dropped(self, place: int) -> bool:
-        """Tell whether a streamer has failed too often to be opened again."""
-        return place in self.failed and self.failed[place] >= self.max_failures
-
-    def note_failure(self, error: Exception, place: int, streamer: Any, moment: str) -> bool:
-        """Note that a source has failed; tell whether the run goes on, or is to raise the error.
-
-        (All this takes the same time for any number of open streams, where the run goes on.)
-        """
-        if self.mux.on_error == "raise" or isinstance(error, Misfit):
-            moment += f" (item {self.n_given_in_all()} of the run)"
-            self.blame(error, place, streamer, moment)
-            return False
-        self.failed[place] = self.failed.get(place, 0) + 1
-        self._record(error, place, streamer, moment)
-        self._last = _Remains(error, self._name(place, streamer), moment)
-        return True
-
-    def blame(self, error: Exception, place: int, streamer: Any, moment: str) -> None:
-        """Note on an error where it comes from."""
-        add_note(error, f"raised by {self._name(place, streamer)}, {moment}")
-
-    def _name(self, place: int, streamer: Any) -> str:
-        return f"streamers[{place}] of {_validate.short(self.mux)}, {_validate.short(streamer)}"
-
-    def _record(self, error: Exception, place: int, streamer: Any, moment: str) -> None:
-        """Count a failure for the whole tree of runs, and log what is new."""
-        failures, trail = self.seed.shared(Failures), (*self.seed.trail, place)
-        was_dropped, is_dropped = failures.is_dropped(trail), self.is_dropped(place)
-        entry = failures.add(trail, _validate.short(streamer), told(error), is_dropped)
-        name = self._name(place, streamer)
-        if len(entry.path) > 1:
-            name += f" (path {entry.path})"
-        if entry.count == 1:
-            fate = "it is left out" if is_dropped else "another takes its place"
-            _LOG.warning("%s, failed %s: %s; %s", name, moment, entry.error, fate)
-        elif is_dropped and not was_dropped:
-            times = f"has failed {entry.count} times"
-            _LOG.warning("%s, %s, now %s: %s; it is left out", name, times, moment, entry.error)
-
-    def failed_position(self) -> dict:
-        """Return what is to be known of the failures so far, to go on from here."""
-        if self._last is None:
-            return {}
-        return {"failed": sorted(map(list, self.failed.items())), "last": self._last.text}
-
-    def restore_failed(self, position: dict) -> None:
-        """Know what another run had known of failures."""
-        if "failed" in position:
-            self.failed = dict(position["failed"])
-            self._last = _Recalled(position["last"])
-
-    def raise_if_all_failed(self) -> None:
-        """Raise the last error, now that no streamer is left, if it is for their failures.
-
-        Where each has one turn, they must all have failed. Elsewhere streamers that do not fail
-        are opened again and again; so those that did not fail in the end gave nothing.
-        """
-        if self.failed and not (self.is_finite and len(self.failed) < self.n_opened):
-            self.raise_last()
-
-    def raise_last(self) -> NoReturn:
-        """Raise the last error of a source."""
-        assert self._last is not None
-        last, self._last = self._last, None
-        n_items = of_items(self.n_given_in_all())
-        raise last.error(f"; no streamer is left, after {n_items} of the run")
-
-
-class _Remains:
+class Remains:
     """An error that may be raised later, without the frames that it went through."""
 
     def __init__(self, error: Exception, name: str, moment: str) -> None:
@@ -206,7 +106,7 @@ class _Remains:
         return self._error
 
 
-class _Recalled(NamedTuple):
+class Recalled(NamedTuple):
     """What a state holds of an error."""
 
     text: str
@@ -243,6 +143,4 @@ def told(error: BaseException) -> str:
 
 def log_late(error: Exception, streamer: Any) -> None:
     """Log an error of closing a source, where another error is on its way."""
-    _LOG.warning(
-        "closing %s after a failure failed too: %s", _validate.short(streamer), told(error)
-    )
+    LOG.warning("closing %s after a failure failed too: %s", _validate.short(streamer), told(error))

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 
 import zmq
 
-from . import _validate
-from .exceptions import WorkerError
+from .. import _validate
+from ..exceptions import WorkerError
 
 _VERSION = b"pescador-1:"
 _SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it needs one

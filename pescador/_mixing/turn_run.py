@@ -7,15 +7,15 @@ from itertools import compress, islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from . import _validate
-from ._activation import begin_at, end
-from ._failures import add_note
-from ._runs import ENDED, FAILED, NOTHING, Run
-from ._seeds import Seed
-from .core import Streamer, as_streamer
+from .. import _validate
+from .._streaming.failures import add_note
+from .._streaming.opening import begin_at, end
+from .._streaming.seeds import Seed
+from ..core import Streamer, as_streamer
+from .run import ENDED, FAILED, NOTHING, Run
 
 if TYPE_CHECKING:
-    from .mux import ChainMux, RoundRobinMux
+    from ..mux import ChainMux, RoundRobinMux
 
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 

@@ -12,17 +12,18 @@ from itertools import compress, islice, repeat
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from . import _positions
-from ._activation import begin, begin_at, end
-from ._failures import FailingRun, log_late
-from ._repr import of_items
-from ._seeds import Seed
-from .core import Streamer
+from .._repr import of_items
+from .._streaming import positions
+from .._streaming.failures import log_late
+from .._streaming.opening import begin, begin_at, end
+from .._streaming.seeds import Seed
+from ..core import Streamer
+from .failing import FailingRun
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .mux import BaseMux
+    from ..mux import BaseMux
 
 NOTHING = object()  # no item: None may be one
 ENDED: Iterator = iter(())
@@ -99,7 +100,7 @@ class Run(FailingRun):
     @property
     def setup(self) -> dict:
         """What another run must agree with, to go on where this one stands."""
-        return {**self.mux._setup(), "seed": _positions.digest(self.seed.words(b"state").tobytes())}
+        return {**self.mux._setup(), "seed": positions.digest(self.seed.words(b"state").tobytes())}
 
     @staticmethod
     def _slot_position(
@@ -107,7 +108,7 @@ class Run(FailingRun):
     ) -> list | None:
         if source is ENDED:
             return None
-        return [place, number, stop + 1, n_given, _positions.position_of(source, n_given)]
+        return [place, number, stop + 1, n_given, positions.position_of(source, n_given)]
 
     def restore(self) -> None:
         """Go to `start`."""
@@ -124,13 +125,13 @@ class Run(FailingRun):
         self, slot: int, place: int, number: int, limit: int, n_given: int, position: Any
     ) -> None:
         if not 0 <= place < len(self.streamers):
-            raise _positions.misfit("a mux", f"has no streamer number {place}")
+            raise positions.misfit("a mux", f"has no streamer number {place}")
         self.ticks[slot] = repeat(True, sys.maxsize - n_given)
         self.places[slot], self.numbers[slot], self.stops[slot] = place, number, limit - 1
         try:
             # (Also if it has given all it may: how it is closed is part of the run.)
             source = begin_at(self.streamers[place], self.above, place, number, position)
-        except _positions.Misfit:
+        except positions.Misfit:
             raise
         except Exception as error:
             if not self.outlives(error, slot, "as it was started again"):

@@ -1,0 +1,254 @@
+"""The arithmetic of muxing: which slot next, which streamer next, how many items.
+
+Everything here takes random numbers in and gives indices out; it knows no streamers. Numbers are
+drawn a block at a time. Blocks start small, so that a short run does not pay for a long one.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, islice
+from operator import length_hint
+
+import numpy as np
+
+FIRST_BLOCK = 16
+LAST_BLOCK = 1024
+_FANOUT = 64
+_CALM = 4  # draws without a change, per slot, before an alias table is worth making
+
+
+# Which slot next.
+
+
+def _as_ints(slots: np.ndarray, n_slots: int) -> Iterable[int]:
+    """Return numbers below ``n_slots``, rounded down, in the form that is read the fastest."""
+    if n_slots <= 256:
+        return slots.astype(np.uint8).tobytes()
+    return slots.astype(np.intp).tolist()
+
+
+class _Slots:
+    """What is drawn from a generator, a block at a time; and how far it has been used."""
+
+    def __init__(self, rng: np.random.RandomState, n_slots: int) -> None:
+        self._rng = rng
+        self._size = FIRST_BLOCK
+        self._before: list[int] = []  # the block that is being used: what its drawing began with
+        self._left: Iterator = iter(())  # of it
+        self._n_drawn = 0
+        self._n_calm = 0  # draws since the last change, whole blocks only
+        self.is_stale = False
+        self.n_slots = n_slots
+
+    def _draw(self, most: int) -> np.ndarray:
+        size = min(self._size, most)
+        self._before = [self._n_drawn, size, self._size, self.n_slots, self._n_calm]
+        self._n_drawn += size
+        return self._rng.random_sample(size)
+
+    def _using(self, block: Iterable[int]) -> Iterable[int]:
+        self._left = iter(block)
+        return self._left
+
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        """Return the next (at most ``most``) slots to draw from, valid until `is_stale` is set."""
+        raise NotImplementedError
+
+    @property
+    def position(self) -> list:
+        """Where it stands, for `resume`."""
+        used = self._before[1] - length_hint(self._left)
+        return [*self._before, self._n_calm, self._size, used, int(self.is_stale)]
+
+    def resume(self, position: list, rng: np.random.RandomState) -> Iterable[int]:
+        """Go to a position, with a generator that gave ``position[0]`` numbers.
+
+        Return what is left of the block.
+        """
+        (self._n_drawn, n_draws, self._size, before, self._n_calm, *after) = position
+        n_calm, size, n_used, is_stale = after
+        self._rng = rng
+        now, self.n_slots = self.n_slots, before
+        if is_stale:
+            self._draw(n_draws)
+            rest = self._left = iter(())
+        else:
+            rest = iter(self.block(n_draws))
+        next(islice(self._left, n_used, n_used), None)
+        self.n_slots, self._n_calm, self._size, self.is_stale = now, n_calm, size, bool(is_stale)
+        return rest
+
+
+class EqualSlots(_Slots):
+    """Draws among slots of equal weight.
+
+    A block stays valid when the number of slots shrinks: a draw of a slot that is gone is
+    passed over, which leaves the others equally likely.
+    """
+
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        self.is_stale = False
+        draws = self._draw(most)
+        draws *= self.n_slots
+        self._size = min(4 * self._size, LAST_BLOCK)
+        return self._using(_as_ints(draws, self.n_slots))
+
+    def put(self, slot: int, weight: float) -> None:
+        """Note the weight of the stream that is now in a slot; here all are the same."""
+
+    def fill(self, weights: list[float]) -> None:
+        """Set the weights of all slots at once; here all are the same."""
+
+    def probability(self, slot: int) -> float:
+        """Return the probability that the next draw is ``slot``."""
+        return 1 / self.n_slots
+
+    def shrink(self) -> None:
+        """Take the last slot away."""
+        self.n_slots -= 1
+
+    def grow(self, weight: float) -> None:
+        """Add a slot at the end."""
+        self.n_slots += 1
+        self.is_stale = True
+
+
+class WeightedSlots(_Slots):
+    """Draws among slots in proportion to their weights, which may change after every draw.
+
+    The weights are the leaves of a tree in which every node has up to 64 children and keeps
+    their cumulative sums. A change rebuilds one node a level, a draw bisects one node a level:
+    both take time logarithmic in the number of slots. Sums are always formed from the leaves in
+    the same order, so they depend on the weights alone and not on their history. Once nothing
+    has changed for long enough to pay for an alias table, whole blocks are drawn at once.
+    """
+
+    def __init__(self, rng: np.random.RandomState, n_slots: int) -> None:
+        super().__init__(rng, n_slots)
+        self._aliases: tuple[np.ndarray, np.ndarray] | None = None
+        self._levels: list[list[float]] = [[0.0] * n_slots]
+        self._cumulative: list[list[list[float]]] = []
+        while len(self._levels[-1]) > 1 or not self._cumulative:
+            below = self._levels[-1]
+            starts = range(0, len(below), _FANOUT)
+            self._cumulative.append([[0.0] * len(below[i : i + _FANOUT]) for i in starts])
+            self._levels.append([0.0] * len(starts))
+
+    def put(self, slot: int, weight: float) -> None:
+        """Change the weight of a slot."""
+        for below, nodes in zip(self._levels, self._cumulative):
+            below[slot] = weight
+            node, index = divmod(slot, _FANOUT)
+            sums = nodes[node]
+            end = (node + 1) * _FANOUT
+            if index:
+                sums[index - 1 :] = accumulate(below[slot:end], initial=sums[index - 1])
+            else:
+                sums[:] = accumulate(below[slot:end])
+            slot, weight = node, sums[-1]
+        self._levels[-1][0] = weight
+        self._n_calm = 0
+        if self._aliases is not None:
+            self._aliases = None
+            self.is_stale = True
+
+    def fill(self, weights: list[float]) -> None:
+        """Set the weights of all slots at once."""
+        level = self._levels[0]
+        level[: len(weights)] = weights
+        for depth, nodes in enumerate(self._cumulative):
+            for index, sums in enumerate(nodes):
+                sums[:] = accumulate(self._levels[depth][index * _FANOUT : (index + 1) * _FANOUT])
+            self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
+        self._n_calm = 0
+        self._aliases = None
+
+    @property
+    def total(self) -> float:
+        """The sum of the weights."""
+        return self._levels[-1][0]
+
+    def probability(self, slot: int) -> float:
+        """Return the probability that the next draw is ``slot``."""
+        return self._levels[0][slot] / self.total
+
+    def shrink(self) -> None:
+        """Take the last slot away."""
+        self.n_slots -= 1
+        self.put(self.n_slots, 0.0)
+
+    def grow(self, weight: float) -> None:
+        """Add a slot at the end, where one was taken away."""
+        self.n_slots += 1
+        self.put(self.n_slots - 1, weight)
+
+    def block(self, most: int = sys.maxsize) -> Iterable[int]:
+        if self.is_stale:
+            self.is_stale, self._size = False, FIRST_BLOCK
+        draws = self._draw(most)
+        is_calm = self._n_calm >= _CALM * self.n_slots
+        self._n_calm += len(draws)
+        self._size = min(4 * self._size, LAST_BLOCK)
+        if is_calm:
+            return self._using(self._whole_block(draws))
+        left = self._using(draws.tolist())
+        return self._bisections(left) if len(self._cumulative) == 1 else self._descents(left)
+
+    def _whole_block(self, draws: np.ndarray) -> Iterable[int]:
+        if self._aliases is None:
+            self._aliases = alias_table(self._levels[0][: self.n_slots])
+        keep, other = self._aliases
+        draws *= self.n_slots
+        slots = draws.astype(np.intp)
+        draws -= slots
+        return _as_ints(np.where(draws < keep[slots], slots, other[slots]), self.n_slots)
+
+    def _bisections(self, draws: Iterable[float]) -> Iterator[int]:
+        sums = self._cumulative[0][0]  # changed in place, so always the current weights
+        for draw in draws:
+            slot = bisect_right(sums, draw * sums[-1])
+            if slot < len(sums):  # else the product was rounded up to the total
+                yield slot
+
+    def _descents(self, draws: Iterable[float]) -> Iterator[int]:
+        downward = self._cumulative[::-1]
+        for draw in draws:
+            rest = draw * self._levels[-1][0]
+            slot = 0
+            for nodes in downward:
+                sums = nodes[slot]
+                index = bisect_right(sums, rest)
+                if index == len(sums):  # rounding, as above
+                    break
+                if index:
+                    rest -= sums[index - 1]
+                slot = slot * _FANOUT + index
+            else:
+                yield slot
+
+
+def alias_table(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the alias table of a discrete distribution.
+
+    Cell i keeps its own index with probability ``keep[i]`` and gives ``other[i]`` otherwise
+    (A. J. Walker, 1977; this construction: M. D. Vose, 1991).
+    """
+    n = len(weights)
+    scale = n / math.fsum(weights)
+    keep = [weight * scale for weight in weights]
+    other = list(range(n))
+    small = [index for index in other if keep[index] < 1]
+    large = [index for index in other if keep[index] >= 1]
+    while small and large:
+        giver, index = large[-1], small.pop()
+        other[index] = giver
+        keep[giver] -= 1 - keep[index]
+        if keep[giver] < 1:
+            small.append(large.pop())
+    for index in small + large:  # what is left differs from 1 by rounding alone
+        keep[index] = 1.0
+    return np.array(keep), np.array(other)
