@@ -359,7 +359,7 @@ def test_errors_arrive_as_themselves(method, error):
             worker.raise_error()
     assert caught.value.args == error.args
     assert type(caught.value.__cause__) is RemoteTraceback
-    assert "test_worker.py" in str(caught.value.__cause__)
+    assert "test_child.py" in str(caught.value.__cause__)
     assert "in fail" in str(caught.value.__cause__)
 
 
@@ -372,12 +372,12 @@ def test_interrupts_that_the_source_raises_arrive():
 @pytest.mark.parametrize(
     "main, task, name",
     [
-        (fail, TwoArguments(1, 2), "test_worker.TwoArguments, which cannot.*1 and 2"),
-        (fail, OtherWhenUnpickled("a"), "test_worker.OtherWhenUnpickled"),
-        (fail, DeadlyToPrint(), "test_worker.DeadlyToPrint|no text"),
+        (fail, TwoArguments(1, 2), "test_child.TwoArguments, which cannot.*1 and 2"),
+        (fail, OtherWhenUnpickled("a"), "test_child.OtherWhenUnpickled"),
+        (fail, DeadlyToPrint(), "test_child.DeadlyToPrint|no text"),
         (fail, GeneratorExit("why"), "builtins.GeneratorExit.*why"),
         (fail_with_lock, None, "builtins.ValueError, which cannot.*holds a lock"),
-        (fail_and_die_in_pickle, None, "test_worker.DeadlyToPickle.*poison"),
+        (fail_and_die_in_pickle, None, "test_child.DeadlyToPickle.*poison"),
         (fail, SystemExit(3), r"SystemExit\(3\)"),
         (fail, SystemExit("bye"), r"SystemExit\('bye'\)"),
     ],
@@ -626,8 +626,8 @@ def test_interrupts_from_the_keyboard_are_the_consumers(method):
 def test_interpreter_exit_ends_the_process(method):
     """Though it is not a daemon, and multiprocessing would wait for it for ever."""
     text = """if 1:
-        import sys, test_worker
-        context = test_worker.running(test_worker.idle, None, sys.argv[1])
+        import sys, test_child
+        context = test_child.running(test_child.idle, None, sys.argv[1])
         worker, line = context.__enter__()
         line.hear()
         print(worker.pid, flush=True)
@@ -642,8 +642,8 @@ def test_interpreter_exit_ends_the_process(method):
 def test_death_of_the_consumer_ends_the_process(method, has_child, tmp_path):
     """Even if a child by os.fork() lives on, with the pipes by which the death would be told."""
     text = """if 1:
-        import os, signal, sys, test_worker
-        context = test_worker.running(test_worker.idle, None, sys.argv[1])
+        import os, signal, sys, test_child
+        context = test_child.running(test_child.idle, None, sys.argv[1])
         worker, line = context.__enter__()
         line.hear()
         print(worker.pid, flush=True)
