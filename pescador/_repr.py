@@ -301,7 +301,7 @@ def _mixed(mux: Any, depth: int) -> _Look:
         return [f"<streamers read lazily> from {text}"], children, len(children)
     n_streams = len(streamers)
     given = [f"<{n_streams:,} streamer{'' if n_streams == 1 else 's'}>"]
-    function, weights = mux._function, mux._weights
+    function, weights = mux._weights_to_show()
     if function is not None:
         given.append(f"weights={named(function)}")
     shown = streamers[:_MOST_CHILDREN]
@@ -375,7 +375,7 @@ def _notes(streamer: Any) -> list[str]:
     if streamer.active_count_:
         notes.append(f"{streamer.active_count_:,} active")
     if streamer.stream_ is not None:
-        notes.append(f"activated copy, {of_items(streamer.stream_._n_given())} given")
+        notes.append(f"activated copy, {of_items(streamer.stream_.n_given)} given")
         notes += _open_streams(getattr(streamer, "_run", None))
     return notes
 

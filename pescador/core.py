@@ -18,7 +18,6 @@ from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_ite
 from ._streaming import positions
 from ._streaming.binding import Binding, call_bound, open_by_iterate
 from ._streaming.closable import ClosableIterator
-from ._streaming.failures import Failures
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
 from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
 from ._streaming.stream import Stream
@@ -28,7 +27,8 @@ __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
-_CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
+_CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT, _BY_ITERATE, OWN = range(8)
+# (OWN: its class has an `_open_own`.)
 
 # What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
 _NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_binding", "_call", "_how", "_origin"}
@@ -129,17 +129,15 @@ class Streamer:
         # Copies share the ticket, because they share the one pass that it stands for.
         self._ticket: list | None = [] if self._how == _ONE_SHOT else None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        above = next(each for each in cls.__mro__[1:] if issubclass(each, Streamer))
-        if "_open_run" in vars(cls):
-            cls._open_run_own = cls._open_run
-        elif cls.iterate is not above.iterate:
-            cls._open_run = open_by_iterate  # type: ignore[method-assign]
-
     def _prepare(self) -> None:
-        self._how, self._call = _classify(self.streamer, self.args, self.kwargs)
+        self._how, self._call = self._classified()
+        if self._has_own_iterate():
+            self._how = _BY_ITERATE
         self._forget_runs()
+
+    def _classified(self) -> tuple[int, Callable]:
+        """Return how this streamer is opened, and what is called for it (if anything)."""
+        return _classify(self.streamer, self.args, self.kwargs)
 
     def _forget_runs(self) -> None:
         self.active_count_ = 0
@@ -174,30 +172,35 @@ class Streamer:
         """Whether this is the copy that a ``with`` block got."""
         return self.stream_ is not None
 
-    # One activation. Muxes and streams call these three, and nothing else, on a streamer.
+    # One activation: what `_streaming.recipe` describes.
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         """Start activation ``number`` of the child at ``place`` of the run seeded ``parent``."""
-        how = self._how
-        if how == _CALL:  # without keywords: by far the commonest, so first
+        if self._how == _CALL:  # without keywords: by far the commonest, so first
             source = self._call(*self.args)
             if type(source) is GeneratorType:
                 return source
             return iterator_of(source, parent, place, number)
-        if how == _CALL_KWARGS:
-            return iterator_of(self._call(*self.args, **self.kwargs), parent, place, number)
+        if self._how == _BY_ITERATE:
+            return open_by_iterate(self, parent, place, number)
+        return self._open_own(parent, place, number)
+
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
+        """Do the same without regard to an ``iterate()`` of the user's, which may call this."""
+        how = self._how
+        if how == _BY_ITERATE:
+            how, _ = self._classified()
         if how == _ITERATE:
             return iter(self.streamer)
         if how == _NESTED:
             return nested(self.streamer, parent, place, number)
+        if how == _ONE_SHOT:
+            return self._open_once()
         if how == _CALL_BOUND:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number)
-            return iterator_of(made, parent, place, number)
-        return self._open_once()
-
-    _open_run_own = (
-        _open_run  # what a subclass that overrides iterate() reaches by super().iterate()
-    )
+        else:
+            made = self._call(*self.args, **self.kwargs)
+        return iterator_of(made, parent, place, number)
 
     def _use_ticket(self) -> None:
         """Refuse to start a one-shot iterator for a second time."""
@@ -213,10 +216,10 @@ class Streamer:
         """Start an activation, and move it to where one like it stood."""
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
-            with parent.shared(Failures).as_known():
+            with parent.session.failures.as_known():
                 return positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
-        if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT):
+        if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT, _BY_ITERATE):
             raise positions.misfit(self, "was of another kind when the state was taken")
         if self._how == _NESTED:
             return nested(self.streamer, parent, place, number, position["inner"])
@@ -248,6 +251,10 @@ class Streamer:
             return ()
         values = (*self.args, *self.kwargs.values())
         return tuple(each for each in values if isinstance(each, GENERATORS))
+
+    def _weights_to_show(self) -> tuple[Any, Any]:
+        """Return what gives the weights of its streamers, and those of item 0; None for none."""
+        return None, None
 
     def _counted_by(self) -> Streamer:
         """Return the streamer whose runs the runs of this one are."""
@@ -281,7 +288,7 @@ class Streamer:
             ready = self._binding.take_ready()
             if ready is not None:
                 return ready
-        return Stream(self, max_iter, False, self._open_run_own)
+        return Stream(self, max_iter, False, self._open_own)
 
     def cycle(self, max_iter: int | None = None, **older: Any) -> Stream:
         """Start a fresh run that begins again whenever the items end.
@@ -399,10 +406,15 @@ class Streamer:
             max_iter = fields["max_iter"]
         else:
             max_iter += fields["n_given"]
-        opener = self._open_run if fields["cycle"] else self._open_run_own
-        stream = Stream(self, max_iter, fields["cycle"], opener)
-        stream._restore(fields)
-        return stream
+        open_pass = self._open_run if fields["cycle"] else self._open_own
+        return Stream(self, max_iter, fields["cycle"], open_pass, fields)
+
+    _iterate_of_the_house = iterate  # (a class of the house that overrides iterate() says so too)
+
+    def _has_own_iterate(self) -> bool:
+        """Tell whether the class of this streamer has an ``iterate()`` of the user's."""
+        cls = type(self)
+        return cls.iterate is not cls._iterate_of_the_house
 
     def __iter__(self) -> Stream:
         return self.iterate()

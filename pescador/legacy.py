@@ -121,6 +121,9 @@ class Streamer(current.Streamer):  # numpydoc ignore=PR02
             _limit(max_iter=max_iter, max_batches=max_batches, max_items=max_items)
         )
 
+    # It differs in its keywords only.
+    _iterate_of_the_house = iterate  # type: ignore[assignment]
+
     def generate(  # type: ignore[override]
         self,
         max_batches: int | None = None,
@@ -228,11 +231,6 @@ class Streamer(current.Streamer):  # numpydoc ignore=PR02
         """
         limit = _limit(max_batches=max_batches, max_iter=max_iter, max_items=max_items)
         return maps.tuples(self(limit, cycle), *keys)
-
-
-# An iterate() of its own would have every run go through it, and replayed when it is resumed.
-# This one differs in its keywords only.
-del Streamer._open_run
 
 
 def _limit(**limits: int | None) -> int | None:
@@ -647,11 +645,15 @@ class BufferedStreamer(Streamer):
         remedy = "give False to get the short batch at the end"
         self.strict_batch_size = _validate.truth("strict_batch_size", strict_batch_size, remedy)
 
-    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
         has_tail = not self.strict_batch_size
         source = _generating(self.streamer)
         buffered = current.Streamer(_recut, source, self.buffer_size, has_tail)
         return buffered._open_run(parent, place, number)
+
+    def _classified(self) -> tuple[int, Callable]:
+        _, call = super()._classified()
+        return current.OWN, call
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         if not isinstance(position, int):

@@ -22,6 +22,7 @@ from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
+from ._streaming.session import Session
 
 __all__ = ["buffer_stream", "cache", "keras_tuples", "tuples"]
 
@@ -324,7 +325,7 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
     >>> list(pescador.cache(range(10), 3, prob=1.0)) == list(range(10))
     True
     """
-    yield from _cached(Seed.root(), stream, n_cache, prob, random_state)
+    yield from _cached(Seed.root(Session()), stream, n_cache, prob, random_state)
 
 
 def _cached(

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from . import _validate
-from ._mixing import design, random_run, turn_run
+from ._mixing.design import Table
+from ._mixing.random_run import ShuffledRun
 from ._mixing.run import Run
+from ._mixing.setup import Setup, table_of_shares
 from ._mixing.stochastic_run import StochasticRun
+from ._mixing.turn_run import ChainRun, RoundRobinRun
 from ._streaming import positions
 from ._streaming.seeds import GENERATORS, Seed
-from .core import Streamer, as_streamer
+from .core import OWN, Streamer, as_streamer
 from .exceptions import PescadorError
 from .util import DEPRECATED, get_rng, rename_kw
 
@@ -91,12 +94,12 @@ class BaseMux(Streamer):
         on_error: str = "raise",
         max_failures: int = 3,
     ) -> None:
-        self._mixes(_collect(streamers), weights, random_state, on_error, max_failures)
+        self._init_mux(_collect(streamers), weights, random_state, on_error, max_failures)
 
-    def _mixes(
+    def _init_mux(
         self, streamers: Any, weights: Any, random_state: Any, on_error: str, max_failures: int
     ) -> None:
-        # A mux has no source of its own: it is opened by _open_run, below.
+        # A mux has no source of its own: it is opened by _open_own, below.
         self.streamer, self.args, self.kwargs, self._ticket = None, (), {}, None
         self._prepare()
         self.streamers = streamers
@@ -112,8 +115,8 @@ class BaseMux(Streamer):
         remedy = "give how often a streamer may fail before it is left out"
         self.max_failures = _validate.whole("max_failures", max_failures, 1, remedy)
 
-    def _prepare(self) -> None:
-        self._forget_runs()
+    def _classified(self) -> tuple[int, Callable]:
+        return OWN, iter
 
     def _forget_runs(self) -> None:
         super()._forget_runs()
@@ -129,6 +132,9 @@ class BaseMux(Streamer):
 
     def _generators(self) -> tuple[Any, ...]:
         return (self.random_state,) if isinstance(self.random_state, GENERATORS) else ()
+
+    def _weights_to_show(self) -> tuple[Any, Any]:
+        return self._function, self._weights
 
     @property
     def n_streams(self) -> int:
@@ -147,7 +153,7 @@ class BaseMux(Streamer):
         """The random generator that ``random_state`` stands for."""
         return np.random if self._rng is None else self._rng
 
-    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
         run = self._new_run(parent, place, number)
         items = run.items()
         positions.records[items] = run
@@ -156,30 +162,37 @@ class BaseMux(Streamer):
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         if position == 0:
             return self._open_run(parent, place, number)
-        if isinstance(position, int) and type(self)._open_run is not BaseMux._open_run:
+        if isinstance(position, int) and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
         if not isinstance(position, dict) or "setup" not in position:
             raise positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
-        positions.check_same(self, position["setup"], run.setup)
+        positions.check_same(self, position["setup"], run.agreed())
         items = run.items_from(position)
         positions.records[items] = run
         return items
 
     def _new_run(self, parent: Seed, place: int, number: int) -> Run:
-        run = self._start(parent.child(place, number).owned_by(self.random_state))
+        run = self._make_run(parent.child(place, number).owned_by(self.random_state))
         if self.is_activated_copy and self._run is None:
             self._run = run
         return run
 
-    def _setup(self) -> dict:
-        """Return what a state must agree with, by its name."""
-        weights = None if self._weights is None else positions.digest(self._weights.tobytes())
-        if self._function is not None:
-            weights = f"function {weights}"
-        return {"class": type(self).__name__, "n_streams": self.n_streams, "weights": weights}
+    def _setup(self, **more: Any) -> Setup:
+        """Return what a run is made of, as it is now."""
+        return Setup(
+            mux=self,
+            kind=type(self).__name__,
+            streamers=self.streamers,
+            n_streams=self.n_streams,
+            weights=self._weights,
+            weight_function=self._function,
+            on_error=self.on_error,
+            max_failures=self.max_failures,
+            **more,
+        )
 
-    def _start(self, seed: Seed) -> Run:
+    def _make_run(self, seed: Seed) -> Run:
         """Return the record of a new run."""
         raise NotImplementedError
 
@@ -211,7 +224,7 @@ class BaseMux(Streamer):
     def stream_weights_(self) -> np.ndarray:
         """The weights of the open streams; on activated copies only."""
         run = self._record("stream_weights_")
-        return (self.weights if run.present is None else run.present)[run.places]
+        return (self.weights if run.current_weights is None else run.current_weights)[run.places]
 
     @property
     def stream_counts_(self) -> np.ndarray:
@@ -361,10 +374,15 @@ class StochasticMux(BaseMux):
         )
         self.dist = _validate.option("dist", dist, DISTS)
         self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
-        self._table: design.Table | None = None
-        if weighting == "share":
-            self._check_share()
-            self._table = self._make_table(self._weights, "weights")
+        self._shares = self._make_shares()
+
+    def _make_shares(self) -> tuple[tuple, Table | None]:
+        """Return what the table of shares depends on, and that table, if there is one."""
+        depends_on = self.weighting, self.mode, self.n_active, self.rate is None
+        if self.weighting != "share":
+            return depends_on, None
+        self._check_share()
+        return depends_on, table_of_shares(self._weights, "weights", self.mode, self.n_active)
 
     def _check_share(self) -> None:
         if self.rate is None:
@@ -378,41 +396,25 @@ class StochasticMux(BaseMux):
             remedy = 'choose "with_replacement", or weighting="active"'
             raise _validate.refuse("mode", self.mode, rule, remedy)
 
-    def _table_of(self, weights: np.ndarray | None, n_items: int) -> design.Table | None:
-        """Return what a run needs in order to choose streamers by these weights."""
-        if weights is self._weights:
-            return self._table
-        assert weights is not None and self._weights is not None
-        if (weights == self._weights).all():
-            return self._table
-        return self._make_table(weights, f"weights({n_items})")
-
-    def _make_table(self, weights: np.ndarray | None, name: str) -> design.Table | None:
-        if weights is None or random_run.are_equal(weights):
-            return None
-        if self.mode == "with_replacement":
-            return design.Table(weights)
-        n_open = min(self.n_active, int(np.count_nonzero(weights)))
-        index = int(weights.argmax())
-        if weights[index] > design.largest_share(n_open):
-            rule = (
-                f'with {n_open} different streamers open at a time (mode="single_active"), no'
-                f" share can be more than 1/{n_open}"
-            )
-            remedy = 'give a smaller n_active, more equal weights, or mode="with_replacement"'
-            raise _validate.refuse(f"{name}[{index}]", float(f"{weights[index]:.6g}"), rule, remedy)
-        return design.Design(weights, n_open)
-
-    def _setup(self) -> dict:
-        names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
-        return {**super()._setup(), **{name: getattr(self, name) for name in names}}
-
     def _mean_limit(self) -> float | None:
         """Return the mean number of items that a stream may give; None for no limit."""
         return self.rate
 
-    def _start(self, seed: Seed) -> Run:
-        return StochasticRun(self, seed)
+    def _make_run(self, seed: Seed) -> Run:
+        if self._shares[0] != (self.weighting, self.mode, self.n_active, self.rate is None):
+            self._shares = self._make_shares()  # an attribute has been assigned to
+        setup = self._setup(
+            n_active=self.n_active,
+            rate=self.rate,
+            mean_limit=self._mean_limit(),
+            mode=self.mode,
+            prune_empty_streams=self.prune_empty_streams,
+            dist=self.dist,
+            weighting=self.weighting,
+            table=self._shares[1],
+            agreed=("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting"),
+        )
+        return StochasticRun(setup, seed)
 
 
 class ShuffledMux(BaseMux):
@@ -481,8 +483,8 @@ class ShuffledMux(BaseMux):
             streamers, weights, random_state, on_error=on_error, max_failures=max_failures
         )
 
-    def _start(self, seed: Seed) -> Run:
-        return random_run.ShuffledRun(self, seed)
+    def _make_run(self, seed: Seed) -> Run:
+        return ShuffledRun(self._setup(), seed)
 
 
 class RoundRobinMux(BaseMux):
@@ -540,11 +542,8 @@ class RoundRobinMux(BaseMux):
         )
         self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
 
-    def _setup(self) -> dict:
-        return {**super()._setup(), "mode": self.mode}
-
-    def _start(self, seed: Seed) -> Run:
-        return turn_run.RoundRobinRun(self, seed)
+    def _make_run(self, seed: Seed) -> Run:
+        return RoundRobinRun(self._setup(mode=self.mode, agreed=("mode",)), seed)
 
 
 class ChainMux(BaseMux):
@@ -606,7 +605,7 @@ class ChainMux(BaseMux):
         self.reader = Streamer(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
-        self._mixes(streamers, None, random_state, on_error, max_failures)
+        self._init_mux(streamers, None, random_state, on_error, max_failures)
         self.mode = _validate.option("mode", mode, CHAIN_MODES)
 
     @property
@@ -624,11 +623,9 @@ class ChainMux(BaseMux):
         """One for the stream that is open, if there is one; on activated copies only."""
         return np.ones(len(self._record("stream_weights_").places))
 
-    def _setup(self) -> dict:
-        return {**super()._setup(), "mode": self.mode}
-
-    def _start(self, seed: Seed) -> Run:
-        return turn_run.ChainRun(self, seed)
+    def _make_run(self, seed: Seed) -> Run:
+        setup = self._setup(mode=self.mode, reader=self.reader, agreed=("mode",))
+        return ChainRun(setup, seed)
 
 
 class Mux(StochasticMux):

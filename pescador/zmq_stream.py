@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import _validate
 from ._streaming import positions
 from ._streaming.seeds import Seed
-from .core import Streamer
+from .core import OWN, Streamer
 
 __all__ = ["ZMQStreamer"]
 
@@ -140,14 +140,18 @@ class ZMQStreamer(Streamer):
             "item_timeout", item_timeout, "give seconds, or None for no limit"
         )
 
-    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+    def _classified(self) -> tuple[int, Callable]:
+        _, call = super()._classified()  # which refuses what is not a source
+        return OWN, call
+
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
         return self._open_at(parent, place, number, None)
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
         from ._background.consumer import HeldInterrupts, Options, Reader, Start
 
-        if isinstance(position, int) and type(self)._open_run is not ZMQStreamer._open_run:
+        if isinstance(position, int) and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
         if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
             raise positions.misfit(self, "was of another kind when the state was taken")

@@ -11,6 +11,7 @@ import pytest
 import pescador
 from pescador import FRESH_SEED, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
 from pescador._streaming.seeds import Seed
+from pescador._streaming.session import Session
 
 METHODS = multiprocessing.get_all_start_methods()
 N_SAMPLERS = 10
@@ -106,14 +107,14 @@ def test_other_arguments_are_handed_over_as_they_are():
 @pytest.mark.parametrize("number", [0, 10**6, 2**32 - 50_000])
 def test_no_two_activations_of_a_run_share_a_seed(number):
     """Certain, not likely: 100,000 random numbers of 32 bits would."""
-    seed = Seed.root().owned_by(0)
+    seed = Seed.root(Session()).owned_by(0)
     found = {seed.fresh(0, each, 1) for each in range(number, number + 100_000)}
     assert len(found) == 100_000
 
 
 def test_seeds_of_a_long_run_are_distinct_and_uniform():
     """False alarm: less than 1e-6, by Hoeffding's inequality for each of 32 bits."""
-    seed = Seed.root().owned_by(1)
+    seed = Seed.root(Session()).owned_by(1)
     n = 5_000
     found = np.array([seed.fresh(3, number, 2) for number in range(n)], dtype=np.uint64)
     assert len(np.unique(found)) == n

@@ -83,23 +83,10 @@ def parsed(module):
     return ast.parse(path.with_suffix(".py").read_text(encoding="utf-8"))
 
 
-def is_for_types(node):
-    """Tell whether a statement is there for type checkers only."""
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-
-
-def statements(node):
-    """Yield the nodes of a syntax tree, but for those that only type checkers see."""
-    for child in ast.iter_child_nodes(node):
-        if not is_for_types(child):
-            yield child
-            yield from statements(child)
-
-
 def own_imports(module, tree=None):
     """Return the modules of the package that a module imports, by absolute or relative names."""
     found = set()
-    for node in statements(tree or parsed(module)):
+    for node in ast.walk(tree or parsed(module)):
         if isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
             found |= {".".join(rest) or "__init__" for first, *rest in names if first == "pescador"}
@@ -165,6 +152,7 @@ def test_a_module_imports_what_the_plan_allows(module):
 
 
 def test_no_module_imports_itself_through_others():
+    """Also not for types alone."""
     imports = {module: own_imports(module) & set(MODULES) for module in MODULES}
     left = set(MODULES)
     while ready := {module for module in left if not imports[module] & left}:
@@ -175,10 +163,72 @@ def test_no_module_imports_itself_through_others():
 def test_the_reader_of_imports_sees_every_form():
     code = "import pescador.mux as a\nfrom pescador import core\nfrom .. import maps, Stream\n"
     code += "def f():\n    from ..util import get_rng\n    from .slots import c\n"
-    code += "\nimport os, numpy.random"
+    code += "if TYPE_CHECKING:\n    from .run import Run\nimport os, numpy.random"
     found = own_imports("_mixing.limits", ast.parse(code))
-    expected = {"mux", "core", "maps", "__init__", "util", "_mixing.slots"}
+    expected = {"mux", "core", "maps", "__init__", "util", "_mixing.slots", "_mixing.run"}
     assert found == expected
+
+
+# What is private.
+
+
+def private_accesses(module, tree=None):
+    """Return the private attributes that a module reads or sets, but for those of ``self``."""
+    return {
+        node.attr
+        for node in ast.walk(tree or parsed(module))
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)
+        if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    }
+
+
+def private_definitions(module):
+    """Return the private names that a module defines, and the attributes that it gives ``self``."""
+    found = set()
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id == "self":
+                found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def room_of(module):
+    """Return the modules of the same room; those that are in none have one each."""
+    room = module.partition(".")[0]
+    return [each for each in MODULES if each.partition(".")[0] == room]
+
+
+RECIPE = {name for name in private_definitions("_streaming.recipe") if re.match("_[a-z]", name)}
+# Attributes of other packages, or what an interface of theirs asks for.
+FOREIGN = {"_asdict", "_exit", "_fields", "_getframe", "_replace"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_names_stay_in_their_room(module):
+    """But for those of the `Recipe` protocol: what a run may ask of a streamer."""
+    own = set().union(*map(private_definitions, room_of(module)))
+    assert private_accesses(module) - own - RECIPE - FOREIGN == set()
+
+
+def test_private_names_are_not_imported_from_another_room():
+    for module in MODULES:
+        room = module.rpartition(".")[0]
+        for node in ast.walk(parsed(module)):
+            if isinstance(node, ast.ImportFrom) and own_from(module, node):
+                names = {alias.name for alias in node.names if re.match("_[a-z]", alias.name)}
+                is_own_room = room and all(
+                    each.startswith(f"{room}.") for each in own_from(module, node)
+                )
+                assert is_own_room or names <= {*MODULES, *ROOMS}, module
+
+
+def test_the_reader_of_private_accesses_sees_them():
+    tree = ast.parse("self._a = stream._b(x._c)[0]._d\ncls._e\nx.__dict__")
+    assert private_accesses("core", tree) == {"_b", "_c", "_d"}
 
 
 def test_nothing_is_imported_with_a_star():

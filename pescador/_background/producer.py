@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .._streaming.opening import begin_at, end
+from .._streaming.opener import IN_PLACE
 from .._streaming.positions import moved, position_of
 from .._streaming.seeds import Seed
+from .._streaming.session import Session
 from .._validate import stopped
 from ..exceptions import PescadorError
 from . import memory
@@ -43,7 +44,7 @@ def produce(host: Host, task: Task, invitation: bytes, descriptor: int | None) -
     try:
         try:
             host.check()
-            parent = Seed.received(*task.seed)
+            parent = Seed.received(*task.seed, Session())
             _seed_globals(parent.child(task.place, task.number))
             writer.send_all(_Source(task, parent))
         except Stopped:
@@ -86,14 +87,14 @@ class _Source:
         for each in self._task.one_shots:
             each._ticket.clear()  # the reader has used it, for this pass
         try:
-            source = begin_at(streamer, self._parent, place, number, position)
+            source = IN_PLACE.open(streamer, self._parent, place, number, 0, position)
         except StopIteration as error:  # here it would pass for the end of the data
             raise stopped(streamer) from error
         self._iterator = source
         try:
             yield from moved(source, skip, streamer)
         finally:
-            end(streamer, source)
+            IN_PLACE.end(streamer, source)
 
     def position(self, n_made: int) -> Any:
         """Return where it stands, after so many items."""

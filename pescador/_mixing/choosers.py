@@ -1,10 +1,13 @@
-"""Which streamer to open next."""
+"""Which streamer to open next.
+
+A `Chooser` knows which places may be chosen, and finds the one that belongs to a uniform number.
+`Choices` makes these numbers, in a row that can be looked at ahead of time.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,21 +16,91 @@ from .limits import Limits
 from .slots import FIRST_BLOCK, LAST_BLOCK
 
 
-def activations(rng: np.random.RandomState, limits: Limits | None) -> Iterator[tuple[float, Any]]:
-    """Yield, for ever, what each activation takes: a uniform number to choose its streamer by,
-    and its limit (or, if ``limits`` is None, a second uniform number to draw the limit by).
+class Choices:
+    """What each activation takes: a number to choose its streamer by, and its limit.
+
+    (Without ``limits``, a second uniform number to draw the limit by.) An activation takes two
+    random numbers, so that what the n-th one chooses follows from the seed and n.
     """
-    size = FIRST_BLOCK
-    while True:
+
+    def __init__(self, rng: np.random.RandomState, limits: Limits | None, n_taken: int = 0) -> None:
+        self._rng = rng
+        self._limits = limits
+        self._size = FIRST_BLOCK
+        self._n_drawn = n_taken
+        self._left: list[tuple[float, Any]] = []  # the next one last
+
+    @property
+    def n_taken(self) -> int:
+        """How many have been taken, looked at or not."""
+        return self._n_drawn - len(self._left)
+
+    def take(self) -> tuple[float, Any]:
+        """Use the next one."""
+        try:
+            return self._left.pop()
+        except IndexError:
+            self._draw_block()
+            return self._left.pop()
+
+    def peek(self, n: int) -> list[tuple[float, Any]]:
+        """Return the next ``n``, which remain to be taken."""
+        while len(self._left) < n:
+            self._draw_block()
+        return self._left[: -n - 1 : -1]
+
+    def _draw_block(self) -> None:
         # A row for each activation, so that the sizes of the blocks do not matter.
-        choices, seconds = rng.random_sample((size, 2)).T
-        yield from zip(
-            choices.tolist(), seconds.tolist() if limits is None else limits.draw_block(seconds)
-        )
-        size = min(2 * size, LAST_BLOCK)
+        draws, seconds = self._rng.random_sample((self._size, 2)).T
+        limits = seconds.tolist() if self._limits is None else self._limits.draw_block(seconds)
+        block = list(zip(draws.tolist(), limits))
+        block.reverse()
+        self._left[:0] = block
+        self._n_drawn += self._size
+        self._size = min(2 * self._size, LAST_BLOCK)
 
 
-# Which streamer next.
+class Chooser(Protocol):
+    """Chooses among places, by uniform numbers in [0, 1)."""
+
+    #: How many places may still be chosen, those that are in use included.
+    n_left: int
+
+    @property
+    def n_free(self) -> int:
+        """How many places could be chosen next."""
+
+    def find(self, draw: float) -> int | None:
+        """Return the place that would be chosen now, and mark nothing; None if there is none."""
+
+    def choose(self, draw: float) -> int | None:
+        """Return the same, and mark it as in use."""
+
+    def occupy(self, place: int) -> None:
+        """Mark a free place as in use."""
+
+    def release(self, place: int) -> None:
+        """Note that a place is no longer in use."""
+
+    def drop(self, place: int) -> None:
+        """Do not choose a (released) place again. Dropping it twice changes nothing."""
+
+    def restore(self, place: int) -> None:
+        """Undo `drop`."""
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        """Guess the next choices, if a place is released before each; None where it is open."""
+
+    @property
+    def dropped(self) -> list[int]:
+        """The places that are not chosen now."""
+
+    @property
+    def position(self) -> list[int]:
+        """Where it stands, but for what is in use, as a list that JSON can hold."""
+
+    def resume(self, position: list[int], in_use: list[int]) -> None:
+        """Go to a position, where some places are in use."""
 
 
 class Replacing:
@@ -46,21 +119,30 @@ class Replacing:
 
     @property
     def n_free(self) -> int:
-        """The number of candidates that could be chosen next."""
         return self.n_left
 
-    def choose(self, draw: float) -> int | None:
-        """Return a place for the uniform number ``draw``, or None if there are none."""
+    def find(self, draw: float) -> int | None:
         n_left = self.n_left
         if self._at or self._places is not None or not n_left:
             return self._place_at(int(draw * n_left)) if n_left else None
         return int(draw * n_left)
 
+    choose = find  # nothing has to be marked
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        return list(map(self.find, draws))
+
+    def occupy(self, place: int) -> None:
+        """Do nothing: a place in use may be chosen as well."""
+
     def release(self, place: int) -> None:
-        """Note that a chosen place is free again."""
+        """Do nothing, for the same reason."""
+
+    def restore(self, place: int) -> None:
+        """Not here: what was dropped is out of the run."""
+        raise NotImplementedError
 
     def drop(self, place: int) -> None:
-        """Never choose this (released) place again; nothing happens if it is dropped already."""
         position = self._position(place)
         if position < self.n_left and self._place_at(position) == place:
             self._dropped.append(place)
@@ -68,16 +150,13 @@ class Replacing:
 
     @property
     def dropped(self) -> list[int]:
-        """The places that were dropped, in order."""
         return self._dropped.copy()
 
     @property
     def position(self) -> list[int]:
-        """What it has come to, but for what is in use."""
         return self.dropped
 
     def resume(self, position: list[int], in_use: list[int]) -> None:
-        """Go to a position, where some places are in use."""
         for place in position:
             self.drop(place)
 
@@ -115,19 +194,40 @@ class Distinct(Replacing):
     def n_free(self) -> int:
         return self.n_left - len(self._in_use)
 
+    def find(self, draw: float) -> int | None:
+        if not self.n_free:
+            return None
+        position, _ = self._position_for(draw, self.n_free)
+        return self._place_at(position)
+
     def choose(self, draw: float) -> int | None:
-        in_use = self._in_use
-        n_free = self.n_left - len(in_use)
+        n_free = self.n_left - len(self._in_use)
         if not n_free:
             return None
-        position = int(draw * n_free)
-        rank = bisect_left(in_use, position)
-        if rank < len(in_use) and in_use[rank] == position:
-            position, rank = self._free_from(n_free, rank)
-        in_use.insert(rank, position)
+        position, rank = self._position_for(draw, n_free)
+        self._in_use.insert(rank, position)
         if self._at or self._places is not None:
             return self._place_at(position)
         return position
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        """Guess those that do not depend on which place is released."""
+        taken = set(self._in_use)
+        guesses: list[int | None] = []
+        for draw in draws:
+            position = int(draw * (self.n_free + 1))
+            guesses.append(None if position in taken else self._place_at(position))
+            taken.add(position)
+        return guesses
+
+    def _position_for(self, draw: float, n_free: int) -> tuple[int, int]:
+        """Return the position that is chosen, and where it sorts among those in use."""
+        in_use = self._in_use
+        position = int(draw * n_free)
+        rank = bisect_left(in_use, position)
+        if rank < len(in_use) and in_use[rank] == position:
+            return self._free_from(n_free, rank)
+        return position, rank
 
     def _free_from(self, start: int, rank: int) -> tuple[int, int]:
         """Return the free position number ``rank`` from ``start`` on, and where it sorts."""
@@ -143,7 +243,6 @@ class Distinct(Replacing):
         return start + rank + low - first, low
 
     def occupy(self, place: int) -> None:
-        """Note that a (free) place has been chosen."""
         insort(self._in_use, self._position(place))
 
     def release(self, place: int) -> None:
@@ -169,29 +268,46 @@ class Permuted:
     def __init__(self, n_places: int, places: Any, rng: np.random.RandomState) -> None:
         self._order = rng.permutation(n_places if places is None else places)
         self._next: list[int] = []  # of the order, the next one last
-        self._n_taken = 0
+        self._n_read = 0
         self.n_left = self.n_free = len(self._order)
 
+    def _ahead(self, n: int) -> list[int]:
+        """Return the next places of the order, the next one last, at least ``n`` if there are."""
+        while len(self._next) < min(n, self.n_left):
+            end = self._n_read + LAST_BLOCK
+            self._next[:0] = self._order[self._n_read : end][::-1].tolist()
+            self._n_read = end
+        return self._next
+
+    def find(self, draw: float) -> int | None:
+        return self._ahead(1)[-1] if self.n_left else None
+
     def choose(self, draw: float) -> int | None:
-        """Return the next place of the order; ``draw`` is not needed."""
         if not self.n_left:
             return None
-        if not self._next:
-            end = self._n_taken + LAST_BLOCK
-            self._next = self._order[self._n_taken : end][::-1].tolist()
-            self._n_taken = end
+        place = (self._next or self._ahead(1)).pop()
         self.n_left = self.n_free = self.n_left - 1
-        return self._next.pop()
+        return place
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        n = min(len(draws), self.n_left)
+        return [*self._ahead(n)[: -n - 1 : -1], *[None] * (len(draws) - n)]
+
+    def occupy(self, place: int) -> None:
+        """Take the next place of the order, which this must be."""
+        self.choose(0.0)
 
     def release(self, place: int) -> None:
-        """Note that a place is free again; it stays chosen."""
+        """Do nothing: no place is chosen twice."""
 
     def drop(self, place: int) -> None:
-        """Do nothing: no place is chosen twice."""
+        """Do nothing, for the same reason."""
+
+    def restore(self, place: int) -> None:
+        """Do nothing, for the same reason."""
 
     @property
     def dropped(self) -> list[int]:
-        """None."""
         return []
 
     @property
@@ -200,9 +316,8 @@ class Permuted:
         return [len(self._order) - self.n_left]
 
     def resume(self, position: list[int], in_use: list[int]) -> None:
-        """Go to a position."""
-        (self._n_taken,) = position
-        self.n_left = self.n_free = len(self._order) - self._n_taken
+        (self._n_read,) = position
+        self.n_left = self.n_free = len(self._order) - self._n_read
 
 
 class Shares:
@@ -216,41 +331,42 @@ class Shares:
 
     @property
     def n_free(self) -> int:
-        """The number of candidates that could be chosen next."""
         return self.n_left
 
-    def choose(self, draw: float) -> int | None:
-        """Return a place for the uniform number ``draw``, or None if there are none."""
+    def find(self, draw: float) -> int | None:
         return self._tree.find(draw)
 
+    choose = find  # nothing has to be marked
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        return list(map(self.find, draws))
+
+    def occupy(self, place: int) -> None:
+        """Do nothing: a place in use may be chosen as well."""
+
     def release(self, place: int) -> None:
-        """Note that a chosen place is free again."""
+        """Do nothing, for the same reason."""
 
     def drop(self, place: int) -> None:
-        """Do not choose this (released) place again, until it is restored."""
         if place not in self._out:
             self._out.add(place)
             self.n_left -= self._is_candidate(place)
             self._hide(place)
 
     def restore(self, place: int) -> None:
-        """Undo `drop`."""
         self._out.remove(place)
         self.n_left += self._is_candidate(place)
         self._show(place)
 
     @property
     def dropped(self) -> list[int]:
-        """The places that are not chosen now, those that are to be restored included."""
         return sorted(self._out)
 
     @property
     def position(self) -> list[int]:
-        """What it has come to, but for what is in use."""
         return self.dropped
 
     def resume(self, position: list[int], in_use: list[int]) -> None:
-        """Go to a position, where some places are in use."""
         for place in position:
             self.drop(place)
 
@@ -276,11 +392,18 @@ class DistinctShares(Shares):
     def n_free(self) -> int:
         return self.n_left - len(self._in_use)
 
+    def find(self, draw: float) -> int | None:
+        return min(self._waiting) if self._waiting else self._tree.find(draw)
+
     def choose(self, draw: float) -> int | None:
-        place = min(self._waiting) if self._waiting else self._tree.find(draw)
+        place = self.find(draw)
         if place is not None:
             self.occupy(place)
         return place
+
+    def foresee(self, draws: list[float]) -> list[int | None]:
+        """Guess nothing: the odds depend on which place is released."""
+        return [None] * len(draws)
 
     def resume(self, position: list[int], in_use: list[int]) -> None:
         super().resume(position, in_use)
@@ -288,7 +411,6 @@ class DistinctShares(Shares):
             self.occupy(place)
 
     def occupy(self, place: int) -> None:
-        """Note that a place has been chosen."""
         self._in_use.add(place)
         self._hide(place)
 

@@ -20,6 +20,12 @@ _MOST_ROUNDS = 200
 _TRIES = 4096  # uniform numbers drawn at once, or as many as there are candidates
 
 
+def are_equal(weights: np.ndarray) -> bool:
+    """Tell whether all positive weights are the same."""
+    positive = weights[weights > 0]
+    return bool((positive == positive[0]).all())
+
+
 def levels_of(weights: np.ndarray, fanout: int) -> list[np.ndarray]:
     """Return the weights, their sums by ``fanout``, the sums of those, ... up to the total."""
     levels = [weights]

@@ -6,9 +6,10 @@ from typing import Any, NoReturn
 
 from .. import _validate
 from .._repr import of_items
-from .._streaming.failures import LOG, Failures, Recalled, Remains, add_note, told
+from .._streaming.failures import LOG, Recalled, Remains, add_note, told
 from .._streaming.positions import Misfit
 from .._streaming.seeds import Seed
+from .setup import Setup
 
 
 class FailingRun:
@@ -20,18 +21,18 @@ class FailingRun:
         "failed",
         "is_finite",
         "max_failures",
-        "mux",
         "n_opened",
         "seed",
+        "setup",
     )
 
-    def __init__(self, mux: Any, seed: Seed, is_finite: bool) -> None:
-        self.mux = mux
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        self.setup = setup
         self.seed = seed
         self.n_opened = 0
         # Where every streamer has one turn, the first failure ends it.
-        self.is_finite = is_finite
-        self.max_failures = 1 if is_finite else mux.max_failures
+        self.is_finite = setup.mode == "exhaustive"
+        self.max_failures = 1 if self.is_finite else setup.max_failures
         self.failed: dict[int, int] = {}  # by place: how often
         self._last: Remains | Recalled | None = None
 
@@ -48,7 +49,7 @@ class FailingRun:
 
         (All this takes the same time for any number of open streams, where the run goes on.)
         """
-        if self.mux.on_error == "raise" or isinstance(error, Misfit):
+        if self.setup.on_error == "raise" or isinstance(error, Misfit):
             moment += f" (item {self.n_given_in_all()} of the run)"
             self.blame(error, place, streamer, moment)
             return False
@@ -62,13 +63,14 @@ class FailingRun:
         add_note(error, f"raised by {self._name(place, streamer)}, {moment}")
 
     def _name(self, place: int, streamer: Any) -> str:
-        return f"streamers[{place}] of {_validate.short(self.mux)}, {_validate.short(streamer)}"
+        mux, source = _validate.short(self.setup.mux), _validate.short(streamer)
+        return f"streamers[{place}] of {mux}, {source}"
 
     def _record(self, error: Exception, place: int, streamer: Any, moment: str) -> None:
         """Count a failure for the whole tree of runs, and log what is new."""
-        failures, trail = self.seed.shared(Failures), (*self.seed.trail, place)
-        was_dropped, is_dropped = failures.is_dropped(trail), self.is_dropped(place)
-        entry = failures.add(trail, _validate.short(streamer), told(error), is_dropped)
+        failures, display_path = self.seed.session.failures, (*self.seed.display_path, place)
+        was_dropped, is_dropped = failures.is_dropped(display_path), self.is_dropped(place)
+        entry = failures.add(display_path, _validate.short(streamer), told(error), is_dropped)
         name = self._name(place, streamer)
         if len(entry.path) > 1:
             name += f" (path {entry.path})"

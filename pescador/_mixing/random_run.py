@@ -4,41 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _validate
 from .._streaming import positions
 from .._streaming.seeds import Seed
-from .run import ENDED, FAILED, NOTHING, Run
+from .design import are_equal
+from .run import NO_SOURCE, NOTHING, STOP_FAILED, Run
+from .setup import Setup
 from .slots import EqualSlots, WeightedSlots
 
-if TYPE_CHECKING:
-    from ..mux import ShuffledMux, StochasticMux
-
 REWEIGH_EVERY = 1000  # items, after which a function is asked for weights again
-
-
-def are_equal(weights: np.ndarray) -> bool:
-    """Tell whether all positive weights are the same."""
-    positive = weights[weights > 0]
-    return bool((positive == positive[0]).all())
 
 
 class PoolRun(Run):
     """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
 
-    __slots__ = ("_rest", "first_weights", "function", "next_point", "slots", "weights")
+    __slots__ = (
+        "_rest",
+        "first_weights",
+        "function",
+        "n_streams",
+        "next_point",
+        "slots",
+        "weights",
+    )
 
     slots: EqualSlots | WeightedSlots
 
-    def __init__(self, mux: StochasticMux | ShuffledMux, seed: Seed, is_finite: bool) -> None:
-        super().__init__(mux, mux.streamers, seed, is_finite)
-        self.function = mux._function
-        self.first_weights = mux._weights
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
+        self.n_streams = len(setup.streamers)
+        self.function = setup.weight_function
+        self.first_weights = setup.weights
         if self.function is not None:
-            self.first_weights = self.present = self._weights_at(0)
+            self.first_weights = self.current_weights = self._weights_at(0)
         self.next_point = REWEIGH_EVERY
 
     def _set_slots(self, n_slots: int, n_first: int, weights: np.ndarray | None) -> None:
@@ -57,10 +59,10 @@ class PoolRun(Run):
 
     def items(self) -> Generator:
         with self:
-            sources, iterators, stops = self.sources, self.iterators, self.stops
+            sources, iterators, through_limit = self.sources, self.iterators, self.through_limit
             item: Any = NOTHING
             block: Iterable[int] | None = None
-            if self.start is None:
+            if self.resume_from is None:
                 self.fill()
             else:
                 self.restore()
@@ -82,7 +84,7 @@ class PoolRun(Run):
                         continue
                     while slot < len(sources):  # else it has been taken away since it was drawn
                         n_given = self.n_given(slot)
-                        if n_given == stops[slot]:
+                        if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
                             last = self._next_of(slot, sources[slot])
                             if last is not NOTHING:
@@ -123,8 +125,8 @@ class PoolRun(Run):
         """
         item: Any = None
         for slot in reversed(range(len(self.sources))):  # from the end: slots may be taken away
-            stop, n_given = self.stops[slot], self.n_given(slot)
-            if stop == FAILED or 0 <= stop < n_given:
+            stop, n_given = self.through_limit[slot], self.n_given(slot)
+            if stop == STOP_FAILED or 0 <= stop < n_given:
                 self.replace(slot, n_given, True)
                 item = NOTHING
         return None if self.slots.is_stale else self._rest, item
@@ -134,26 +136,27 @@ class PoolRun(Run):
         if position:
             position["slots"] = self.slots.position
             if self.function is not None:
-                assert self.present is not None
-                weights = positions.digest(self.present.tobytes())
+                assert self.current_weights is not None
+                weights = positions.digest(self.current_weights.tobytes())
                 position["reweighed"] = [self.next_point, weights]
         return position
 
     def restore(self) -> None:
         super().restore()
-        assert self.start is not None
+        assert self.resume_from is not None
         self.slots.n_slots = len(self.sources)
         if self.function is not None:
-            self.next_point, before = self.start["reweighed"]
-            self.present = self._weights_at(self.next_point - REWEIGH_EVERY)
-            weights = {"weights": positions.digest(self.present.tobytes())}
-            positions.check_same(self.mux, {"weights": before}, weights)
+            self.next_point, before = self.resume_from["reweighed"]
+            self.current_weights = self._weights_at(self.next_point - REWEIGH_EVERY)
+            weights = {"weights": positions.digest(self.current_weights.tobytes())}
+            positions.check_same(self.setup.mux, {"weights": before}, weights)
         if self.weights is not None:
-            if self.present is not None:
-                self.weights = self.present
+            if self.current_weights is not None:
+                self.weights = self.current_weights
             self.slots.fill([self.weights[place] for place in self.places])
-        position = self.start["slots"]
-        self.iterators += [ENDED] * (position[3] - len(self.iterators))  # for draws of gone ones
+        position = self.resume_from["slots"]
+        # (Slots that are gone may still be drawn.)
+        self.iterators += [NO_SOURCE] * (position[3] - len(self.iterators))
         self._rest = self.slots.resume(position, self.seed.rng(b"slots", position[0]))
 
     def before_block(self, has_given: bool) -> int:
@@ -167,9 +170,9 @@ class PoolRun(Run):
         if n_items == self.next_point:
             self.next_point += REWEIGH_EVERY
             weights = self._weights_at(n_items)
-            if (weights != self.present).any():
+            if (weights != self.current_weights).any():
                 self.reweigh(weights)
-                self.present = weights
+                self.current_weights = weights
         return self.next_point - n_items
 
     def _weights_at(self, n_items: int) -> np.ndarray:
@@ -199,13 +202,13 @@ class ShuffledRun(PoolRun):
 
     __slots__ = ("dropped", "first")
 
-    def __init__(self, mux: ShuffledMux, seed: Seed) -> None:
-        super().__init__(mux, seed, False)
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
         self.dropped: set[int] = set()  # streamers that are not opened again
-        self.first = list(range(mux.n_streams))
+        self.first = list(range(self.n_streams))
         if self.first_weights is not None:
             self.first = np.flatnonzero(self.first_weights).tolist()
-        n_slots = len(self.first) if self.function is None else mux.n_streams
+        n_slots = len(self.first) if self.function is None else self.n_streams
         self._set_slots(n_slots, len(self.first), self.first_weights)
 
     def fill(self) -> None:
@@ -215,6 +218,8 @@ class ShuffledRun(PoolRun):
             self.slots.fill(self.weights[self.first].tolist())
         for place in self.first:
             self.add_slot(place)
+        if self.opener.n_ahead:
+            self.announce_all(self.first)
         opened = [self.put(slot, place, 0) for slot, place in enumerate(self.first)]
         for slot in reversed(range(len(opened))):  # from the end, where slots can be taken away
             if not opened[slot]:
@@ -234,8 +239,8 @@ class ShuffledRun(PoolRun):
 
     def restore(self) -> None:
         super().restore()
-        assert self.start is not None
-        self.dropped = set(self.start["dropped"])
+        assert self.resume_from is not None
+        self.dropped = set(self.resume_from["dropped"])
 
     def reweigh(self, weights: np.ndarray) -> None:
         self.weights = weights
@@ -249,7 +254,7 @@ class ShuffledRun(PoolRun):
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         self.end(slot, n_given)
-        if n_given or self.stops[slot] == FAILED:
+        if n_given or self.through_limit[slot] == STOP_FAILED:
             return self._reopen(slot)
         self._drop(slot)
         return False

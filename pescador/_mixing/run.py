@@ -7,27 +7,25 @@ is next and the next item of that slot's iterator. All else happens when a strea
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from .._repr import of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
-from .._streaming.opening import begin, begin_at, end
+from .._streaming.opener import Expected, Opener
+from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
-from ..core import Streamer
 from .failing import FailingRun
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..mux import BaseMux
+from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
-ENDED: Iterator = iter(())
-FAILED = -2  # in place of a number of items
+NO_SOURCE: Iterator = iter(())
+STOP_FAILED = -2  # in place of a number of items
 
 
 class Run(FailingRun):
@@ -35,41 +33,41 @@ class Run(FailingRun):
 
     # (Attributes beyond thirty would not be found as fast in a dictionary.)
     __slots__ = (
-        "above",
+        "activation_numbers",
+        "current_weights",
+        "initial_ticks",
         "iterators",
         "n_of_removed",
-        "numbers",
+        "opener",
         "places",
-        "present",
+        "resume_from",
+        "seed_of_children",
         "sources",
-        "start",
-        "starts",
-        "stops",
         "streamers",
+        "through_limit",
         "ticks",
     )
 
-    def __init__(
-        self, mux: BaseMux, streamers: list[Streamer], seed: Seed, is_finite: bool
-    ) -> None:
-        super().__init__(mux, seed, is_finite)
-        self.streamers = streamers
-        self.above = seed  # of the streams
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
+        self.opener: Opener = seed.session.opener
+        self.streamers: Sequence[Recipe] = setup.streamers
+        self.seed_of_children = seed
         # The weights of the streamers now, where they may change.
-        self.present: np.ndarray | None = None
-        self.start: dict | None = None  # the position to begin at, if not at the start
+        self.current_weights: np.ndarray | None = None
+        self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
         # By slot:
         self.sources: list[Iterator] = []  # the open stream
         self.iterators: list[Iterator] = []  # the same, but for the last item it may give
         self.places: list[int] = []  # which streamer it is of
-        self.numbers: list[int] = []  # which activation it is
-        # How many items come through the iterator; -1: no limit; or FAILED.
-        self.stops: list[int] = []
+        self.activation_numbers: list[int] = []  # which activation it is
+        # How many items come through the iterator; -1: no limit; or STOP_FAILED.
+        self.through_limit: list[int] = []
         # Every item through the iterator of a slot takes one tick along, in C. What is left of
         # them, compared with what there was at the start, tells how many items there were.
         self.ticks: list[Iterator] = []
-        self.starts: list[int] = []
+        self.initial_ticks: list[int] = []
 
     def items(self) -> Generator:
         """Yield the items, inside ``with self``, which closes what is open on every way out."""
@@ -77,7 +75,7 @@ class Run(FailingRun):
 
     def items_from(self, position: dict) -> Generator:
         """Return `items`, already moved to where another run stood."""
-        self.start = position
+        self.resume_from = position
         items = self.items()
         next(items)
         return items
@@ -88,38 +86,39 @@ class Run(FailingRun):
         """Return where the run stands, between two items, of which it has given ``n_given``."""
         if not n_given:
             return 0
-        kept = (self.sources, self.places, self.numbers, self.stops, self.counts())
+        limits, numbers = self.through_limit, self.activation_numbers
+        kept = (self.sources, self.places, numbers, limits, self.counts())
         return {
-            "setup": self.setup,
+            "setup": self.agreed(),
             "n_items": n_given,
             "n_opened": self.n_opened,
             "open": list(map(self._slot_position, *kept)),
             **self.failed_position(),
         }
 
-    @property
-    def setup(self) -> dict:
-        """What another run must agree with, to go on where this one stands."""
-        return {**self.mux._setup(), "seed": positions.digest(self.seed.words(b"state").tobytes())}
+    def agreed(self) -> dict:
+        """Return what another run must agree with, to go on where this one stands."""
+        seed = positions.digest(self.seed.words(b"state").tobytes())
+        return {**self.setup.facts(), "seed": seed}
 
     @staticmethod
     def _slot_position(
         source: Iterator, place: int, number: int, stop: int, n_given: int
     ) -> list | None:
-        if source is ENDED:
+        if source is NO_SOURCE:
             return None
         return [place, number, stop + 1, n_given, positions.position_of(source, n_given)]
 
     def restore(self) -> None:
-        """Go to `start`."""
-        assert self.start is not None
-        self.n_opened = self.start["n_opened"]
-        self.restore_failed(self.start)
-        for each in self.start["open"]:
+        """Go to `resume_from`."""
+        assert self.resume_from is not None
+        self.n_opened = self.resume_from["n_opened"]
+        self.restore_failed(self.resume_from)
+        for each in self.resume_from["open"]:
             slot = self.add_slot(-1)
             if each is not None:
                 self._restore_slot(slot, *each)
-        self.n_of_removed = self.start["n_items"] - self.n_given_in_all()
+        self.n_of_removed = self.resume_from["n_items"] - self.n_given_in_all()
 
     def _restore_slot(
         self, slot: int, place: int, number: int, limit: int, n_given: int, position: Any
@@ -127,10 +126,13 @@ class Run(FailingRun):
         if not 0 <= place < len(self.streamers):
             raise positions.misfit("a mux", f"has no streamer number {place}")
         self.ticks[slot] = repeat(True, sys.maxsize - n_given)
-        self.places[slot], self.numbers[slot], self.stops[slot] = place, number, limit - 1
+        self.places[slot], self.activation_numbers[slot] = place, number
+        self.through_limit[slot] = limit - 1
         try:
             # (Also if it has given all it may: how it is closed is part of the run.)
-            source = begin_at(self.streamers[place], self.above, place, number, position)
+            source = self.opener.open(
+                self.streamers[place], self.seed_of_children, place, number, limit, position
+            )
         except positions.Misfit:
             raise
         except Exception as error:
@@ -154,10 +156,19 @@ class Run(FailingRun):
         except Exception as late:
             if error is None or isinstance(error, GeneratorExit):
                 raise
-            log_late(late, self.mux)  # the first error is on its way
+            log_late(late, self.setup.mux)  # the first error is on its way
 
     def fill(self) -> None:
         """Open the first streams, if that has not been done."""
+
+    def announce_all(self, places: Iterable[int]) -> None:
+        """Tell the opener that streamers are going to be opened, in this order, without a limit."""
+        self.opener.expect(
+            [
+                Expected(self.streamers[place], self.seed_of_children, place, number, 0)
+                for number, place in enumerate(places, self.n_opened)
+            ]
+        )
 
     def append(self, place: int, limit: int) -> bool:
         """Open a stream in a new slot at the end; tell whether it could be opened."""
@@ -166,14 +177,14 @@ class Run(FailingRun):
     def add_slot(self, place: int) -> int:
         """Make a new slot at the end, with nothing open in it."""
         slot = len(self.sources)
-        self.sources.append(ENDED)
+        self.sources.append(NO_SOURCE)
         self.places.append(place)
-        self.numbers.append(-1)
-        self.stops.append(-1)
-        self.starts.append(sys.maxsize)
+        self.activation_numbers.append(-1)
+        self.through_limit.append(-1)
+        self.initial_ticks.append(sys.maxsize)
         self.ticks.append(repeat(True, sys.maxsize))
         if slot == len(self.iterators):
-            self.iterators.append(ENDED)
+            self.iterators.append(NO_SOURCE)
         return slot
 
     def put(self, slot: int, place: int, limit: int) -> bool:
@@ -184,16 +195,18 @@ class Run(FailingRun):
         number = self.n_opened
         self.n_opened = number + 1
         self.places[slot] = place
-        self.numbers[slot] = number
+        self.activation_numbers[slot] = number
         try:
-            source = begin(self.streamers[place], self.above, place, number)
+            source = self.opener.open(
+                self.streamers[place], self.seed_of_children, place, number, limit
+            )
         except Exception as error:
-            self.iterators[slot] = ENDED
+            self.iterators[slot] = NO_SOURCE
             if not self.outlives(error, slot, "as it was opened"):
                 raise
             return False
         self.sources[slot] = source
-        self.stops[slot] = limit - 1
+        self.through_limit[slot] = limit - 1
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.ticks[slot]
         )
@@ -201,21 +214,21 @@ class Run(FailingRun):
 
     def end(self, slot: int, n_given: int) -> None:
         """Close the stream of a slot, which gave ``n_given`` items."""
-        source, self.sources[slot] = self.sources[slot], ENDED
-        if source is not ENDED:
+        source, self.sources[slot] = self.sources[slot], NO_SOURCE
+        if source is not NO_SOURCE:
             streamer = self.streamers[self.places[slot]]
             try:
-                end(streamer, source)
+                self.opener.end(streamer, source)
             except Exception as error:
-                if self.stops[slot] == FAILED:
+                if self.through_limit[slot] == STOP_FAILED:
                     log_late(error, streamer)
                 elif not self.outlives(error, slot, "as it was closed"):
                     raise
-        self.starts[slot] -= n_given
+        self.initial_ticks[slot] -= n_given
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
-        self.stops[slot] = FAILED
+        self.through_limit[slot] = STOP_FAILED
         moment += " " if moment else ""
         moment += f"after {of_items(self.n_given(slot))} of this activation"
         place = self.places[slot]
@@ -227,7 +240,7 @@ class Run(FailingRun):
 
     def n_given(self, slot: int) -> int:
         """Return how many items the stream of a slot has given."""
-        return self.starts[slot] - length_hint(self.ticks[slot])
+        return self.initial_ticks[slot] - length_hint(self.ticks[slot])
 
     def n_given_in_all(self) -> int:
         n_left = sum(map(length_hint, self.ticks))
@@ -235,8 +248,8 @@ class Run(FailingRun):
 
     def columns(self) -> tuple[list, ...]:
         """Return what is kept by slot."""
-        kept = (self.sources, self.places, self.numbers, self.stops, self.ticks, self.starts)
-        return (*kept, self.iterators)
+        streams = (self.sources, self.places, self.activation_numbers, self.through_limit)
+        return (*streams, self.ticks, self.initial_ticks, self.iterators)
 
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""
@@ -246,7 +259,7 @@ class Run(FailingRun):
             column[slot] = column[last]
             if column is not self.iterators:
                 column.pop()
-        self.iterators[last] = ENDED  # draws of it still in a block are passed over
+        self.iterators[last] = NO_SOURCE  # draws of it still in a block are passed over
 
     def counts(self) -> list[int]:
         """Return the number of items given by the open stream of each slot."""
@@ -257,10 +270,10 @@ class Run(FailingRun):
         failure: BaseException | None = None
         while self.sources:
             source, place = self.sources.pop(), self.places.pop()
-            if source is ENDED:
+            if source is NO_SOURCE:
                 continue
             try:
-                end(self.streamers[place], source)
+                self.opener.end(self.streamers[place], source)
             except BaseException as error:
                 if isinstance(error, Exception):
                     self.blame(error, self.named(place), self.streamers[place], "as it was closed")

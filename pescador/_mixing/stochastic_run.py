@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _validate
+from .._streaming.opener import Expected
 from .._streaming.seeds import Seed
-from .choosers import Distinct, DistinctShares, Permuted, Replacing, Shares, activations
+from .choosers import (
+    Choices,
+    Chooser,
+    Distinct,
+    DistinctShares,
+    Permuted,
+    Replacing,
+    Shares,
+)
 from .design import Design, Table
 from .limits import limits_of
 from .random_run import PoolRun
-from .run import FAILED
-
-if TYPE_CHECKING:
-    from ..mux import StochasticMux
+from .run import STOP_FAILED
+from .setup import Setup
 
 
 class StochasticRun(PoolRun):
@@ -23,74 +30,79 @@ class StochasticRun(PoolRun):
 
     __slots__ = (
         "_limits",
-        "barren",
-        "draws",
-        "gone",
+        "choices",
+        "dropped_before_pool",
+        "gave_nothing",
         "has_own_limits",
         "is_exclusive",
         "is_share",
-        "n_draws",
+        "n_announced",
         "n_first",
         "n_slots",
         "pool",
         "table",
     )
 
-    def __init__(self, mux: StochasticMux, seed: Seed) -> None:
-        super().__init__(mux, seed, mux.mode == "exhaustive")
-        self.is_exclusive = mux.mode == "single_active"
-        self.is_share = mux.weighting == "share"
-        self.gone: list[int] = []  # those dropped when the pool was made
+    pool: Chooser
+
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
+        self.is_exclusive = setup.mode == "single_active"
+        self.is_share = setup.weighting == "share"
+        self.dropped_before_pool: list[int] = []  # streamers that the pool was made without
         # Streamers that gave nothing since the last item, where they may be tried again.
-        self.barren: set[int] = set()
+        self.gave_nothing: set[int] = set()
         self.table: Table | None = None  # of unequal shares
         self.pool = self._pool(self.first_weights, set())
-        self.n_slots = self.n_first = mux.n_active
-        if mux.mode != "with_replacement":
-            self.n_first = min(mux.n_active, self.pool.n_left)
-            self.n_slots = min(mux.n_active, mux.n_streams)
+        self.n_slots = self.n_first = setup.n_active
+        if setup.mode != "with_replacement":
+            self.n_first = min(setup.n_active, self.pool.n_left)
+            self.n_slots = min(setup.n_active, self.n_streams)
             if self.function is None:
                 self.n_slots = self.n_first
         self._set_slots(self.n_slots, self.n_first, None if self.is_share else self.first_weights)
         # Binomial limits depend on the other streams that are open, if these have weights.
-        self.has_own_limits = mux.dist == "binomial" and mux.rate is not None and not self.is_share
-        limits = None
+        is_binomial = setup.dist == "binomial" and setup.rate is not None
+        self.has_own_limits = is_binomial and not self.is_share
+        self._limits = None
         if not self.has_own_limits:
-            limits = limits_of(mux.dist, mux._mean_limit(), 1 / self.n_first)
-        self.n_draws = 0
-        self._limits = limits
-        self.draws = activations(seed.rng(b"activations"), limits)
+            self._limits = limits_of(setup.dist, setup.mean_limit, 1 / self.n_first)
+        self.choices = Choices(seed.rng(b"activations"), self._limits)
+        self.n_announced = 0  # activations, those that are open included
 
-    def _pool(self, weights: np.ndarray | None, dropped: set[int]) -> Any:
+    def _pool(self, weights: np.ndarray | None, dropped: set[int]) -> Chooser:
         """Return what chooses the streamers to open, as the mode says.
 
         They are those of positive weight which were not dropped before.
         """
-        mux = self.mux
-        self.gone = sorted(dropped)
+        self.dropped_before_pool = sorted(dropped)
         if self.is_share:
-            self.table = mux._table_of(weights, self.n_given_in_all())
+            self.table = self.setup.table_for(weights, self.n_given_in_all())
         if self.table is not None:
             kind = DistinctShares if self.is_exclusive else Shares
             shares = kind(self.table)
-            for place in dropped | self.barren:
+            for place in dropped | self.gave_nothing:
                 shares.drop(place)
             return shares
         places = None
         if weights is not None and not weights.all():
             places = np.flatnonzero(weights)
-        if mux.mode == "exhaustive":
-            return Permuted(mux.n_streams, places, self.seed.rng(b"order"))
+        if self.setup.mode == "exhaustive":
+            return Permuted(self.n_streams, places, self.seed.rng(b"order"))
         if dropped:
-            everything = range(mux.n_streams) if places is None else places.tolist()
+            everything = range(self.n_streams) if places is None else places.tolist()
             places = np.array([each for each in everything if each not in dropped], dtype=int)
         pool = Distinct if self.is_exclusive else Replacing
-        return pool(mux.n_streams, None if places is None else places.tolist())
+        return pool(self.n_streams, None if places is None else places.tolist())
+
+    # Opening the first streams.
 
     def fill(self) -> None:
         if self.n_opened:
             return
         chosen = self._choose_first()
+        if self.opener.n_ahead:
+            self._announce_first(chosen)
         # All weights first: own limits depend on every one of them.
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
@@ -107,39 +119,80 @@ class StochasticRun(PoolRun):
         places = self.table.first(self.seed.rng(b"first"))
         for place in places:
             self.pool.occupy(place)
-        self.n_draws += len(places)
-        return [(place, next(self.draws)[1]) for place in places]
+        return [(place, self.choices.take()[1]) for place in places]
+
+    # Look-ahead.
+
+    def _announce_first(self, chosen: list[tuple[int, Any]]) -> None:
+        places = [place for place, _ in chosen]
+        self._expect(places, [draw for _, draw in chosen])
+        self.n_announced = len(chosen)
+        self._announce(self.n_announced)
+
+    def _announce_more(self) -> None:
+        """Announce activations, now and then, so that some are known ahead at any time."""
+        if self.n_announced <= self.n_opened + 3 * self.opener.n_ahead // 4:
+            self._announce(self.n_opened)
+
+    def _announce(self, n_opened: int) -> None:
+        """Tell the opener what will probably be opened once ``n_opened`` have been."""
+        if self.gave_nothing:
+            return  # what is chosen next depends on when they may be tried again
+        rows = self.choices.peek(self.opener.n_ahead)
+        places = self.pool.foresee([choice for choice, _ in rows])
+        self.n_announced = n_opened + len(rows)
+        self._expect(places, [draw for _, draw in rows], n_opened)
+
+    def _expect(self, places: list[Any], draws: list[Any], n_opened: int = 0) -> None:
+        self.opener.expect(
+            [
+                Expected(
+                    self.streamers[place],
+                    self.seed_of_children,
+                    place,
+                    number,
+                    None if self.has_own_limits else draw,
+                )
+                for number, (place, draw) in enumerate(zip(places, draws), n_opened)
+                if place is not None
+            ]
+        )
+
+    # Where it stands.
 
     def position(self, n_given: int) -> Any:
         position = super().position(n_given)
         if position:
-            position["pool"], position["n_draws"] = self.pool.position, self.n_draws
-            position["gone"], position["barren"] = self.gone, sorted(self.barren)
+            position["pool"], position["n_draws"] = self.pool.position, self.choices.n_taken
+            position["gone"] = self.dropped_before_pool
+            position["barren"] = sorted(self.gave_nothing)
         return position
 
     def restore(self) -> None:
         super().restore()
-        assert self.start is not None
-        gone, self.barren = set(self.start["gone"]), set(self.start["barren"])
-        if gone or (self.function is not None and self.mux.mode != "exhaustive"):
-            weights = self.first_weights if self.present is None else self.present
-            self.pool = self._pool(weights, gone)
-        self.pool.resume(self.start["pool"], self.places)
-        self.n_draws = self.start["n_draws"]
-        rng = self.seed.rng(b"activations", 2 * self.n_draws)
-        self.draws = activations(rng, self._limits)
+        assert self.resume_from is not None
+        dropped = set(self.resume_from["gone"])
+        self.gave_nothing = set(self.resume_from["barren"])
+        if dropped or (self.function is not None and self.setup.mode != "exhaustive"):
+            weights = self.first_weights if self.current_weights is None else self.current_weights
+            self.pool = self._pool(weights, dropped)
+        self.pool.resume(self.resume_from["pool"], self.places)
+        n_taken = self.resume_from["n_draws"]
+        self.choices = Choices(self.seed.rng(b"activations", 2 * n_taken), self._limits, n_taken)
+        if self.opener.n_ahead:
+            self._announce(self.n_opened)
+
+    # Opening another stream.
 
     def choose(self) -> tuple[int | None, Any]:
         """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
-        self.n_draws += 1
-        choice, draw = next(self.draws)
+        choice, draw = self.choices.take()
         place = self.pool.choose(choice)
-        while place in self.barren:
+        while place in self.gave_nothing:
             self.pool.release(place)
-            if len(self.barren) >= self.pool.n_free:
+            if len(self.gave_nothing) >= self.pool.n_free:
                 return None, draw
-            self.n_draws += 1
-            choice, draw = next(self.draws)
+            choice, draw = self.choices.take()
             place = self.pool.choose(choice)
         return place, draw
 
@@ -155,11 +208,10 @@ class StochasticRun(PoolRun):
     def open_another(self, slot: int) -> bool:
         """Open what comes next in a slot; if nothing does, take the slot away."""
         while True:
-            if self.barren:
+            if self.gave_nothing:
                 place, draw = self.choose()
             else:
-                self.n_draws += 1
-                choice, draw = next(self.draws)
+                choice, draw = self.choices.take()
                 place = self.pool.choose(choice)
             if place is None:
                 self.remove(slot)
@@ -167,7 +219,14 @@ class StochasticRun(PoolRun):
             if self.weights is not None:
                 self.slots.put(slot, self.weights[place])
             if self.open(slot, place, draw):
+                if self.opener.n_ahead:
+                    self._announce_more()
                 return True
+
+    def own_limit(self, slot: int, draw: float) -> int:
+        """Return how many items the stream in a slot may give, where it depends on its weight."""
+        share = self.slots.probability(slot)
+        return limits_of(self.setup.dist, self.setup.mean_limit, share).draw(draw)
 
     def _release(self, place: int, has_failed: bool) -> None:
         """Let a streamer be chosen again, unless it has failed too often."""
@@ -178,27 +237,25 @@ class StochasticRun(PoolRun):
 
     def _drop(self, place: int) -> None:
         self.pool.drop(place)
-        self.barren.discard(place)
+        self.gave_nothing.discard(place)
 
     def _dropped(self) -> set[int]:
         """Return the streamers that are not opened again in this run."""
-        return {*self.gone, *self.pool.dropped} - self.barren
+        return {*self.dropped_before_pool, *self.pool.dropped} - self.gave_nothing
 
-    def own_limit(self, slot: int, draw: float) -> int:
-        """Return how many items the stream in a slot may give, where it depends on its weight."""
-        share = self.slots.probability(slot)
-        return limits_of(self.mux.dist, self.mux._mean_limit(), share).draw(draw)
+    # Weights that change.
 
     def before_block(self, has_given: bool) -> int:
-        if self.barren and has_given:
+        if self.gave_nothing and has_given:
             self._forgive()
             self._reopen_slots()
         return super().before_block(has_given)
 
     def reweigh(self, weights: np.ndarray) -> None:
         dropped = self._dropped()
-        self.barren = {place for place in self.barren if weights[place]}  # those that may be tried
-        if self.mux.mode == "exhaustive":
+        # (Those that may be tried again.)
+        self.gave_nothing = {place for place in self.gave_nothing if weights[place]}
+        if self.setup.mode == "exhaustive":
             self._check_same_streamers(weights)
         else:
             self.pool = self._pool(weights, dropped)
@@ -220,35 +277,38 @@ class StochasticRun(PoolRun):
         """Close the stream of a streamer that has no weight any more."""
         place = self.places[slot]
         self.end(slot, self.n_given(slot))
-        if self.stops[slot] == FAILED and self.is_dropped(place):
+        if self.through_limit[slot] == STOP_FAILED and self.is_dropped(place):
             self._drop(place)
 
     def _check_same_streamers(self, weights: np.ndarray) -> None:
-        assert self.present is not None
-        wrong = np.flatnonzero((weights > 0) != (self.present > 0))
+        assert self.current_weights is not None
+        wrong = np.flatnonzero((weights > 0) != (self.current_weights > 0))
         if wrong.size:
             name = f"weights({self.n_given_in_all()})[{wrong[0]}]"
             rule = 'must be zero always or never, since mode="exhaustive" opens each streamer once'
             remedy = "give a small positive weight instead of zero, or choose another mode"
             raise _validate.refuse(name, weights[wrong[0]].item(), rule, remedy)
 
+    # Replacing a stream.
+
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        if self.barren or self.is_share or not n_given or self.stops[slot] == FAILED:
-            return self._replace_with_care(slot, place, n_given, has_given)
+        has_failed = self.through_limit[slot] == STOP_FAILED
+        if self.gave_nothing or self.is_share or not n_given or has_failed:
+            return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)
         return self.open_another(slot)
 
-    def _replace_with_care(self, slot: int, place: int, n_given: int, has_given: bool) -> bool:
-        """Do what `replace` does, after an end out of the common."""
-        may_reopen = has_given and bool(self.barren)
+    def _replace_unusual(self, slot: int, place: int, n_given: int, has_given: bool) -> bool:
+        """Do what `replace` does on the slow path: empty, failed or share runs."""
+        may_reopen = has_given and bool(self.gave_nothing)
         if may_reopen:
             self._forgive()
-        is_open = 0 < n_given <= self.stops[slot] and self._restart(slot, n_given)
+        is_open = 0 < n_given <= self.through_limit[slot] and self._restart(slot, n_given)
         if not is_open:
-            has_failed = self.stops[slot] == FAILED
+            has_failed = self.through_limit[slot] == STOP_FAILED
             self._release(place, has_failed)
             if not n_given and not has_failed:  # noted first, so that no slot is reopened with it
                 self._note_empty(place)
@@ -259,23 +319,25 @@ class StochasticRun(PoolRun):
     def _restart(self, slot: int, n_given: int) -> bool:
         """Start one that ended early again for the rest, so that it gets its full share."""
         place = self.places[slot]
+        self.n_announced = 0  # it takes the number of the next one
         can_be = self.is_share and not self.is_dropped(place)
-        return can_be and self.put(slot, place, self.stops[slot] + 1 - n_given)
+        return can_be and self.put(slot, place, self.through_limit[slot] + 1 - n_given)
 
     def _note_empty(self, place: int) -> None:
-        if self.mux.prune_empty_streams:
+        if self.setup.prune_empty_streams:
             self._drop(place)
         elif not self.is_dropped(place):  # another stream of it may have failed
-            self.barren.add(place)
+            self.gave_nothing.add(place)
             if self.table is not None:  # its weight may be such that all others wait for it
                 self.pool.drop(place)
 
     def _forgive(self) -> None:
         """Let those that gave nothing be chosen again."""
+        self.n_announced = 0
         if self.table is not None:
-            for place in self.barren:
+            for place in self.gave_nothing:
                 self.pool.restore(place)
-        self.barren.clear()
+        self.gave_nothing.clear()
 
     def _reopen_slots(self) -> None:
         """Open the slots again that were taken away while their candidates gave nothing."""

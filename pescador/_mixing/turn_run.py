@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from itertools import compress, islice
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _validate
 from .._streaming.failures import add_note
-from .._streaming.opening import begin_at, end
+from .._streaming.opener import Expected
+from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
-from ..core import Streamer, as_streamer
-from .run import ENDED, FAILED, NOTHING, Run
-
-if TYPE_CHECKING:
-    from ..mux import ChainMux, RoundRobinMux
+from ..core import as_streamer
+from .run import NO_SOURCE, NOTHING, STOP_FAILED, Run
+from .setup import Setup
 
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 
@@ -23,11 +22,10 @@ _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be end
 class RoundRobinRun(Run):
     """One run of a RoundRobinMux."""
 
-    __slots__ = ("mode", "n_failures", "n_passes", "turns")
+    __slots__ = ("n_failures", "n_passes", "turns")
 
-    def __init__(self, mux: RoundRobinMux, seed: Seed) -> None:
-        super().__init__(mux, mux.streamers, seed, mux.mode == "exhaustive")
-        self.mode = mux.mode
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
         self.n_passes = 0
         self.n_failures = 0  # before this pass
         self.turns: Iterator = iter(())  # of this round
@@ -35,14 +33,14 @@ class RoundRobinRun(Run):
     def items(self) -> Generator:
         with self:
             item: Any = NOTHING
-            if self.start is None:
+            if self.resume_from is None:
                 self.fill()
                 self.turns = iter(self.iterators)
             else:
                 self.restore()
                 yield None
                 item = None
-            has_ended = ENDED in self.sources
+            has_ended = NO_SOURCE in self.sources
             while True:
                 while self.sources:
                     for iterator in self.turns:
@@ -65,8 +63,8 @@ class RoundRobinRun(Run):
                     self.turns = iter(self.iterators)
                 # A streamer that has failed may give something in the next pass.
                 n_failures, self.n_failures = self.n_failures, sum(self.failed.values())
-                is_barren = item is NOTHING and n_failures == self.n_failures
-                if self.mode == "exhaustive" or is_barren:
+                pass_is_empty = item is NOTHING and n_failures == self.n_failures
+                if self.setup.mode == "exhaustive" or pass_is_empty:
                     break
                 self._begin_pass()
                 self.turns = iter(self.iterators)
@@ -85,8 +83,8 @@ class RoundRobinRun(Run):
 
     def restore(self) -> None:
         super().restore()
-        assert self.start is not None
-        self.n_passes, turn, self.n_failures = self.start["round"]
+        assert self.resume_from is not None
+        self.n_passes, turn, self.n_failures = self.resume_from["round"]
         self.turns = iter(self.iterators)
         self.turns.__setstate__(turn)  # type: ignore[attr-defined]
 
@@ -96,18 +94,21 @@ class RoundRobinRun(Run):
 
     def _begin_pass(self) -> None:
         order = range(len(self.streamers))
-        if self.mode == "permuted_cycle":
+        if self.setup.mode == "permuted_cycle":
             rng = self.seed.child(-1, self.n_passes).rng(b"order")
             order = rng.permutation(len(self.streamers)).tolist()
         self.n_passes += 1
-        opened = [self.append(place, 0) for place in order if not self.is_dropped(place)]
+        places = [place for place in order if not self.is_dropped(place)]
+        if self.opener.n_ahead:
+            self.announce_all(places)
+        opened = [self.append(place, 0) for place in places]
         if not all(opened):
             self._leave_out()
 
     def _leave_out(self) -> None:
         """Take ended slots away; the others keep their order."""
         before = self.n_given_in_all()
-        selectors = [source is not ENDED for source in self.sources]
+        selectors = [source is not NO_SOURCE for source in self.sources]
         for column in self.columns():
             column[:] = compress(column, selectors)
         self.n_of_removed += before - self.n_given_in_all()
@@ -116,15 +117,16 @@ class RoundRobinRun(Run):
 class ChainRun(Run):
     """One run of a ChainMux: at most one stream is open, in slot 0."""
 
-    __slots__ = ("index", "is_barren", "left", "n_fruitless", "n_passes", "reader")
+    __slots__ = ("index", "left", "n_fruitless", "n_passes", "pass_is_empty", "reader")
 
-    def __init__(self, mux: ChainMux, seed: Seed) -> None:
-        super().__init__(mux, [], seed, mux.mode == "exhaustive")
+    def __init__(self, setup: Setup, seed: Seed) -> None:
+        super().__init__(setup, seed)
+        self.streamers = []
         self.reader: Iterator | None = None  # of the streamers, where they are read lazily
         self.n_passes = 0
         self.left: Iterator = iter(())  # streamers of this pass
         self.index = -1  # in the pass, of the one that is open
-        self.is_barren = False
+        self.pass_is_empty = False
         self.n_fruitless = 0  # failures since the last item
 
     def named(self, place: int) -> int:
@@ -132,7 +134,7 @@ class ChainRun(Run):
 
     def items(self) -> Generator:
         with self:
-            if self.start is not None:
+            if self.resume_from is not None:
                 self.restore()
                 yield None
             while self.sources or self._open_next():
@@ -156,71 +158,89 @@ class ChainRun(Run):
             self.index += 1
             if not self.is_dropped(self.index):
                 self._is_at(streamer)
+                if self.opener.n_ahead:
+                    self._announce()
                 self.append(0, 0)
                 return True
 
-    def _is_at(self, streamer: Streamer) -> None:
+    def _is_at(self, streamer: Recipe) -> None:
         self.streamers = [streamer]
-        self.above = self.seed.named(self.index)
+        self.seed_of_children = self.seed.named(self.index)
+
+    def _announce(self) -> None:
+        """Tell the opener which streamers come next, where they are not read lazily."""
+        if isinstance(self.setup.streamers, list):
+            first = self.index + 1
+            coming = self.setup.streamers[first : first + self.opener.n_ahead]
+            self.opener.expect(
+                [
+                    Expected(each, self.seed.named(first + ahead), 0, self.n_opened + 1 + ahead, 0)
+                    for ahead, each in enumerate(coming)
+                ]
+            )
 
     def _leave(self) -> None:
         """Close the stream."""
         n_given = self.n_given(0)
         self.end(0, n_given)
-        has_failed = self.stops[0] == FAILED
+        has_failed = self.through_limit[0] == STOP_FAILED
         self.remove(0)
         # One that has failed may give something in the next pass.
-        self.is_barren = self.is_barren and not n_given and not has_failed
+        self.pass_is_empty = self.pass_is_empty and not n_given and not has_failed
         if n_given:
             self.n_fruitless = 0
         elif has_failed:
             self.n_fruitless += 1
-            if self.n_fruitless == _MOST_FRUITLESS and self.mux.n_streams is None:
+            if self.n_fruitless == _MOST_FRUITLESS and self.setup.n_streams is None:
                 self.raise_last()
 
     def _begin_pass(self) -> bool:
         """Begin a pass, if there is to be one."""
-        if self.n_passes and (self.mux.mode == "exhaustive" or self.is_barren):
+        if self.n_passes and (self.setup.mode == "exhaustive" or self.pass_is_empty):
             return False
         self.left, self.index = self._streamers(self.n_passes, 0), -1
-        self.n_passes, self.is_barren = self.n_passes + 1, True
+        self.n_passes, self.pass_is_empty = self.n_passes + 1, True
         return True
 
     def position(self, n_given: int) -> Any:
         position = super().position(n_given)
         if position:
-            numbers = self.n_passes, self.index, int(self.is_barren), self.n_fruitless
+            numbers = self.n_passes, self.index, int(self.pass_is_empty), self.n_fruitless
             position["pass"] = list(numbers)
         return position
 
     def restore(self) -> None:
-        assert self.start is not None
-        self.n_passes, self.index, is_barren, self.n_fruitless = self.start["pass"]
-        self.is_barren = bool(is_barren)
+        assert self.resume_from is not None
+        self.n_passes, self.index, pass_is_empty, self.n_fruitless = self.resume_from["pass"]
+        self.pass_is_empty = bool(pass_is_empty)
         self.left = self._streamers(self.n_passes - 1, self.index)
         for streamer in islice(self.left, 1):
             self._is_at(streamer)
         super().restore()
 
-    def _streamers(self, number: int, start: int) -> Iterator[Streamer]:
+    def _streamers(self, number: int, start: int) -> Iterator[Recipe]:
         """Yield the streamers of a pass, from one on."""
-        source, index = self.mux.streamers, start
+        source, index = self.setup.streamers, start
         try:
             if isinstance(source, list):
                 source = islice(source, start, None)
             else:
-                source = self.reader = begin_at(self.mux.reader, self.seed, -1, number, start)
+                assert self.setup.reader is not None
+                source = self.reader = self.opener.open(
+                    self.setup.reader, self.seed, -1, number, 0, start
+                )
             for index, streamer in enumerate(source, start):
                 yield as_streamer(streamer, index)
         except Exception as error:
-            who = f"what gives the streamers of {_validate.short(self.mux)}"
+            who = f"what gives the streamers of {_validate.short(self.setup.mux)}"
             add_note(error, f"raised by {who}, after {index} streamers or more")
             raise
 
     def _close_reader(self) -> None:
         reader, self.reader = self.reader, None
         if reader is not None:
-            end(self.mux.reader, reader)
+            assert self.setup.reader is not None
+            self.opener.end(self.setup.reader, reader)
 
     def close(self) -> None:
         try:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,8 @@ from .._callables import FOLLOWS, SEEDED
 from .._repr import is_streamer
 from . import positions
 from .closable import ClosableIterator, close_iterator
+from .recipe import Recipe
 from .seeds import FRESH_SEED, Seed
-
-if TYPE_CHECKING:
-    from ..core import Streamer
 
 
 class Binding:
@@ -56,7 +54,7 @@ class _Bound:
             streams.append(fields)
         return {"streams": streams, "call": self._call()}
 
-    def start_again(self, made: Any, bound: list[Streamer]) -> None:
+    def start_again(self, made: Any, bound: list[Recipe]) -> None:
         """Start what a call reads, where it stood, now: what does not fit must be told at once."""
         if hasattr(made, "start"):  # a stream
             made.start()
@@ -69,11 +67,11 @@ class _Bound:
                 binding.ready = weakref.ref(stream)
 
 
-def open_by_iterate(self: Streamer, parent: Seed, place: int, number: int) -> Generator:
-    """Read a streamer whose class defines its own ``iterate``."""
-    counted = self._counted_by()
-    other = _bound(self, Binding(_seeds_below(parent.child(place, number), 0), None))
-    other.__dict__ = vars(self)  # what iterate() sets, it sets on the original too
+def open_by_iterate(streamer: Recipe, parent: Seed, place: int, number: int) -> Generator:
+    """Read a streamer whose class has an ``iterate`` of the user's."""
+    counted = streamer._counted_by()
+    other = _bound(streamer, Binding(_seeds_below(parent.child(place, number), 0), None))
+    other.__dict__ = vars(streamer)  # what iterate() sets, it sets on the original too
     counted.active_count_ -= 1  # the run that iterate() starts counts itself
     stream = other.iterate()
     try:
@@ -107,7 +105,7 @@ def call_bound(
         function, args = getattr(function, SEEDED), (seed.child(-1, 0), *args)
     values = [function, *args, *kwargs.values()]
     bindings: list[Binding] = []
-    bound: list[Streamer] = []
+    bound: list[Recipe] = []
     given = iter(position["streams"] if position else ())
     call_now = functools.partial(_described, function, values[1:])
     for index, value in enumerate(values):
@@ -117,7 +115,7 @@ def call_bound(
         streamer = _streamer_of(value)
         if streamer is not None:
             bindings.append(Binding(_seeds_below(seed, -1 - index), next(given, None)))
-            follows = follows and type(streamer)._open_run is not open_by_iterate
+            follows = follows and not streamer._has_own_iterate()
             values[index] = _bound(value, bindings[-1])
             bound.append(values[index])
     if position:
@@ -158,7 +156,7 @@ def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:
     return map(functools.partial(seed.above, place), count())
 
 
-def _streamer_of(value: Any) -> Streamer | None:
+def _streamer_of(value: Any) -> Recipe | None:
     """Return a streamer, given it or a method of it."""
     if inspect.ismethod(value):
         value = value.__self__

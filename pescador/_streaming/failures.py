@@ -39,45 +39,47 @@ class Failures:
     """What has failed in a whole tree of runs: an entry for each source."""
 
     def __init__(self) -> None:
-        self._by_trail: dict[tuple[int, ...], Failure] = {}
+        self._by_path: dict[tuple[int, ...], Failure] = {}
 
     def entries(self) -> tuple[Failure, ...]:
         """Return the entries, in the order of the first failures."""
-        return tuple(self._by_trail.values())
+        return tuple(self._by_path.values())
 
     def state(self) -> list[list]:
         """Return the entries, as JSON can hold them."""
-        return [[list(trail), *entry[1:]] for trail, entry in self._by_trail.items()]
+        return [[list(display_path), *entry[1:]] for display_path, entry in self._by_path.items()]
 
     def restore(self, state: list[list]) -> None:
         """Know the entries that `state` returned."""
-        for trail, *rest in state:
-            path = tuple(place for place in trail if place >= 0)
-            self._by_trail[tuple(trail)] = Failure(path, *rest)
+        for display_path, *rest in state:
+            path = tuple(place for place in display_path if place >= 0)
+            self._by_path[tuple(display_path)] = Failure(path, *rest)
 
     @contextlib.contextmanager
     def as_known(self) -> Iterator[None]:
         """Count nothing again of what is known, while what has been before is read again."""
-        before = self._by_trail
-        self._by_trail = before.copy()
+        before = self._by_path
+        self._by_path = before.copy()
         try:
             yield
         finally:
-            self._by_trail = {**self._by_trail, **before}
+            self._by_path = {**self._by_path, **before}
 
-    def is_dropped(self, trail: tuple[int, ...]) -> bool:
-        """Tell whether the source at the end of ``trail`` is known to have been given up."""
-        return trail in self._by_trail and self._by_trail[trail].is_dropped
+    def is_dropped(self, display_path: tuple[int, ...]) -> bool:
+        """Tell whether the source at the end of ``display_path`` is known to have been given up."""
+        return display_path in self._by_path and self._by_path[display_path].is_dropped
 
-    def add(self, trail: tuple[int, ...], streamer: str, error: str, is_dropped: bool) -> Failure:
-        """Count a failure of the source at the end of ``trail``; return its entry."""
-        before = self._by_trail.get(trail)
-        path = tuple(place for place in trail if place >= 0)
+    def add(
+        self, display_path: tuple[int, ...], streamer: str, error: str, is_dropped: bool
+    ) -> Failure:
+        """Count a failure of the source at the end of ``display_path``; return its entry."""
+        before = self._by_path.get(display_path)
+        path = tuple(place for place in display_path if place >= 0)
         entry = Failure(path, streamer, 1, error, is_dropped)
         if before is not None:
             is_dropped = is_dropped or before.is_dropped
             entry = entry._replace(count=before.count + 1, is_dropped=is_dropped)
-        self._by_trail[trail] = entry
+        self._by_path[display_path] = entry
         return entry
 
 

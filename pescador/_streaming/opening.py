@@ -1,23 +1,18 @@
-"""One activation of a streamer: how it gets its iterator, how that is closed, where it stands.
-
-(This module knows streamers by what they have, since theirs are built on it.)
-"""
+"""Iterators for activations: a streamer inside a streamer, and what is not a generator."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from itertools import islice
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _validate
 from .._repr import is_streamer
 from . import positions
-from .closable import ClosableIterator, close_iterator
+from .closable import ClosableIterator
+from .recipe import Recipe
 from .seeds import Seed
-
-if TYPE_CHECKING:
-    from ..core import Streamer
 
 ACCEPTED = (
     "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
@@ -26,44 +21,8 @@ ACCEPTED = (
 )
 
 
-def begin(streamer: Streamer, parent: Seed, place: int, number: int) -> Iterator:
-    """Open an activation of ``streamer`` and count it."""
-    counted = streamer._origin
-    if counted is None:
-        counted = streamer
-    counted.active_count_ += 1
-    try:
-        return streamer._open_run(parent, place, number)
-    except BaseException:
-        counted.active_count_ -= 1
-        raise
-
-
-def begin_at(streamer: Streamer, parent: Seed, place: int, number: int, position: Any) -> Iterator:
-    """Open an activation of ``streamer`` where another one stood, and count it."""
-    counted = streamer._counted_by()
-    counted.active_count_ += 1
-    try:
-        return streamer._open_at(parent, place, number, position)
-    except BaseException:
-        counted.active_count_ -= 1
-        raise
-
-
-def end(streamer: Streamer, source: Iterator) -> None:
-    """Close what `begin` opened."""
-    counted = streamer._origin
-    if counted is None:
-        counted = streamer
-    counted.active_count_ -= 1
-    if type(source) is GeneratorType:
-        source.close()
-    else:
-        close_iterator(source)
-
-
 def nested(
-    streamer: Streamer, parent: Seed, place: int, number: int, position: Any = None
+    streamer: Recipe, parent: Seed, place: int, number: int, position: Any = None
 ) -> Generator:
     """Return a generator that reads one activation of another streamer, counting it there."""
     record = _Nested(streamer)
@@ -77,22 +36,21 @@ def nested(
 class _Nested:
     """One activation of a streamer inside a streamer."""
 
-    def __init__(self, streamer: Streamer) -> None:
+    def __init__(self, streamer: Recipe) -> None:
         self._streamer = streamer
         self._source: Iterator | None = None
 
     def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
         """Yield the items; first, if there is a position, a None once that is reached."""
-        if position is None:
-            source = self._source = begin(self._streamer, parent, place, number)
-        else:
-            source = self._source = begin_at(self._streamer, parent, place, number, position)
+        opener = parent.session.opener
+        at = 0 if position is None else position
+        source = self._source = opener.open(self._streamer, parent, place, number, 0, at)
         try:
             if position is not None:
                 yield None
             yield from source
         finally:
-            end(self._streamer, source)
+            opener.end(self._streamer, source)
 
     def position(self, n_given: int) -> Any:
         """Return that of the inner activation."""

@@ -13,13 +13,11 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..exceptions import PescadorError
-
-_T = TypeVar("_T")
 
 _PLACE = struct.Struct("<qq")
 
@@ -71,17 +69,13 @@ FRESH_SEED = FreshSeed()
 
 
 class _Root:
-    """What a whole tree has taken from sources of randomness, each of them once.
+    """What a whole tree has taken from sources of randomness, each of them once."""
 
-    And what else its runs share, which is not for this module to know.
-    """
-
-    __slots__ = ("_origin", "_taken", "shared")
+    __slots__ = ("_origin", "_taken")
 
     def __init__(self, origin: bytes | None = None) -> None:
         self._origin = origin  # what other processes know this one by
         self._taken: dict[int, tuple[Any, bytes]] = {}  # by id; the object is kept with it
-        self.shared: dict[Callable, Any] = {}
 
     def entropy(self, random_state: Any) -> bytes:
         if random_state is None or isinstance(random_state, GENERATORS):
@@ -108,45 +102,56 @@ class _State(np.random.bit_generator.ISeedSequence):
 class Seed:
     """The name of one run: an entropy, and the path from the root to it.
 
-    ``trail`` is the path for people: the places of the streamers in their muxes, and a negative
-    number for every argument of a function that a run has come through. (Chance does not see it.)
+    ``display_path`` is the path for people: the places of the streamers in their muxes, and a
+    negative number for every argument of a function that a run has come through. ``session`` is
+    what the runs of the tree share. Neither has an influence on chance.
     """
 
-    __slots__ = ("_entropy", "_is_above", "_path", "_root", "trail")
+    __slots__ = ("_entropy", "_is_above", "_root", "display_path", "path", "session")
 
     def __init__(
         self,
         root: _Root,
         entropy: bytes | None,
         path: bytes,
-        trail: tuple[int, ...] = (),
+        session: Any,
+        display_path: tuple[int, ...] = (),
         is_above: bool = True,
     ) -> None:
         self._root = root
         self._entropy = entropy  # None: not needed yet
-        self._path = path
-        self.trail = trail
+        self.path = path
+        self.session = session
+        self.display_path = display_path
         self._is_above = is_above  # its one child is at the same place
 
     @classmethod
-    def root(cls) -> Seed:
+    def root(cls, session: Any) -> Seed:
         """Return the seed above a whole tree; it follows ``np.random.seed``, if it is used."""
-        return cls(_Root(), None, b"")
+        return cls(_Root(), None, b"", session)
 
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
-        path = hashlib.blake2b(self._path + _PLACE.pack(place, number), digest_size=16)
-        trail = self.trail if self._is_above else (*self.trail, place)
-        return Seed(self._root, self._entropy, path.digest(), trail, False)
+        path = hashlib.blake2b(self.path + _PLACE.pack(place, number), digest_size=16)
+        shown = self.display_path if self._is_above else (*self.display_path, place)
+        return Seed(self._root, self._entropy, path.digest(), self.session, shown, False)
 
     def above(self, place: int, number: int) -> Seed:
         """Return the seed above a stream of a streamer that a function has for an argument."""
-        seed = self.child(place, number)
-        return Seed(seed._root, seed._entropy, seed._path, (*self.trail, min(place, -1)))
+        shown = (*self.display_path, min(place, -1))
+        below = self.child(place, number)
+        return Seed(below._root, below._entropy, below.path, self.session, shown)
 
     def named(self, place: int) -> Seed:
         """Return this seed, but that children are known to be at ``place``."""
-        return Seed(self._root, self._entropy, self._path, (*self.trail, place))
+        shown = (*self.display_path, place)
+        return Seed(self._root, self._entropy, self.path, self.session, shown)
+
+    def within(self, session: Any) -> Seed:
+        """Return this seed with another session, for the runs below it."""
+        copy = Seed(self._root, self._entropy, self.path, session)
+        copy.display_path, copy._is_above = self.display_path, self._is_above
+        return copy
 
     def owned_by(self, random_state: Any) -> Seed:
         """Return the seed for a run that may have a ``random_state`` of its own.
@@ -156,13 +161,8 @@ class Seed:
         if random_state is None and self._entropy is not None:
             return self
         entropy = self._root.entropy(random_state)
-        return Seed(self._root, entropy, self._path, self.trail, self._is_above)
-
-    def shared(self, make: Callable[[], _T]) -> _T:
-        """Return what ``make`` has made, once, for all the runs of the tree."""
-        if make not in self._root.shared:
-            self._root.shared[make] = make()
-        return self._root.shared[make]
+        shown, is_above = self.display_path, self._is_above
+        return Seed(self._root, entropy, self.path, self.session, shown, is_above)
 
     def sent(self, generators: Iterable) -> tuple[bytes, bytes, list]:
         """Return what another process needs in order to make this seed.
@@ -173,14 +173,14 @@ class Seed:
         taken = [(each, self._root.entropy(each)) for each in generators]
         if self._entropy is None:
             self._entropy = self._root.entropy(None)
-        return self._entropy, self._path, taken
+        return self._entropy, self.path, taken
 
     @classmethod
-    def received(cls, entropy: bytes, path: bytes, taken: list) -> Seed:
-        """Make the seed from what `sent` returned."""
+    def received(cls, entropy: bytes, path: bytes, taken: list, session: Any) -> Seed:
+        """Make the seed from what `sent` returned, for runs that share a session."""
         root = _Root(entropy + path)
         root._taken = {id(each): (each, words) for each, words in taken}
-        return cls(root, entropy, path)
+        return cls(root, entropy, path, session)
 
     def taken(self, generators: Callable[[], Iterable]) -> list[list]:
         """Return what this tree has taken from sources of randomness, as JSON can hold it.
@@ -214,7 +214,7 @@ class Seed:
 
     def words(self, purpose: bytes) -> np.ndarray:
         """Return 256 bits, as four uint64, that belong to this run and ``purpose`` alone."""
-        digest = hashlib.blake2b(self._path, digest_size=32, person=purpose)
+        digest = hashlib.blake2b(self.path, digest_size=32, person=purpose)
         if self._entropy is None:
             self._entropy = self._root.entropy(None)
         digest.update(self._entropy)

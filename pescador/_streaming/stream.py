@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterator
 from itertools import compress, repeat
 from operator import length_hint
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _repr, _validate
 from ..exceptions import PescadorError
 from . import positions
 from .closable import ClosableIterator, close_iterator
-from .failures import Failure, Failures
+from .failures import Failure
 from .opening import bounded
+from .recipe import Recipe
 from .seeds import Seed
+from .session import Session
 from .survey import generators_of
-
-if TYPE_CHECKING:
-    from ..core import Streamer
 
 
 class Stream(ClosableIterator):
@@ -54,7 +53,7 @@ class Stream(ClosableIterator):
         "_last",
         "_max_iter",
         "_n_passes",
-        "_open_run",
+        "_open_pass",
         "_seed",
         "_source",
         "_streamer",
@@ -62,24 +61,27 @@ class Stream(ClosableIterator):
 
     def __init__(
         self,
-        streamer: Streamer,
+        streamer: Recipe,
         max_iter: int | None,
         cycle: bool,
-        opener: Callable[[Seed, int, int], Iterator],
+        open_pass: Callable[[Seed, int, int], Iterator],
+        resume_from: dict | None = None,
     ) -> None:
         super().__init__(None)
         self._streamer = streamer
         self._max_iter = max_iter
         self._cycle = cycle
-        self._open_run = opener
+        self._open_pass = open_pass
         self._source: Iterator | None = None
         self._n_passes = 0
         self._given_before = 0
         self._has_ended = False
         self._last: dict | None = None  # where it stood when it had given all it may
+        if resume_from is not None:
+            self._restore(resume_from)
 
     def __repr__(self) -> str:
-        return f"<Stream of {_repr.head(self._streamer)}, {_repr.of_items(self._n_given())} given>"
+        return f"<Stream of {_repr.head(self._streamer)}, {_repr.of_items(self.n_given)} given>"
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -91,11 +93,17 @@ class Stream(ClosableIterator):
         it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
         the stream is over. Those inside a background process are not among them.
         """
-        return self._seed.shared(Failures).entries() if self._n_passes else ()
+        return self._seed.session.failures.entries() if self._n_passes else ()
 
-    def _n_given(self) -> int:
-        """Return how many items have taken their tick."""
+    @property
+    def n_given(self) -> int:
+        """The number of items that have been handed out, in all passes (and before resuming)."""
         return sys.maxsize - length_hint(self._ticks)
+
+    @property
+    def max_iter(self) -> int | None:
+        """The largest number of items that it may give; None: no limit."""
+        return self._max_iter
 
     def start(self) -> None:
         """Open the sources now, if they are not open yet."""
@@ -136,7 +144,7 @@ class Stream(ClosableIterator):
             fields = self._fields()
             if self._n_passes:
                 fields["taken"] = self._seed.taken(functools.partial(generators_of, self._streamer))
-                fields["failures"] = self._seed.shared(Failures).state()
+                fields["failures"] = self._seed.session.failures.state()
             return positions.sealed(fields)
 
     def _fields(self) -> dict:
@@ -148,7 +156,7 @@ class Stream(ClosableIterator):
                 "the stream has been closed, and where it stood is gone;"
                 " call state_dict() before that, in the loop over the stream for instance"
             )
-        n_given = self._n_given()
+        n_given = self.n_given
         fields = {
             "n_given": n_given,
             "max_iter": self._max_iter,
@@ -162,7 +170,7 @@ class Stream(ClosableIterator):
                 raise _in_an_item()
             position = positions.position_of(self._source, n_given - self._given_before)
             fields["position"] = position
-            if self._is_in_an_item() or self._n_given() != n_given:
+            if self._is_in_an_item() or self.n_given != n_given:
                 raise _in_an_item()  # another thread has gone on in the meantime
         return fields
 
@@ -183,7 +191,7 @@ class Stream(ClosableIterator):
         """Get the seed, and begin the first pass, or the one that another run was in."""
         binding = self._streamer._binding
         if binding is None:
-            self._seed = Seed.root()
+            self._seed = Seed.root(Session())
         else:
             self._seed = next(binding.seeds)
             binding.stream = weakref.ref(self)
@@ -198,7 +206,7 @@ class Stream(ClosableIterator):
         self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
         self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
         self._has_ended = fields["has_ended"]
-        self._seed.shared(Failures).restore(fields.get("failures", []))
+        self._seed.session.failures.restore(fields.get("failures", []))
         if not self._has_ended:
             self._seed.take(
                 fields.get("taken", []), functools.partial(generators_of, self._streamer)
@@ -229,7 +237,7 @@ class Stream(ClosableIterator):
         return False
 
     def _has_next_pass(self) -> bool:
-        given = self._n_given()
+        given = self.n_given
         if self._max_iter is not None and given >= self._max_iter:
             if self._n_passes and self._streamer._binding is None:
                 self._last = self._fields()
@@ -240,15 +248,15 @@ class Stream(ClosableIterator):
     def _begin_pass(self) -> None:
         number = self._n_passes
         self._n_passes += 1
-        self._given_before = self._n_given()
+        self._given_before = self.n_given
         self._open(number, 0)
 
     def _open(self, number: int, position: Any) -> None:
         """Open the source of a pass."""
         try:
             if isinstance(position, int):
-                source = self._open_run(self._seed, 0, number)
-                with self._seed.shared(Failures).as_known():
+                source = self._open_pass(self._seed, 0, number)
+                with self._seed.session.failures.as_known():
                     source = positions.moved(source, position, self._streamer)
             else:
                 source = self._streamer._open_at(self._seed, 0, number, position)
@@ -256,7 +264,7 @@ class Stream(ClosableIterator):
             raise _validate.stopped(self._streamer) from error
         self._source = source
         if type(source) is not GeneratorType or self._max_iter is not None:
-            limit = None if self._max_iter is None else self._max_iter - self._n_given()
+            limit = None if self._max_iter is None else self._max_iter - self.n_given
             source = bounded(source, limit)
         self._front = source
         self._items = compress(source, self._ticks)

@@ -5,30 +5,28 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._repr import is_streamer
-
-if TYPE_CHECKING:
-    from ..core import Streamer
+from .recipe import Recipe
 
 
-def survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
+def survey(streamer: Recipe) -> tuple[list, list[Recipe]]:
     """Return what a run of ``streamer`` may use up, however deep.
 
     That is the random generators it draws from, and the streamers that can be started only once.
     """
-    found = list(_streamers_of(streamer))
+    found = list(streamers_of(streamer))
     one_shots = [each for each in found if each._ticket is not None]
     return list(_generators_of(found)), one_shots
 
 
-def generators_of(streamer: Streamer) -> Iterator:
+def generators_of(streamer: Recipe) -> Iterator:
     """Yield the random generators that a run of ``streamer`` draws from, from the top down."""
-    return _generators_of(_streamers_of(streamer))
+    return _generators_of(streamers_of(streamer))
 
 
-def _generators_of(streamers: Iterable[Streamer]) -> Iterator:
+def _generators_of(streamers: Iterable[Recipe]) -> Iterator:
     seen = set()
     for each in streamers:
         for generator in each._generators():
@@ -37,7 +35,7 @@ def _generators_of(streamers: Iterable[Streamer]) -> Iterator:
                 yield generator
 
 
-def _streamers_of(streamer: Streamer) -> Iterator[Streamer]:
+def streamers_of(streamer: Recipe) -> Iterator[Recipe]:
     """Yield a streamer and those that it is made of, however deep."""
     seen = set()
     left: list[Any] = [streamer]

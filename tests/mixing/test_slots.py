@@ -13,7 +13,7 @@ from scipy import stats
 
 from pescador._mixing import choosers
 from pescador._mixing import slots as slots_module
-from pescador._mixing.choosers import Distinct, Permuted, Replacing
+from pescador._mixing.choosers import Choices, Distinct, Permuted, Replacing
 from pescador._mixing.limits import LimitTable, limits_of
 from pescador._mixing.slots import EqualSlots, WeightedSlots, alias_table
 
@@ -196,12 +196,25 @@ def test_a_block_of_limits_is_the_draws_one_by_one(dist, rate):
 def test_activations_do_not_depend_on_the_sizes_of_the_blocks():
     n = 5000
     rows = np.random.RandomState(3).random_sample((n, 2))
-    pairs = choosers.activations(np.random.RandomState(3), None)
-    assert [next(pairs) for _ in range(n)] == [tuple(row) for row in rows.tolist()]
+    choices = Choices(np.random.RandomState(3), None)
+    assert [choices.take() for _ in range(n)] == [tuple(row) for row in rows.tolist()]
     limits = limits_of("poisson", 5.5)
-    pairs = choosers.activations(np.random.RandomState(3), limits)
+    choices = Choices(np.random.RandomState(3), limits)
     wanted = zip(rows[:, 0].tolist(), limits.draw_block(rows[:, 1]))
-    assert [next(pairs) for _ in range(n)] == list(wanted)
+    assert [choices.take() for _ in range(n)] == list(wanted)
+
+
+def test_choices_that_were_looked_at_are_still_to_be_taken():
+    rows = [tuple(row) for row in np.random.RandomState(3).random_sample((5000, 2)).tolist()]
+    choices = Choices(np.random.RandomState(3), None)
+    rng, n_taken = random.Random(0), 0
+    while n_taken < 4000:
+        ahead = rng.choice([0, 1, 15, 16, 17, 700])
+        assert choices.peek(ahead) == rows[n_taken : n_taken + ahead]
+        for _ in range(rng.choice([0, 1, 5, 40])):
+            assert choices.take() == rows[n_taken]
+            n_taken += 1
+        assert choices.n_taken == n_taken
 
 
 # Which streamer next.

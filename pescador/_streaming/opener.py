@@ -1,0 +1,99 @@
+"""The seam: who opens a source. A run says what to open; an opener never chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import GeneratorType
+from typing import Any, NamedTuple, Protocol
+
+from .closable import close_iterator
+from .recipe import Recipe
+from .seeds import Seed
+
+
+class Expected(NamedTuple):
+    """An activation that will probably be opened: the arguments of `Opener.open`."""
+
+    streamer: Recipe
+    parent: Seed
+    place: int
+    number: int
+    #: How many items it may give (0: any number; None: not known yet).
+    limit: int | None
+
+
+class Opener(Protocol):
+    """Opens and closes the sources of the runs that its `Session` is handed down to.
+
+    The items of an activation follow from its seed, that is from ``parent``, ``place`` and
+    ``number``. So it may be opened anywhere, at any time, and again at a position.
+    """
+
+    #: How many activations a run should announce (`expect`) before their turn.
+    n_ahead: int
+
+    def open(
+        self,
+        streamer: Recipe,
+        parent: Seed,
+        place: int,
+        number: int,
+        limit: int,
+        position: Any = 0,
+    ) -> Iterator:
+        """Return the items of an activation, from a position on.
+
+        The run will take ``limit`` items in all, those before the position included (0: any
+        number).
+        """
+
+    def end(self, streamer: Recipe, source: Iterator) -> None:
+        """Close what `open` returned: its ``finally`` blocks run, and their errors come out."""
+
+    def expect(self, likely: list[Expected]) -> None:
+        """Hear what will probably be opened next, in this order. It may turn out otherwise."""
+
+
+class InPlace:
+    """Opens every source in this thread, at the moment when it is asked for."""
+
+    n_ahead = 0
+
+    def open(
+        self,
+        streamer: Recipe,
+        parent: Seed,
+        place: int,
+        number: int,
+        limit: int,
+        position: Any = 0,
+    ) -> Iterator:
+        """Start an activation, and count it."""
+        counted = streamer._origin
+        if counted is None:
+            counted = streamer
+        counted.active_count_ += 1
+        try:
+            if position == 0:
+                return streamer._open_run(parent, place, number)
+            return streamer._open_at(parent, place, number, position)
+        except BaseException:
+            counted.active_count_ -= 1
+            raise
+
+    def end(self, streamer: Recipe, source: Iterator) -> None:
+        """Close an activation."""
+        counted = streamer._origin
+        if counted is None:
+            counted = streamer
+        counted.active_count_ -= 1
+        if type(source) is GeneratorType:
+            source.close()
+        else:
+            close_iterator(source)
+
+    def expect(self, likely: list[Expected]) -> None:
+        """Do nothing: nothing is opened ahead."""
+
+
+IN_PLACE = InPlace()
