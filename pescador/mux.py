@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._mixing.design import Table
 from ._mixing.random_run import ShuffledRun
 from ._mixing.run import Run
 from ._mixing.setup import Setup, table_of_shares
@@ -33,6 +32,30 @@ CHAIN_MODES = ("exhaustive", "cycle")
 ON_ERRORS = ("raise", "replace")
 DISTS = ("poisson", "constant", "binomial")
 WEIGHTINGS = ("active", "share")
+
+
+class _Parameter:
+    """An attribute that runs are made of: once it is assigned to, the next setup is another."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, mux: Any, owner: type | None = None) -> Any:
+        if mux is None:
+            return self
+        try:
+            return vars(mux)[self.name]
+        except KeyError:
+            text = f"{type(mux).__name__!r} object has no attribute {self.name!r}"
+            raise AttributeError(text) from None
+
+    def __set__(self, mux: Any, value: Any) -> None:
+        vars(mux)[self.name] = value
+        mux._setup = None
+
+
+def _parameter() -> Any:
+    return _Parameter()
 
 
 class BaseMux(Streamer):
@@ -85,6 +108,10 @@ class BaseMux(Streamer):
     (True, 2, [0.75, 0.25])
     """
 
+    streamers: Any = _parameter()
+    on_error: str = _parameter()
+    max_failures: int = _parameter()
+
     def __init__(
         self,
         streamers: Any,
@@ -121,10 +148,16 @@ class BaseMux(Streamer):
     def _forget_runs(self) -> None:
         super()._forget_runs()
         self._run: Run | None = None
+        self._setup: Setup | None = None  # of the next run, if it is known
+
+    def _counted_copy(self) -> BaseMux:
+        other: Any = super()._counted_copy()
+        other._setup = self._setup  # which may be dear to make
+        return other
 
     def __getstate__(self) -> tuple[dict, dict]:
         attributes, slots = super().__getstate__()
-        del attributes["_run"]
+        del attributes["_run"], attributes["_setup"]
         return attributes, slots
 
     def _parts(self) -> tuple[Any, ...]:
@@ -153,6 +186,8 @@ class BaseMux(Streamer):
         """The random generator that ``random_state`` stands for."""
         return np.random if self._rng is None else self._rng
 
+    _run_class: Callable[[Setup, Seed], Run]
+
     def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
         run = self._new_run(parent, place, number)
         items = run.items()
@@ -173,12 +208,15 @@ class BaseMux(Streamer):
         return items
 
     def _new_run(self, parent: Seed, place: int, number: int) -> Run:
-        run = self._make_run(parent.child(place, number).owned_by(self.random_state))
-        if self.is_activated_copy and self._run is None:
+        setup = self._setup
+        if setup is None or setup.n_streams != self.n_streams:
+            setup = self._setup = self._make_setup()
+        run = self._run_class(setup, parent.child(place, number).owned_by(self.random_state))
+        if self.stream_ is not None and self._run is None:  # an activated copy
             self._run = run
         return run
 
-    def _setup(self, **more: Any) -> Setup:
+    def _make_setup(self, **more: Any) -> Setup:
         """Return what a run is made of, as it is now."""
         return Setup(
             mux=self,
@@ -191,10 +229,6 @@ class BaseMux(Streamer):
             max_failures=self.max_failures,
             **more,
         )
-
-    def _make_run(self, seed: Seed) -> Run:
-        """Return the record of a new run."""
-        raise NotImplementedError
 
     def _record(self, name: str) -> Run:
         if self._run is None:
@@ -343,6 +377,13 @@ class StochasticMux(BaseMux):
     (0, True)
     """
 
+    n_active: int = _parameter()
+    rate: float | None = _parameter()
+    mode: str = _parameter()
+    prune_empty_streams: bool = _parameter()
+    dist: str = _parameter()
+    weighting: str = _parameter()
+
     def __init__(
         self,
         streamers: Any,
@@ -374,15 +415,19 @@ class StochasticMux(BaseMux):
         )
         self.dist = _validate.option("dist", dist, DISTS)
         self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
-        self._shares = self._make_shares()
+        self._setup = self._make_setup()  # which refuses shares that cannot be
 
-    def _make_shares(self) -> tuple[tuple, Table | None]:
-        """Return what the table of shares depends on, and that table, if there is one."""
-        depends_on = self.weighting, self.mode, self.n_active, self.rate is None
-        if self.weighting != "share":
-            return depends_on, None
-        self._check_share()
-        return depends_on, table_of_shares(self._weights, "weights", self.mode, self.n_active)
+    _run_class = StochasticRun
+
+    def _make_setup(self, **more: Any) -> Setup:
+        table = None
+        if self.weighting == "share":
+            self._check_share()
+            table = table_of_shares(self._weights, "weights", self.mode, self.n_active)
+        names = ("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting")
+        values = {name: getattr(self, name) for name in names}
+        mean = self._mean_limit()
+        return super()._make_setup(mean_limit=mean, table=table, agreed=names, **values, **more)
 
     def _check_share(self) -> None:
         if self.rate is None:
@@ -399,22 +444,6 @@ class StochasticMux(BaseMux):
     def _mean_limit(self) -> float | None:
         """Return the mean number of items that a stream may give; None for no limit."""
         return self.rate
-
-    def _make_run(self, seed: Seed) -> Run:
-        if self._shares[0] != (self.weighting, self.mode, self.n_active, self.rate is None):
-            self._shares = self._make_shares()  # an attribute has been assigned to
-        setup = self._setup(
-            n_active=self.n_active,
-            rate=self.rate,
-            mean_limit=self._mean_limit(),
-            mode=self.mode,
-            prune_empty_streams=self.prune_empty_streams,
-            dist=self.dist,
-            weighting=self.weighting,
-            table=self._shares[1],
-            agreed=("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting"),
-        )
-        return StochasticRun(setup, seed)
 
 
 class ShuffledMux(BaseMux):
@@ -483,8 +512,7 @@ class ShuffledMux(BaseMux):
             streamers, weights, random_state, on_error=on_error, max_failures=max_failures
         )
 
-    def _make_run(self, seed: Seed) -> Run:
-        return ShuffledRun(self._setup(), seed)
+    _run_class = ShuffledRun
 
 
 class RoundRobinMux(BaseMux):
@@ -528,6 +556,8 @@ class RoundRobinMux(BaseMux):
     ['a', 'x', 'b', 'c']
     """
 
+    mode: str = _parameter()
+
     def __init__(
         self,
         streamers: Any,
@@ -542,8 +572,10 @@ class RoundRobinMux(BaseMux):
         )
         self.mode = _validate.option("mode", mode, ROUND_ROBIN_MODES)
 
-    def _make_run(self, seed: Seed) -> Run:
-        return RoundRobinRun(self._setup(mode=self.mode, agreed=("mode",)), seed)
+    _run_class = RoundRobinRun
+
+    def _make_setup(self, **more: Any) -> Setup:
+        return super()._make_setup(mode=self.mode, agreed=("mode",), **more)
 
 
 class ChainMux(BaseMux):
@@ -592,6 +624,8 @@ class ChainMux(BaseMux):
     [0, 1, 'a', 'b']
     """
 
+    mode: str = _parameter()
+
     def __init__(
         self,
         streamers: Any,
@@ -623,9 +657,11 @@ class ChainMux(BaseMux):
         """One for the stream that is open, if there is one; on activated copies only."""
         return np.ones(len(self._record("stream_weights_").places))
 
-    def _make_run(self, seed: Seed) -> Run:
-        setup = self._setup(mode=self.mode, reader=self.reader, agreed=("mode",))
-        return ChainRun(setup, seed)
+    _run_class = ChainRun
+
+    def _make_setup(self, **more: Any) -> Setup:
+        more |= {"mode": self.mode, "reader": self.reader, "agreed": ("mode",)}
+        return super()._make_setup(**more)
 
 
 class Mux(StochasticMux):

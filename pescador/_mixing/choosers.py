@@ -7,6 +7,7 @@ A `Chooser` knows which places may be chosen, and finds the one that belongs to 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,19 +30,19 @@ class Choices:
         self._size = FIRST_BLOCK
         self._n_drawn = n_taken
         self._left: list[tuple[float, Any]] = []  # the next one last
+        #: Use the next one, and return it. (A generator's method: half the cost of one of ours.)
+        self.take: Callable[[], tuple[float, Any]] = self._rows().__next__
 
     @property
     def n_taken(self) -> int:
         """How many have been taken, looked at or not."""
         return self._n_drawn - len(self._left)
 
-    def take(self) -> tuple[float, Any]:
-        """Use the next one."""
-        try:
-            return self._left.pop()
-        except IndexError:
+    def _rows(self) -> Iterator[tuple[float, Any]]:
+        while True:
+            while self._left:
+                yield self._left.pop()
             self._draw_block()
-            return self._left.pop()
 
     def peek(self, n: int) -> list[tuple[float, Any]]:
         """Return the next ``n``, which remain to be taken."""
@@ -197,15 +198,22 @@ class Distinct(Replacing):
     def find(self, draw: float) -> int | None:
         if not self.n_free:
             return None
-        position, _ = self._position_for(draw, self.n_free)
+        position = int(draw * self.n_free)
+        rank = bisect_left(self._in_use, position)
+        if self._in_use[rank : rank + 1] == [position]:
+            position, _ = self._free_from(self.n_free, rank)
         return self._place_at(position)
 
     def choose(self, draw: float) -> int | None:
-        n_free = self.n_left - len(self._in_use)
+        in_use = self._in_use
+        n_free = self.n_left - len(in_use)
         if not n_free:
             return None
-        position, rank = self._position_for(draw, n_free)
-        self._in_use.insert(rank, position)
+        position = int(draw * n_free)
+        rank = bisect_left(in_use, position)
+        if rank < len(in_use) and in_use[rank] == position:
+            position, rank = self._free_from(n_free, rank)
+        in_use.insert(rank, position)
         if self._at or self._places is not None:
             return self._place_at(position)
         return position
@@ -219,15 +227,6 @@ class Distinct(Replacing):
             guesses.append(None if position in taken else self._place_at(position))
             taken.add(position)
         return guesses
-
-    def _position_for(self, draw: float, n_free: int) -> tuple[int, int]:
-        """Return the position that is chosen, and where it sorts among those in use."""
-        in_use = self._in_use
-        position = int(draw * n_free)
-        rank = bisect_left(in_use, position)
-        if rank < len(in_use) and in_use[rank] == position:
-            return self._free_from(n_free, rank)
-        return position, rank
 
     def _free_from(self, start: int, rank: int) -> tuple[int, int]:
         """Return the free position number ``rank`` from ``start`` on, and where it sorts."""

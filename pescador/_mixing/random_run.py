@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,7 @@ class PoolRun(Run):
                     except StopIteration:
                         pass
                     except Exception as error:
-                        if not self.outlives(error, slot):
-                            raise
+                        self.nothing_of(error, slot)
                     else:
                         yield item
                         continue
@@ -86,7 +85,10 @@ class PoolRun(Run):
                         n_given = self.n_given(slot)
                         if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
-                            last = self._next_of(slot, sources[slot])
+                            try:
+                                last = next(sources[slot], NOTHING)
+                            except Exception as error:
+                                last = self.nothing_of(error, slot)
                             if last is not NOTHING:
                                 next(self.ticks[slot])
                                 item = last
@@ -99,7 +101,10 @@ class PoolRun(Run):
                         if not self.replace(slot, n_given, item is not NOTHING):
                             item = NOTHING
                             break
-                        item = self._next_of(slot, iterators[slot])
+                        try:
+                            item = next(iterators[slot], NOTHING)
+                        except Exception as error:
+                            item = self.nothing_of(error, slot)
                         if item is not NOTHING:
                             yield item
                             break
@@ -108,14 +113,11 @@ class PoolRun(Run):
                 block = None
             self.raise_if_all_failed()
 
-    def _next_of(self, slot: int, iterator: Iterator) -> Any:
-        """Return the next item of a slot; if there is none, or it fails, `NOTHING`."""
-        try:
-            return next(iterator, NOTHING)
-        except Exception as error:
-            if not self.outlives(error, slot):
-                raise
-            return NOTHING
+    def nothing_of(self, error: Exception, slot: int) -> Any:
+        """Return `NOTHING` in place of an item that could not be made; or raise the error again."""
+        if not self.outlives(error, slot):
+            raise
+        return NOTHING
 
     def _go_on(self) -> tuple[Iterable[int] | None, Any]:
         """Return what is left of the block after `restore`, and the item of before.

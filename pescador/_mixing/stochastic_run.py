@@ -218,10 +218,13 @@ class StochasticRun(PoolRun):
                 return False
             if self.weights is not None:
                 self.slots.put(slot, self.weights[place])
-            if self.open(slot, place, draw):
+            if self.has_own_limits:
+                draw = self.own_limit(slot, draw)
+            if self.put(slot, place, draw):
                 if self.opener.n_ahead:
                     self._announce_more()
                 return True
+            self._release(place, True)
 
     def own_limit(self, slot: int, draw: float) -> int:
         """Return how many items the stream in a slot may give, where it depends on its weight."""
@@ -294,8 +297,8 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        has_failed = self.through_limit[slot] == STOP_FAILED
-        if self.gave_nothing or self.is_share or not n_given or has_failed:
+        is_usual = n_given and not self.gave_nothing and not self.is_share
+        if not is_usual or self.through_limit[slot] == STOP_FAILED:
             return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)
