@@ -343,6 +343,9 @@ class StochasticMux(BaseMux):
     (0, True)
     """
 
+    # What the table of shares was made of, and the table: see _table().
+    _shares: tuple[tuple, Table | None] = ((), None)
+
     def __init__(
         self,
         streamers: Any,
@@ -374,15 +377,33 @@ class StochasticMux(BaseMux):
         )
         self.dist = _validate.option("dist", dist, DISTS)
         self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
-        self._shares = self._make_shares()
+        self._table()  # refuses shares that are not possible
 
-    def _make_shares(self) -> tuple[tuple, Table | None]:
-        """Return what the table of shares depends on, and that table, if there is one."""
+    def _table(self) -> Table | None:
+        """Return what runs need for true shares; made anew where an attribute has changed."""
         depends_on = self.weighting, self.mode, self.n_active, self.rate is None
-        if self.weighting != "share":
-            return depends_on, None
-        self._check_share()
-        return depends_on, table_of_shares(self._weights, "weights", self.mode, self.n_active)
+        if self._shares[0] != depends_on:
+            table = None
+            if self.weighting == "share":
+                self._check_share()
+                table = table_of_shares(self._weights, "weights", self.mode, self.n_active)
+            self._shares = depends_on, table
+        return self._shares[1]
+
+    def __getstate__(self) -> tuple[dict, dict]:
+        attributes, slots = super().__getstate__()
+        attributes.pop("_shares", None)  # it follows from the rest
+        return attributes, slots
+
+    def __setstate__(self, state: tuple[dict, dict]) -> None:
+        state[0].pop("_table", None)  # which pickles of earlier releases hold
+        super().__setstate__(state)
+
+    def _counted_copy(self) -> Streamer:
+        other = super()._counted_copy()
+        self._table()
+        vars(other)["_shares"] = self._shares  # made once for all of them
+        return other
 
     def _check_share(self) -> None:
         if self.rate is None:
@@ -401,8 +422,6 @@ class StochasticMux(BaseMux):
         return self.rate
 
     def _make_run(self, seed: Seed) -> Run:
-        if self._shares[0] != (self.weighting, self.mode, self.n_active, self.rate is None):
-            self._shares = self._make_shares()  # an attribute has been assigned to
         setup = self._setup(
             n_active=self.n_active,
             rate=self.rate,
@@ -411,7 +430,7 @@ class StochasticMux(BaseMux):
             prune_empty_streams=self.prune_empty_streams,
             dist=self.dist,
             weighting=self.weighting,
-            table=self._shares[1],
+            table=self._table(),
             agreed=("n_active", "rate", "mode", "prune_empty_streams", "dist", "weighting"),
         )
         return StochasticRun(setup, seed)
