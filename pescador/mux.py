@@ -419,6 +419,10 @@ class StochasticMux(BaseMux):
 
     _run_class = StochasticRun
 
+    def __setstate__(self, state: tuple[dict, dict]) -> None:
+        state[0].pop("_table", None)  # which pickles of earlier releases hold
+        super().__setstate__(state)
+
     def _make_setup(self, **more: Any) -> Setup:
         table = None
         if self.weighting == "share":

@@ -670,3 +670,18 @@ def test_one_seed_gives_the_same_items_also_in_a_pickled_copy(make):
     assert items == list(mux.iterate(3000)) == list(make().iterate(3000))
     assert items == list(pickle.loads(pickle.dumps(mux)).iterate(3000))
     assert items != list(mux.cycle(6000))[3000:]
+
+
+@pytest.mark.parametrize("mode", ("with_replacement", "single_active"))
+def test_a_pickle_holds_weights_and_no_table(mode):
+    """A table follows from the weights; classes that no pickle names can change."""
+    mux = share_mux(endless(), 3, 8, FEASIBLE, mode)
+    data = pickle.dumps(mux)
+    assert b"Table" not in data and b"Design" not in data
+    assert list(pickle.loads(data).iterate(100)) == list(mux.iterate(100))
+
+
+def test_all_copies_of_a_running_mux_have_one_table():
+    mux = share_mux(endless(), 3, 8, FEASIBLE, "single_active")
+    with mux as active:
+        assert active._table() is mux._table()
