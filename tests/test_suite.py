@@ -26,6 +26,8 @@ from _sources import TIMEOUT
 # These have no case in the default run, for the reasons given.
 ONLY_FULL = {
     "tests/test_statistics.py::test_a_wrong_mux_is_refused": "it tests the tests",
+    "tests/test_wheel.py::test_the_wheel_and_the_sdist_hold_every_file_of_the_package": "long",
+    "tests/test_wheel.py::test_the_wheel_works_away_from_the_checkout": "long",
 }
 
 
