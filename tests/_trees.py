@@ -7,6 +7,7 @@ import numpy as np
 import pescador
 from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
 
+OPEN = []  # the sources that are open in this process
 MOST_ITEMS = 60  # that are looked at: more than any curve of a curriculum needs to show
 
 
@@ -16,8 +17,12 @@ class Broken(Exception):
 
 def numbered(who, n_items):
     """Yield which source this is, and a count."""
-    for count in range(n_items):
-        yield {"who": who, "count": count}
+    OPEN.append(who)
+    try:
+        for count in range(n_items):
+            yield {"who": who, "count": count}
+    finally:
+        OPEN.remove(who)
 
 
 def seeded(who, n_items, random_state):

@@ -1,129 +1,50 @@
-"""What holds for every test: it leaves nothing behind.
+"""What holds for every test: it leaves nothing behind. And which tests are chosen.
 
 A test fails if it leaks a thread, a child process, a file descriptor, a temporary file or folder,
 or shared memory. Looking is cheap; the garbage collector runs only if something seems to be left.
 """
 
-import contextlib
-import gc
 import multiprocessing
-import os
 import shutil
 import signal
 import tempfile
-import threading
-from pathlib import Path
 
 import pytest
+from _leaks import LeakGuard, mark_shared_memory
+from _search import Search, load_profile
 
 pytest.register_assert_rewrite("_sources")
 
-_PROC = Path("/proc")
-_DESCRIPTORS = "/proc/self/fd"
-_OWN_THREADS = "/proc/self/task"
-_THREADS_TELL_CHILDREN = os.path.exists(f"{_OWN_THREADS}/{os.getpid()}/children")
-_SHARED_MEMORY = "/dev/shm"
-_TIMEOUT = 30  # seconds, for a thread that is about to end
+COLLECTED = pytest.StashKey()
 
 
-def pytest_configure():
+def pytest_addoption(parser):
+    group = parser.getgroup("nightly")
+    group.addoption("--minutes", type=float, default=1, help="how long the searches take, in all")
+    group.addoption("--seed", type=int, help="the one seed to search with, to repeat a finding")
+
+
+def pytest_configure(config):
     """Hear Ctrl-C, as a program in front does: shells let those behind ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    mark_shared_memory()
+    load_profile(config)
 
 
-# Each of these returns what there is now: a key that identifies the thing, and its description.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Note what there is, before any of it is left out."""
+    config.stash[COLLECTED] = {
+        item.nodeid: {mark.name for mark in item.iter_markers()} for item in items
+    }
 
 
-def _threads():
-    return {thread: repr(thread) for thread in threading.enumerate()}
-
-
-def _children():
-    if not _THREADS_TELL_CHILDREN:
-        return {str(child.pid): repr(child) for child in multiprocessing.active_children()}
-    found = []
-    for thread in os.listdir(_OWN_THREADS):
-        try:
-            with open(f"{_OWN_THREADS}/{thread}/children", "rb", buffering=0) as file:
-                found += file.read().decode().split()
-        except OSError:  # a thread that has just ended
-            pass
-    return {pid: f"pid {pid}" for pid in found}
-
-
-def _descriptors():
-    found = {}
-    with contextlib.suppress(FileNotFoundError):
-        for number in os.listdir(_DESCRIPTORS):
-            # The one that the listing itself used is gone by now.
-            with contextlib.suppress(FileNotFoundError):
-                found[number] = f"{number} -> {os.readlink(f'{_DESCRIPTORS}/{number}')}"
-    return found
-
-
-def _temporary_files():
-    return {name: name for name in os.listdir(tempfile.gettempdir())}
-
-
-def _shared_memory():
-    with contextlib.suppress(FileNotFoundError):
-        return {name: name for name in os.listdir(_SHARED_MEMORY)}
-    return {}
-
-
-_KINDS = {
-    "thread": _threads,
-    "child process": _children,
-    "file descriptor": _descriptors,
-    "temporary file": _temporary_files,
-    "shared memory": _shared_memory,
-}
-
-
-class LeakGuard:
-    """Knows what there was when it was made, and tells what has been added."""
-
-    def __init__(self):
-        self._before = {kind: look() for kind, look in _KINDS.items()}
-
-    def leaked(self):
-        """Return the descriptions of what has been added since and is still there."""
-        suspects = self._added()
-        if not suspects:
-            return []
-        self._settle()
-        return [each for each in self._added() if each in suspects]
-
-    def _added(self):
-        return [
-            f"{kind} {description}"
-            for kind, look in _KINDS.items()
-            for key, description in look().items()
-            if key not in self._before[kind] and not _is_of_others(kind, key)
-        ]
-
-    def _settle(self):
-        """Collect garbage, and let what has ended be gone."""
-        gc.collect()
-        multiprocessing.active_children()  # reaps those that have ended
-        for thread in set(threading.enumerate()) - set(self._before["thread"]):
-            thread.join(_TIMEOUT)
-
-
-def _is_of_others(kind, name):
-    """Tell whether shared memory is that of another program on this machine, or gone by now."""
-    if kind != "shared memory":
-        return False
-    path = f"{_SHARED_MEMORY}/{name}"
-    family = {str(os.getpid()), *_children()}
-    others = (each for each in _PROC.iterdir() if each.name.isdigit() and each.name not in family)
-    return any(_maps_file(each, path) for each in others) or not os.path.exists(path)
-
-
-def _maps_file(process, path):
-    with contextlib.suppress(OSError):
-        return path in (process / "maps").read_text()
-    return False
+def pytest_terminal_summary(terminalreporter):
+    """Tell how much was searched."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "seeds" and report.when == "call":
+                terminalreporter.write_line(f"{report.nodeid}: {value} seeds, nothing found")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -161,3 +82,15 @@ def _leaves_nothing(_temporary_folder):
 def leak_guard():
     """Return a guard that a test can ask what has been leaked since."""
     return LeakGuard()
+
+
+@pytest.fixture
+def collected(request):
+    """Return the names of the marks of each case that was collected, chosen or not."""
+    return request.config.stash[COLLECTED]
+
+
+@pytest.fixture
+def search(request):
+    """Return a function that calls a check with one fresh seed after the other."""
+    return Search(request)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from _cases import some
 from _sources import (
     READERS,
     TIMEOUT,
@@ -278,6 +279,26 @@ CASES = {
     ),
     "ZMQStreamer-inside-and-around": Case(_zmq_inside_and_around, is_elsewhere=True),
 }
+
+
+# Those of the default run: each mode with each dist, and each option somewhere.
+DEFAULT_STOCHASTIC = (
+    "with_replacement-poisson",
+    "with_replacement-constant-weights",
+    "with_replacement-binomial-share",
+    "with_replacement-unpruned",
+    "single_active-poisson-share",
+    "single_active-constant",
+    "single_active-binomial-weights",
+    "single_active-weights of a function",
+    "exhaustive-poisson-weights",
+    "exhaustive-constant",
+    "exhaustive-binomial",
+    "exhaustive-unlimited",
+)
+DEFAULT = [f"StochasticMux-{name}" for name in DEFAULT_STOCHASTIC]
+DEFAULT += ["ZMQStreamer-mux", "ZMQStreamer-inside-and-around"]
+DEFAULT += [name for name in CASES if not name.startswith(("StochasticMux", "ZMQStreamer"))]
 
 
 # What the checks use.
@@ -566,7 +587,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", some(CASES, 0, DEFAULT))
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_contract(check, case):
     check(case)
@@ -575,14 +596,15 @@ def test_contract(check, case):
 # In another process: one for all cases.
 
 
-@pytest.fixture(scope="module", params=["spawn", "forkserver"])
+@pytest.fixture(scope="module", params=some(["spawn", "forkserver"]))
 def items_elsewhere(request):
     """Return what the pickled streamers give in another process, case by case."""
     pickles = {name: pickle.dumps(built(case)) for name, case in CASES.items()}
     return read_in_child(request.param, pickles)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.xdist_group("pickles of the contract")
+@pytest.mark.parametrize("name", some(dict(zip(CASES, CASES)), 0, DEFAULT))
 def test_a_pickle_gives_the_same_items_in_another_process(name, items_elsewhere):
     assert items_elsewhere[name] == first_items(built(CASES[name]))
 

@@ -1,16 +1,11 @@
 """The layout: which module may import which, what importing costs, and what is on show."""
 
 import ast
-import contextlib
 import functools
 import importlib.metadata
-import multiprocessing.shared_memory
-import os
 import re
 import subprocess
 import sys
-import tempfile
-import threading
 from pathlib import Path
 
 import pytest
@@ -316,72 +311,3 @@ def test_the_version_is_that_of_the_metadata():
 
 def test_the_types_are_shipped():
     assert (PACKAGE / "py.typed").exists()
-
-
-# The guard that looks at what every test leaves behind.
-
-
-@contextlib.contextmanager
-def _thread():
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait, args=(60,))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("conftest._TIMEOUT", 0.01)
-        thread.start()
-        yield
-    done.set()
-    thread.join()
-
-
-@contextlib.contextmanager
-def _process():
-    command = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        yield
-        process.communicate(b"\n")
-
-
-@contextlib.contextmanager
-def _descriptor():
-    number = os.open(os.devnull, os.O_RDONLY)
-    yield
-    os.close(number)
-
-
-@contextlib.contextmanager
-def _temporary_folder():
-    with tempfile.TemporaryDirectory():
-        yield
-
-
-@contextlib.contextmanager
-def _shared_memory():
-    memory = multiprocessing.shared_memory.SharedMemory(create=True, size=8)
-    yield
-    memory.close()
-    memory.unlink()
-
-
-LEAKS = {
-    "thread": _thread,
-    "child process": _process,
-    "file descriptor": _descriptor,
-    "temporary file": _temporary_folder,
-    "shared memory": _shared_memory,
-}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /dev/shm")
-@pytest.mark.parametrize("kind", LEAKS)
-def test_a_leak_is_noticed_while_it_lasts(kind, leak_guard):
-    with LEAKS[kind]():
-        assert any(each.startswith(kind) for each in leak_guard.leaked())
-    assert not leak_guard.leaked()
-
-
-def test_garbage_is_no_leak(leak_guard):
-    loop = [open(os.devnull)]  # noqa: SIM115 - it is left open on purpose
-    loop.append(loop)
-    with pytest.warns(ResourceWarning, match="unclosed"):
-        del loop
-        assert not leak_guard.leaked()

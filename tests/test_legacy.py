@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import sklearn.base
 import sklearn.exceptions
-from hypothesis import given, settings
+from _search import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import load_iris
@@ -35,9 +36,6 @@ def global_seed():
     np.random.seed(0)
     yield
     np.random.set_state(state)
-
-
-FIXED = settings(deadline=None, derandomize=True, database=None, max_examples=25)
 
 
 def noisy_samples(X, Y, noise=0.5):
@@ -639,7 +637,7 @@ each_buffer = pytest.mark.parametrize("make", BUFFERED.values(), ids=BUFFERED)
 
 
 @each_buffer
-@FIXED
+@examples(25)
 @given(lengths=st.lists(st.integers(0, 9), max_size=8), size=st.integers(1, 12))
 def test_cutting_anew_loses_and_reorders_nothing(make, lengths, size):
     batches = list(make(lengths, size))
@@ -650,7 +648,7 @@ def test_cutting_anew_loses_and_reorders_nothing(make, lengths, size):
         assert (batch["X"] == np.outer(batch["Y"], [1.0, -1.0])).all()
 
 
-@FIXED
+@examples(25)
 @given(lengths=st.lists(st.integers(1, 9), max_size=8), size=st.integers(1, 12))
 def test_a_strict_buffer_leaves_out_the_tail(lengths, size):
     batches = list(pescador.BufferedStreamer(Streamer(chunks, *lengths), size))

@@ -11,14 +11,13 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from _search import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 import pescador
 from pescador import DataError, PescadorError, Streamer
-
-FIXED = settings(deadline=None, derandomize=True, database=None, max_examples=200)
 
 RECORD = np.dtype([("when", "i2"), ("where", "f8", (2,)), ("who", "U3")])
 PADDED = np.dtype([("flag", "?"), ("size", "f8")], align=True)
@@ -367,7 +366,7 @@ def dicts_alike(draw):
     return [{key: values[n] for key, values in table.items()} for n in range(n_items)]
 
 
-@FIXED
+@examples(200)
 @given(dicts_alike(), st.integers(1, 6), st.booleans())
 def test_batches_of_any_dicts(items, size, partial):
     check_batches(items, size, partial)
@@ -394,7 +393,7 @@ def arrays_to_concatenate(draw):
     return items, axis
 
 
-@FIXED
+@examples(200)
 @given(arrays_to_concatenate(), st.integers(1, 5), st.booleans())
 def test_batches_concatenated_along_any_axis(items_and_axis, size, partial):
     items, axis = items_and_axis

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from _cases import shown
 from _sources import first_items, read_in_child
 
 import pescador
@@ -610,7 +611,7 @@ def test_chain_cycles(streamers):
 
 
 @pytest.mark.parametrize("mode", ["exhaustive", "cycle"])
-@pytest.mark.parametrize("nothing", [[], (), Streamer([]), iter(())], ids=repr)
+@pytest.mark.parametrize("nothing", [[], (), Streamer([]), iter(())], ids=shown)
 def test_a_chain_of_no_streamers_is_empty(mode, nothing):
     assert list(ChainMux(nothing, mode)) == []
 
@@ -1089,7 +1090,7 @@ NO_STREAMERS = (None, 3, 2.5, object(), len, lambda: 3, int, NotImplemented)
 
 
 @pytest.mark.parametrize("mux", MUX_CLASSES)
-@pytest.mark.parametrize("value", NO_STREAMERS, ids=repr)
+@pytest.mark.parametrize("value", NO_STREAMERS, ids=shown)
 def test_what_is_no_collection_is_refused(mux, value):
     with pytest.raises(PescadorError) as caught:
         build(mux, streamers=value)
@@ -1108,7 +1109,7 @@ def test_mappings_and_strings_are_refused(mux, value):
 
 @pytest.mark.parametrize("mux", MUX_CLASSES[:3])
 @pytest.mark.parametrize(
-    "value", [[], (), np.array([]), iter([]), Streamer([]), Streamer(tagged, 0, 0)], ids=repr
+    "value", [[], (), np.array([]), iter([]), Streamer([]), Streamer(tagged, 0, 0)], ids=shown
 )
 def test_an_empty_collection_is_refused(mux, value):
     with pytest.raises(PescadorError, match="at least one streamer"):
@@ -1116,7 +1117,7 @@ def test_an_empty_collection_is_refused(mux, value):
 
 
 @pytest.mark.parametrize("mux", MUX_CLASSES)
-@pytest.mark.parametrize("wrong", NO_STREAMERS, ids=repr)
+@pytest.mark.parametrize("wrong", NO_STREAMERS, ids=shown)
 def test_a_member_that_is_no_streamer_is_refused(mux, wrong):
     with pytest.raises(PescadorError) as caught:
         build(mux, streamers=["a", "b", wrong, "c", None])

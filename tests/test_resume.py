@@ -24,7 +24,8 @@ from _resume_sources import (
     seeded,
     tree,
 )
-from hypothesis import given, settings
+from _search import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pescador
@@ -39,7 +40,6 @@ from pescador import (
     ZMQStreamer,
 )
 
-FIXED = settings(deadline=None, derandomize=True, database=None)
 METHODS = multiprocessing.get_all_start_methods()
 MODES = ("with_replacement", "single_active", "exhaustive")
 WEIGHTS = [1, 2, 3, 0, 5, 1, 1]
@@ -308,7 +308,7 @@ def keyed(stream):
         yield {"key": item}
 
 
-@settings(FIXED, max_examples=30)
+@examples(30)
 @given(TREES, st.booleans())
 def test_random_trees(spec, cycle):
     def make():

@@ -7,7 +7,8 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from _search import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pescador import (
@@ -20,7 +21,6 @@ from pescador import (
     Streamer,
 )
 
-FIXED = settings(deadline=None, derandomize=True, database=None)
 MODES = ("with_replacement", "single_active", "exhaustive")
 N_ITEMS = 40
 
@@ -360,7 +360,7 @@ def muxes(draw, depth=2):
     return make
 
 
-@settings(FIXED, max_examples=100)
+@examples(100)
 @given(muxes(), st.booleans())
 def test_any_tree(make, cycle):
     check(make, cycle)

@@ -12,6 +12,7 @@ import itertools
 
 import numpy as np
 import pytest
+from _cases import matrix, some
 from scipy import stats
 
 import pescador
@@ -203,7 +204,7 @@ WEIGHTS = {
     "100": range(1, 101),
     "100 extreme": [1.1**place for place in range(100)],
 }
-every_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+every_weights = pytest.mark.parametrize("weights", some(WEIGHTS, 0, ["2 extreme", "8", "65"]))
 N_ITEMS = 30_000
 
 
@@ -245,22 +246,22 @@ def all_active(streamers, **kwargs):
     return StochasticMux(streamers, len(streamers), None, mode="single_active", **kwargs)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS[name] for name in ("2", "8", "8 equal", "65")])
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize(
+    "weights", some({name: WEIGHTS[name] for name in ("8", "2", "8 equal", "65")})
+)
+@pytest.mark.parametrize("lengths", some(LENGTHS, 0, ["different", "1 or endless"]))
 @pytest.mark.parametrize("make", [ShuffledMux, all_active])
 def test_shares_do_not_depend_on_the_lengths_of_the_streams(weights, lengths, make):
     check_shares_of_short_streams(weights, lengths, make)
 
 
-@every_weights
-@pytest.mark.parametrize("rate", [1, 4, 2000, None])
+@pytest.mark.parametrize("weights", some(WEIGHTS, 0, ["8"]))
+@pytest.mark.parametrize("rate", some([1, 4, 2000, None], 2))
 def test_shares_do_not_depend_on_replacement(weights, rate):
     check_replaced_shares(weights, rate)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("weights", [None, range(1, 13)])
-@pytest.mark.parametrize("n_active", [2, 12])
+@matrix(cover=1, mode=MODES, weights={"equal": None, "unequal": range(1, 13)}, n_active=[2, 12])
 def test_shares_among_the_open_streams(mode, weights, n_active):
     mux = StochasticMux(endless(12), n_active, None, weights, mode, random_state=SEED)
     with mux as active:
@@ -288,13 +289,12 @@ def check_shares_of_the_open(mode, rate):
 
 
 @pytest.mark.parametrize("mode", REPLACING)
-@pytest.mark.parametrize("rate", [1, 3, 40])
+@pytest.mark.parametrize("rate", some([3, 1, 40]))
 def test_shares_of_the_open_streams_while_others_come_and_go(mode, rate):
     check_shares_of_the_open(mode, rate)
 
 
-@pytest.mark.parametrize("weights", [[5, 3, 1, 1], [1, 1, 1, 1]])
-@pytest.mark.parametrize("n_items", [0, 7])
+@matrix(cover=1, weights={"unequal": [5, 3, 1, 1], "equal": [1, 1, 1, 1]}, n_items=[0, 7])
 def test_shares_of_those_that_are_left(weights, n_items):
     streamers = [[0] * n_items, *endless(4)[1:]]
     mux = StochasticMux(streamers, 4, None, weights, "exhaustive", random_state=SEED)
@@ -323,7 +323,7 @@ def check_block_edges(weights):
         check_pairs(runs[:, edge - 1], runs[:, edge], probabilities, 4)
 
 
-@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 2, 3]])
+@pytest.mark.parametrize("weights", some({"unequal": [1, 2, 3], "equal": [1, 1, 1]}))
 def test_draws_at_the_edges_of_blocks_are_independent(weights):
     check_block_edges(weights)
 
@@ -347,7 +347,7 @@ def test_children_side_by_side_are_independent(random_state):
     check_pairs(items[::2], items[1::2], np.array([1, 2, 3]) / 6)
 
 
-@pytest.mark.parametrize("random_state", [None, 7])
+@pytest.mark.parametrize("random_state", some([None, 7]))
 def test_one_activation_is_independent_of_the_next(random_state):
     child = Streamer(ShuffledMux(endless(3), [1, 2, 3], random_state), 2)
     mux = ChainMux([child], "cycle", SEED)
@@ -364,7 +364,7 @@ def test_shares_of_nested_muxes():
     check_shares(mux, [0.35, 0.15, 0.2, 0.15, 0.075, 0.075])
 
 
-@pytest.mark.parametrize("weights", [[1, 2, 3, 4], [1, 1, 1, 1]])
+@pytest.mark.parametrize("weights", some({"unequal": [1, 2, 3, 4], "equal": [1, 1, 1, 1]}))
 def test_shares_of_nested_muxes_that_are_closed_and_opened_again(weights):
     children = [
         StochasticMux([[place] * 30] * 5, 2, 3, mode="exhaustive") for place in range(2)
@@ -373,7 +373,7 @@ def test_shares_of_nested_muxes_that_are_closed_and_opened_again(weights):
     check_shares(mux, weights, 20_000)
 
 
-@pytest.mark.parametrize("rate", [3, 50])
+@pytest.mark.parametrize("rate", some([3, 50]))
 def test_replacement_above_does_not_change_the_shares_below(rate):
     child = ShuffledMux(endless(4), [1, 2, 3, 4])
     mux = StochasticMux([child, child, child], 2, rate, random_state=SEED)
@@ -428,26 +428,25 @@ RATES = (1, 1.25, 2, 2.5, 10 / 3, 7.9, 16)
 
 
 @pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("n_active", [1, 3])
+@pytest.mark.parametrize("rate", some(RATES, 0, ["7.9"]))
+@pytest.mark.parametrize("n_active", some([3, 1]))
 def test_numbers_of_items(dist, rate, n_active):
     check_limits(dist, rate, n_active)
 
 
 @pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("n_active", [2, 5, 9])
+@pytest.mark.parametrize("n_active", some([5, 2, 9]))
 def test_numbers_of_items_in_single_active_mode(dist, n_active):
     check_limits(dist, 5.5, n_active, "single_active")
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.5, 1])
-@pytest.mark.parametrize("dist", DISTS)
+@matrix(cover=1, rate=[0.01, 0.5, 1], dist=DISTS)
 def test_a_rate_up_to_one_gives_one_item(rate, dist):
     values, _ = numbers_of_items(4, 2, rate, dist, "with_replacement")
     assert (values == 1).all()
 
 
-@pytest.mark.parametrize("rate", [2.5, 7.9])
+@pytest.mark.parametrize("rate", some([2.5, 7.9]))
 def test_one_slot_of_binomial_numbers_is_poisson(rate):
     # With draw probability 1, the variance is held down to that of the Poisson distribution.
     values, _ = numbers_of_items(5, 1, rate, "binomial", "with_replacement")
@@ -462,7 +461,7 @@ def test_binomial_numbers(rate, n_active, n, q):
     check_distribution(values, stats.binom(n, q, loc=1))
 
 
-@pytest.mark.parametrize("rate", [4, 7.5])
+@pytest.mark.parametrize("rate", some([7.5, 4]))
 def test_the_variance_of_binomial_numbers_follows_the_weight(rate):
     weights = [0.1, 0.3, 0.6]
     values, places = numbers_of_items(3, 3, rate, "binomial", "single_active", weights)
@@ -512,8 +511,7 @@ def check_uniform_activation(n_streams, n_active, weights=None, mode="with_repla
     check_draws(ranks, np.full(n_positive - n_active + 1, 1.0))
 
 
-@pytest.mark.parametrize("n_active", [1, 2, 7])
-@pytest.mark.parametrize("weights", [None, [0, 1, 0, 5, 9]])
+@matrix(cover=1, n_active=[1, 2, 7], weights={"equal": None, "unequal": [0, 1, 0, 5, 9]})
 def test_activation_with_replacement_is_uniform(n_active, weights):
     check_uniform_activation(5, n_active, weights)
 
@@ -528,8 +526,7 @@ def test_weights_do_not_change_what_is_activated(n_active):
     check_uniform_activation(5, n_active, [1, 0, 4, 9, 90], "single_active")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("weights", [None, [1, 0, 2, 9, 1]])
+@matrix(cover=1, mode=MODES, weights={"equal": None, "unequal": [1, 0, 2, 9, 1]})
 def test_the_first_working_set_is_uniform(mode, weights):
     rng = np.random.RandomState(SEED)
     counts = np.zeros((5, 5), dtype=int)
@@ -557,8 +554,7 @@ def check_exhaustive_order(n_active=1, weights=None):
     check_orders(ranks.reshape(n_passes, -1).tolist())
 
 
-@pytest.mark.parametrize("n_active", [1, 2, 10])
-@pytest.mark.parametrize("weights", [None, [1, 0, 2, 9, 1]])
+@matrix(cover=1, n_active=[2, 1, 10], weights={"unequal": [1, 0, 2, 9, 1], "equal": None})
 def test_the_order_of_an_exhaustive_pass_is_uniform(n_active, weights):
     check_exhaustive_order(n_active, weights)
 
@@ -584,10 +580,7 @@ def check_replacement_times(n_active, rate, dist, mode="with_replacement", weigh
     refuse_unless(error <= bound, f"{n} replacements are {error} items off")
 
 
-@pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("mode", REPLACING)
-@pytest.mark.parametrize("n_active", [1, 2, 6])
-@pytest.mark.parametrize("rate", [1.5, 8])
+@matrix(cover=1, dist=DISTS, mode=REPLACING, n_active=[1, 2, 6], rate=[1.5, 8])
 def test_the_mean_time_between_replacements_is_the_rate(dist, mode, n_active, rate):
     check_replacement_times(n_active, rate, dist, mode)
 
@@ -625,7 +618,7 @@ def check_permuted_passes(n_streams):
     check_orders(permuted_passes(n_streams, 3000))
 
 
-@pytest.mark.parametrize("n_streams", [2, 3, 4])
+@pytest.mark.parametrize("n_streams", some([3, 2, 4]))
 def test_permuted_passes_are_uniform_and_independent(n_streams):
     check_permuted_passes(n_streams)
 
@@ -645,7 +638,7 @@ def check_fraction_of_new_items(prob, n_cache=5):
     check_draws(is_new.astype(int), [1 - prob, prob])
 
 
-@pytest.mark.parametrize("prob", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("prob", some([0.1, 0.5, 0.9]))
 def test_the_fraction_of_new_items(prob):
     check_fraction_of_new_items(prob)
 
@@ -657,7 +650,7 @@ def check_cached_draws(n_cache):
     check_draws(items, np.full(n_cache, 1 / n_cache))
 
 
-@pytest.mark.parametrize("n_cache", [2, 5, 8])
+@pytest.mark.parametrize("n_cache", some([5, 2, 8]))
 def test_cached_items_are_drawn_uniformly(n_cache):
     check_cached_draws(n_cache)
 
@@ -680,7 +673,7 @@ def check_ages(n_cache):
     check_counts(np.bincount(ages, minlength=9), [*probabilities, survival**8])
 
 
-@pytest.mark.parametrize("n_cache", [2, 4])
+@pytest.mark.parametrize("n_cache", some([4, 2]))
 def test_the_replaced_item_is_drawn_uniformly(n_cache):
     check_ages(n_cache)
 
@@ -896,6 +889,7 @@ WRONG = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("place", "change", "check", "arguments"),
     [(place, change, check, rest) for place, change, check, *rest in WRONG.values()],

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _leaks import LeakGuard
 from _sources import TIMEOUT, records
-from conftest import LeakGuard
 
 import pescador
 from pescador import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, WorkerError, ZMQStreamer

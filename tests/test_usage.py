@@ -11,6 +11,7 @@ import types
 
 import numpy as np
 import pytest
+from _cases import shown
 from sklearn.linear_model import SGDClassifier
 
 import pescador
@@ -469,7 +470,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("random_state", [0, None, np.random.RandomState(0)], ids=repr)
+@pytest.mark.parametrize("random_state", [0, None, np.random.RandomState(0)], ids=shown)
 def test_copies_of_muxes_work_alike(files, make_copy, random_state):
     mux = epoch_of(files, random_state=copy.deepcopy(random_state))
     twin = make_copy(mux)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from _cases import shown
 
 import pescador
 from pescador import DataError, PescadorError, WorkerError
@@ -64,7 +65,7 @@ def test_fields_of_unequal_length(batch, key):
     assert isinstance(caught.value, DataError)
 
 
-@pytest.mark.parametrize("value", [3, None, np.array(3), np.float64(1), iter([1])], ids=repr)
+@pytest.mark.parametrize("value", [3, None, np.array(3), np.float64(1), iter([1])], ids=shown)
 def test_a_field_without_a_length(value):
     with pytest.raises(DataError, match=r"^batch\['Y'\]=.*length") as caught:
         batch_length({"X": [1], "Y": value})
@@ -131,7 +132,7 @@ def test_larger_seeds_name_one_sequence_too(seed):
         object(),
         np.zeros(2),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_what_is_no_source_of_randomness(value):
     with pytest.raises(PescadorError, match=r"^random_state=.*; give None, an integer"):

@@ -18,8 +18,10 @@ import weakref
 
 import numpy as np
 import pytest
+from _cases import shown
+from _search import examples
 from _sources import TIMEOUT
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,8 +30,6 @@ from pescador._background import frames as frames_module
 from pescador._background.frames import DATA, ENDED, FAILED, NOTE, Packer, Unpacker
 from pescador._background.layouts import Layout
 from pescador.exceptions import WorkerError
-
-FIXED = settings(deadline=None, derandomize=True, database=None, max_examples=200)
 
 PADDED = np.dtype([("flag", "?"), ("size", "f8")], align=True)
 NESTED = np.dtype([("at", [("x", ">i2"), ("when", "M8[us]")]), ("padded", PADDED)])
@@ -530,7 +530,7 @@ def any_sequence(draw):
 
 
 @given(any_sequence(), st.sampled_from(sorted(WAYS)), st.sets(st.integers(0, 24)))
-@settings(FIXED, max_examples=300)
+@examples(300)
 def test_any_items_arrive_in_order(items, way, ends):
     with pytest.MonkeyPatch.context() as patch:
         way = WAYS[way]()
@@ -788,7 +788,7 @@ def test_a_dtype_of_a_users_own_is_refused():
 
 
 @pytest.mark.parametrize(
-    "key", [True, np.True_, 1.5, np.float64(2), None, b"a", (1,), frozenset(), object()], ids=repr
+    "key", [True, np.True_, 1.5, np.float64(2), None, b"a", (1,), frozenset(), object()], ids=shown
 )
 @two_ways
 def test_a_key_of_another_type_is_refused(key, way):
@@ -936,7 +936,7 @@ def head(*runs, kind=DATA, first=0, cost=0):
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
-@settings(FIXED, max_examples=500)
+@examples(500)
 @example([])
 @example([b""])
 @example([struct.pack("<BQQI", DATA, 0, 0, 2**32 - 1)])
@@ -955,7 +955,7 @@ def test_random_frames_are_garbage(frames):
     ),
     st.binary(max_size=20),
 )
-@settings(FIXED, max_examples=1000)
+@examples(1000)
 def test_heads_of_any_numbers(kind, number, runs, frames, rest):
     first = struct.pack("<BQQI", kind, number, number, len(runs))
     first += b"".join(struct.pack("<IB", *run) for run in runs)
@@ -1023,7 +1023,7 @@ def mutated(frames, how, which, where, value):
 
 
 @given(st.lists(mutation, min_size=1, max_size=3), st.booleans())
-@settings(FIXED, max_examples=700)
+@examples(700)
 def test_messages_that_were_altered(mutations, copy):
     for frames, memory in MESSAGES:
         for each in mutations:
@@ -1118,7 +1118,7 @@ form = st.one_of(
     st.sampled_from([0, 1, 8, 16, 24, 72]) | st.integers(0, 100),
     st.booleans(),
 )
-@settings(FIXED, max_examples=1500)
+@examples(1500)
 def test_layouts_that_no_packer_has_written(layout, n_items, n_bytes, is_shared):
     header = json.dumps(layout).encode()
     n_columns = len(layout) if isinstance(layout, (list, tuple)) else 1

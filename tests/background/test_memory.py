@@ -15,8 +15,9 @@ import weakref
 
 import numpy as np
 import pytest
+from _search import examples
 from _sources import TIMEOUT, run_together
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pescador._background import memory as memory_module
@@ -24,7 +25,6 @@ from pescador._background.memory import PAGE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such memory")
 
-FIXED = settings(deadline=None, derandomize=True, database=None, max_examples=200)
 # The test process may well have threads; what it forks does nothing with them.
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -115,7 +115,7 @@ class Pages:
         max_size=60,
     ),
 )
-@settings(FIXED, max_examples=400)
+@examples(400)
 def test_blocks_are_the_lowest_that_are_free(n_pages, steps):
     model = Pages(n_pages)
     with contextlib.closing(Memory(n_pages * PAGE)) as memory:
