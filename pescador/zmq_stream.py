@@ -149,7 +149,7 @@ class ZMQStreamer(Streamer):
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._background.consumer import HeldInterrupts, Options, Reader, Start
+        from ._background.consumer import Consumer, HeldInterrupts, Options, Start
 
         if isinstance(position, int) and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
@@ -168,10 +168,10 @@ class ZMQStreamer(Streamer):
             item_timeout=self.item_timeout,
         )
         with HeldInterrupts() as held:
-            reader = Reader(self, options, parent, place, number, Start(**(position or {})))
-            items = reader.items()
+            consumer = Consumer(self, options, parent, place, number, Start(**(position or {})))
+            items = consumer.items()
             next(items)
-        positions.records[items] = reader
+        positions.records[items] = consumer
         try:
             held.deliver()
         except BaseException:

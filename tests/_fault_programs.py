@@ -454,15 +454,15 @@ def tell(**facts):
 
 
 def at_start(function):
-    """Call ``function(worker)`` when the next process has been started, not yet spoken to."""
-    begin = consumer.Worker.begin
+    """Call ``function(child)`` when the next process has been started, not yet spoken to."""
+    send_first = consumer.Child.send_first
 
-    def begin_after(worker, *args):
-        consumer.Worker.begin = begin
-        function(worker)
-        begin(worker, *args)
+    def send_after(child, *args):
+        consumer.Child.send_first = send_first
+        function(child)
+        send_first(child, *args)
 
-    consumer.Worker.begin = begin_after
+    consumer.Child.send_first = send_after
 
 
 def after(seconds, function, again=0.0):
@@ -570,9 +570,9 @@ def killed(method, moment):
     else:
         stream = start(method, ticks)
         if moment == "uninvited":
-            at_start(lambda worker: kill(worker.pid))
+            at_start(lambda child: kill(child.pid))
         else:
-            at_start(lambda worker: after(float(moment), lambda: kill(worker.pid)))
+            at_start(lambda child: after(float(moment), lambda: kill(child.pid)))
     return read(stream, since=when.pop)
 
 
@@ -646,10 +646,10 @@ def dies(method, state):
         os.kill(os.getpid(), signal.SIGKILL)
 
     if state == "uninvited":
-        at_start(lambda worker: die())
+        at_start(lambda child: die())
         next(start(method, ticks))
     if state == "half invited":  # the invitation has gone out, and not the shared memory
-        at_start(lambda worker: setattr(socket, "send_fds", lambda *args: die()))
+        at_start(lambda child: setattr(socket, "send_fds", lambda *args: die()))
         next(start(method, ticks))
     if state.startswith("0."):
         after(float(state), die)
