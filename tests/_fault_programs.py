@@ -465,10 +465,10 @@ def at_start(function):
     consumer.Child.send_first = send_after
 
 
-def after(seconds, function, again=0.0):
-    """Call a function in a while, from a signal handler; and ``again`` every so many seconds."""
+def after(seconds, function):
+    """Call a function in a while, from a signal handler."""
     signal.signal(signal.SIGALRM, lambda number, frame: function())
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), again)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
 
 
 def interrupt_all():
@@ -487,7 +487,7 @@ def failing(method, spec):
 
 def hurried(method, n_times):
     """Sources fail at once, and what they sent takes longer than the consumer likes to wait."""
-    consumer._DRAIN = 0
+    consumer._DRAIN_SECONDS = 0
     each = [read(start(method, fails, "ValueError")) for _ in range(int(n_times))]
     return {"ends": [[one["values"], one["error"]["type"]] for one in each]}
 
@@ -806,12 +806,10 @@ def interrupted_again(method, n_times, step):
     for number in range(int(n_times)):
         stream = start(method, ticks)
         try:
-            # A finalizer that it strikes may lose one, in any program: who waits presses again.
-            after(number * float(step), interrupt_all, again=20.0)
+            after(number * float(step), interrupt_all)
             for _ in stream:
                 pass
         except KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
             n_interrupts += 1
         del stream
         gc.collect()

@@ -15,9 +15,11 @@ import json
 import os
 import random
 import secrets
+import select
 import tempfile
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import zmq
 
@@ -29,6 +31,7 @@ _SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it ne
 _PATH = "pair"  # of the socket, in a folder of its own
 _LONGEST_PATH = 100  # bytes that a socket's path may have, on every platform
 _MOST_SOCKETS = 2**15  # of one context
+_READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _LARGE = 2**16  # bytes of a frame from which it is not copied on its way out
 
 
@@ -169,13 +172,19 @@ class Listener:
             )
         self._remove_folder()
 
+    @property
+    def has_message(self) -> bool:
+        """Whether a message can be received now."""
+        return bool(self.socket.get(zmq.EVENTS) & zmq.POLLIN)
+
     def receive(self) -> list[bytes] | None:
         """Return the frames of the next message, or None if there is none now."""
-        try:
-            # (As bytes: Ctrl-C would be lost if it came while a zmq.Frame is let go of.)
-            return self.socket.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
+        # PyZMQ loses Ctrl-C, and whatever else a signal handler raises, while it raises an exception
+        # of its own (from Python 3.12 on), and while it frees a zmq.Frame. So there must be a
+        # message, and it is received as bytes.
+        if not self.has_message:
             return None
+        return self.socket.recv_multipart(zmq.DONTWAIT)
 
     def _remove_folder(self) -> None:
         # (Not unbind(): that would end the connection too.)
@@ -190,6 +199,27 @@ class Listener:
             self.socket.close(linger=0)
             self._remove_folder()
             _context.release()
+
+
+class Waiter:
+    """Waits for a message, or until one of some descriptors is readable.
+
+    Where the system has poll(), ZeroMQ's own waiting is not used: see `Listener.receive`.
+    """
+
+    def __init__(self, listener: Listener, descriptors: Sequence[int]) -> None:
+        self._listener = listener
+        self._poll: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
+        has_poll = not isinstance(self._poll, zmq.Poller)
+        # (This descriptor tells that something has happened to the socket, not what.)
+        self._poll.register(listener.socket.get(zmq.FD) if has_poll else listener.socket, _READABLE)
+        for each in descriptors:
+            self._poll.register(each, _READABLE)
+
+    def wait(self, milliseconds: int) -> None:
+        """Wait for so long at most; it may also return early without a reason."""
+        if not self._listener.has_message:
+            self._poll.poll(milliseconds)
 
 
 _OPTIONS = {

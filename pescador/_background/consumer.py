@@ -22,7 +22,7 @@ from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
 from . import memory
-from .channel import Listener
+from .channel import Listener, Waiter
 from .child import Child, HeldInterrupts
 from .frames import LARGE, Kind, Message, Unpacker
 from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Start, Task
@@ -33,7 +33,7 @@ _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used
 _PATIENCE = 1  # milliseconds to wait for a message before asking for a flush
 _POLL_OFTEN = 0.05  # seconds between two looks, where no descriptor tells of a death
 _MOST_BLOCKS = 1000  # in one order, which must fit into the pipe
-_DRAIN = 50  # milliseconds to wait for what a dead process has sent
+_DRAIN_SECONDS = 0.05  # to wait for what a dead process has sent
 _START_SECONDS = 120.0  # for the process to start and connect
 _HUNG_SECONDS = 0.25  # of grace for a process that gave nothing for too long
 
@@ -100,9 +100,7 @@ class Consumer:
         """Prepare to wait for messages, errors and the death of the process."""
         pollable = self._child.pollable
         self._poll_seconds = POLL_SECONDS if pollable else _POLL_OFTEN
-        self._poller = zmq.Poller()
-        for each in (self._listener.socket, *pollable):
-            self._poller.register(each, zmq.POLLIN)
+        self._waiter = Waiter(self._listener, pollable)
 
     def _share_memory(self) -> None:
         """Send the invitation, and the shared memory with it."""
@@ -193,11 +191,11 @@ class Consumer:
         end = math.inf if seconds is None else time.monotonic() + seconds
         pause = _PATIENCE
         while True:
-            ready = self._poller.poll(pause)
+            self._waiter.wait(pause)
             frames = self._listener.receive()
             if frames is not None:
                 return frames
-            if not ready and not self._has_asked:
+            if not self._has_asked:
                 self._give_credit()
                 self._has_asked = self._child.send(FLUSH)
             # An error without a message of its own is one of the connection. A dead process
@@ -220,11 +218,14 @@ class Consumer:
 
     def _read_rest(self) -> list[bytes]:
         """Return a message that a dead process has sent; raise its error if there is none."""
-        if self._listener.socket.poll(_DRAIN):
-            frames = self._listener.receive()
-            if frames is not None:
-                return frames
-        self._fail()
+        end = time.monotonic() + _DRAIN_SECONDS
+        rest = Waiter(self._listener, [])
+        while (frames := self._listener.receive()) is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                self._fail()
+            rest.wait(1 + int(1000 * left))
+        return frames
 
     def _fail(self) -> NoReturn:
         """Raise the error of the background process, or say how it died."""
