@@ -179,7 +179,7 @@ class Listener:
 
     def receive(self) -> list[bytes] | None:
         """Return the frames of the next message, or None if there is none now."""
-        # PyZMQ loses Ctrl-C, and whatever else a signal handler raises, while it raises an exception
+        # PyZMQ loses Ctrl-C, and whatever else a signal handler raises, while it raises one
         # of its own (from Python 3.12 on), and while it frees a zmq.Frame. So there must be a
         # message, and it is received as bytes.
         if not self.has_message:
