@@ -5,9 +5,11 @@ name of a program, a start method and arguments. It prints one line: what it has
 Files in the working folder tell how far a source has got.
 """
 
+import collections
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -28,6 +30,7 @@ import numpy as np
 
 from pescador import Streamer, WorkerError, ZMQStreamer
 from pescador._background import consumer
+from pescador._background.signals import GROUP
 
 LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
 ENTERED, LEFT, MADE, GHOST = map(Path, ("entered", "left", "made", "ghost"))
@@ -156,7 +159,6 @@ FAULTS = {
     "_exit(0)": lambda: os._exit(0),
     "_exit(7)": lambda: os._exit(7),
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "SIGSEGV": lambda: ctypes.string_at(0),
     "SIGABRT": os.abort,
 }
@@ -625,14 +627,61 @@ def timed_out(method, how):
     return read(stream, since=lambda: now)
 
 
-def interrupted_worker(method):
-    """SIGINT reaches the process alone."""
+def signalled_process(method):
+    """What is for the consumer reaches the process alone."""
     values = []
+    numbers = itertools.cycle(sorted(GROUP))
     for item in start(method, signalled, 100):
         values.append(int(item["x"]))
         with contextlib.suppress(ProcessLookupError):  # it has ended before
-            os.kill(int(item["pid"]), signal.SIGINT)
+            os.kill(int(item["pid"]), next(numbers))
     return {"values": values}
+
+
+SENDER = """
+import os, random, signal, sys, time
+numbers = [int(each) for each in sys.argv[2:]]
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN)
+draw = random.Random(0)
+while os.getppid() == int(sys.argv[1]):
+    os.killpg(os.getpgrp(), draw.choice(numbers))
+    time.sleep(draw.random() * 2e-3)
+"""
+
+
+def bombarded(method, n_streams):
+    """A scheduler sends signals to all of the program, which handles them, again and again."""
+    list(start(method, items, 1))  # with what is kept from then on
+    before, counts, ends = holdings(), collections.Counter(), []
+    for number in GROUP:
+        signal.signal(number, lambda number, frame: counts.update([number]))
+    command = [sys.executable, "-c", SENDER, str(os.getpid()), *map(str, GROUP)]
+    with subprocess.Popen(command) as sender:
+        until(lambda: len(counts) == len(GROUP))
+        for _ in range(int(n_streams)):
+            ends.append(read(start(method, signalled, 20)))
+        sender.kill()
+    return {"ends": [[each["values"], each["error"]] for each in ends], "left": added(before)}
+
+
+def server_killed(method):
+    """The server that has forked the process is killed, and the process lives on."""
+    stream = start(method, signalled, 100)
+    first = next(stream)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    until(
+        lambda: os.waitid(os.P_PID, forkserver._forkserver._forkserver_pid, os.WEXITED | os.WNOWAIT)
+    )
+    rest = read(stream)
+    again = read(start(method, items, 3))
+    forkserver._forkserver._stop()
+    return {
+        **rest,
+        "values": [int(first["x"]), *rest["values"]],
+        "again": again["values"],
+        "left": [],
+    }
 
 
 # Programs: the consumer dies. They print before they do.
@@ -922,9 +971,10 @@ def main():
     # Whatever has started the tests may ignore these, as nohup and a shell's "&" do.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if method != "fork":  # what multiprocessing starts at its first use, and keeps
+    # What multiprocessing starts at its first use, and keeps: the program's own would not survive.
+    if method != "fork" and name != "bombarded":
         resource_tracker.ensure_running()
-    if method == "forkserver":
+    if method == "forkserver" and name != "bombarded":
         forkserver.ensure_running()
         if "interrupted" in name:  # its start is none of ours: wait until it is over
             list(start(method, items, 1))

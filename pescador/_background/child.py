@@ -17,25 +17,22 @@ import pickle
 import select
 import signal
 import socket
-import threading
 import time
 import traceback
-import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import six
 
-from .. import _validate
-from ..exceptions import PescadorError, WorkerError
-from .inside import as_socket, run
+from ..exceptions import WorkerError
+from .inside import as_socket
 from .orders import POLL_SECONDS, SEND_ERROR, STOP
-from .signals import HeldInterrupts, Shielded, no_interrupt
+from .signals import HeldInterrupts
+from .starting import start
 
-_TERM_SECONDS = 0.5  # between SIGTERM and SIGKILL
+_EXIT_SECONDS = 0.5  # of grace at the end of the interpreter
+_UNKNOWN = 255  # the exit code that multiprocessing gives for one that it cannot learn
 _ROOM_SECONDS = 0.1  # to wait until the pipe has room for the order to stop
 _ERROR_SECONDS = 10.0  # for the process to pickle its error
 _REAP_SECONDS = 10.0  # for the system to end a process that was killed
@@ -55,21 +52,11 @@ class Child:
     """
 
     def __init__(self, main: Callable, task: Any, method: str | None) -> None:
-        context = _context(method)
-        if multiprocessing.current_process().daemon:
-            raise PescadorError(
-                "this process is a daemon of multiprocessing, which may not start others;"
-                " start it with daemon=False, or iterate the streamer itself instead of a"
-                " ZMQStreamer"
-            )
-        self.link, other = context.Pipe()
-        self.process = context.Process(
-            target=Shielded(run), args=(other, main, _Packed(task)), name="pescador", daemon=False
-        )
-        _children.add(self)
+        self.process, self.link = start(main, task, method)
+        self.pid: int = self.process.pid
         self._owner = os.getpid()
         self._is_closed = False
-        self._pidfd: int | None = None
+        self._pidfd = _pidfd_of(self.pid)
         self._report: list[bytes] = []  # of an error: facts and text, then the pickled error
         self._is_error_taken = False
         self._has_pipe_ended = False
@@ -77,16 +64,6 @@ class Child:
         self._finalizer = multiprocessing.util.Finalize(
             None, _close_at_exit, args=(self,), exitpriority=10
         )
-        try:
-            with _no_thread_warning(), no_interrupt(context):
-                self.process.start()
-            self._pidfd = _pidfd_of(self.process)
-        except BaseException:
-            self.close(0)
-            raise
-        finally:
-            other.close()
-        self.pid = self.process.pid
 
     @property
     def is_owned(self) -> bool:
@@ -103,9 +80,14 @@ class Child:
     @property
     def has_died(self) -> bool:
         """Whether the process has ended."""
-        if self.process.exitcode is not None:
-            return True
-        return self._pidfd is not None and bool(multiprocessing.connection.wait([self._pidfd], 0))
+        if self._pidfd is not None:
+            return bool(multiprocessing.connection.wait([self._pidfd], 0))
+        # Where the program reaps processes itself, multiprocessing learns nothing. And where a
+        # forkserver dies, it takes that for the death of all its processes.
+        code = self.process.exitcode
+        if os.name != "posix":
+            return code is not None
+        return code not in (None, _UNKNOWN) or not _exists(self.pid)
 
     def send_first(self, message: bytes, descriptor: int | None) -> None:
         """Send the first order, and a file descriptor along with it."""
@@ -138,11 +120,11 @@ class Child:
 
     def how_it_ended(self) -> str:
         """Say how it ended."""
-        if not self._wait(_TERM_SECONDS):
+        if not self._wait(_EXIT_SECONDS):
             return f"the background process {self.pid} does not answer"
         code = self.process.exitcode
         if code is None:
-            return f"the background process {self.pid} died"
+            return f"the background process {self.pid} ended, and something else was told how"
         if code < 0:
             return f"the background process {self.pid} was killed by {_signal_name(-code)}"
         return f"the background process {self.pid} ended by itself, with exit code {code}"
@@ -205,24 +187,22 @@ class Child:
         self._finalizer.cancel()
         try:
             self.send(STOP, _ROOM_SECONDS)
-            if self.process.pid is not None and not self._wait(grace, held):
-                self.process.terminate()
-                if not self._wait(_TERM_SECONDS):
-                    self.process.kill()
-                    self._wait(_REAP_SECONDS)
+            if not self._wait(grace, held):
+                self._kill()
+                self._wait(_REAP_SECONDS)
             while self._read(0):
                 pass
             if self._report and json.loads(self._report[0])["is_of_closing"]:
                 return self._take_error()
             return None
         finally:
-            _children.discard(self)
+            has_died = self.has_died
             self.link.close()
             if self._pidfd is not None:
                 os.close(self._pidfd)
                 self._pidfd = None
-            with contextlib.suppress(ValueError):  # it still runs: even SIGKILL has not ended it
-                self.process.close()
+            if has_died:  # else even SIGKILL has not ended it
+                _forget(self.process)
 
     def _wait(self, seconds: float | None, held: HeldInterrupts | None = None) -> bool:
         """Wait until the process has ended; False if it has not, in time."""
@@ -239,6 +219,16 @@ class Child:
         self.process.join(POLL_SECONDS)
         return True
 
+    def _kill(self) -> None:
+        """Send SIGKILL to this process, and to no other that has its number by now."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            elif hasattr(signal, "SIGKILL"):
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+
 
 class RemoteTraceback(Exception):
     """The traceback of an error in another process; the cause of that error here."""
@@ -251,16 +241,29 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text}"
 
 
-def _context(method: str | None) -> Any:
+def _exists(pid: int) -> bool:
     try:
-        return multiprocessing.get_context(method)
-    except ValueError as error:
-        known = ", ".join(map(repr, multiprocessing.get_all_start_methods()))
-        rule = "does not exist on this platform"
-        raise _validate.refuse("start_method", method, rule, f"choose one of {known}") from error
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
-def _pidfd_of(process: Any) -> int | None:
+def _forget(process: Any) -> None:
+    """Let multiprocessing forget a process that has ended.
+
+    If something else has reaped it (a handler of SIGCHLD, or the system, where the program ignores
+    SIGCHLD), multiprocessing takes it for alive.
+    """
+    if process.exitcode is None:
+        process._popen.returncode = _UNKNOWN
+    process.join()
+    process.close()
+
+
+def _pidfd_of(pid: int) -> int | None:
     """Return a descriptor that becomes readable when the process ends.
 
     (The sentinel of multiprocessing is not enough: it is a pipe, and stays open while a child of
@@ -269,7 +272,7 @@ def _pidfd_of(process: Any) -> int | None:
     if not hasattr(os, "pidfd_open"):
         return None
     try:
-        return os.pidfd_open(process.pid)
+        return os.pidfd_open(pid)
     except OSError:
         return None
 
@@ -294,48 +297,6 @@ def _unpickled(pickled: bytes | None, told: dict) -> BaseException:
     return WorkerError(told["summary"])
 
 
-@contextlib.contextmanager
-def _no_thread_warning() -> Iterator[None]:
-    """Silence Python's warning of forks with threads, if only ZeroMQ and NumPy have threads.
-
-    The new process uses nothing that these threads may hold locked. A program with Python threads
-    of its own gets the warning.
-    """
-    if threading.active_count() > 1:
-        yield
-        return
-    with warnings.catch_warnings():
-        message = ".*multi-?threaded.*fork"
-        warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
-        yield
-
-
-class _Packed:
-    """A value in a pickle of its own, so that an error in it can be told from other errors."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-        self._pickled: bytes | None = None
-
-    def __getstate__(self) -> bytes:
-        try:
-            return bytes(ForkingPickler.dumps(self._value))
-        except Exception as error:
-            rule = f"cannot be pickled, which this start method needs ({error})"
-            remedy = (
-                "use generator functions and classes that are defined in a module,"
-                " or start_method='fork' where there is one"
-            )
-            raise _validate.refuse("streamer", self._value[0], rule, remedy) from error
-
-    def __setstate__(self, state: bytes) -> None:
-        self._pickled = state
-
-    def __call__(self) -> Any:
-        """Return the value."""
-        return self._value if self._pickled is None else pickle.loads(self._pickled)
-
-
 def _has_room(link: Connection, seconds: float) -> bool:
     """Tell whether some kilobytes can be sent, now or within so many seconds."""
     if not hasattr(select, "poll"):
@@ -346,25 +307,6 @@ def _has_room(link: Connection, seconds: float) -> bool:
 
 
 def _close_at_exit(child: Child) -> None:
-    error = child.close(_TERM_SECONDS)
+    error = child.close(_EXIT_SECONDS)
     if error is not None:
         traceback.print_exception(type(error), error, error.__traceback__)
-
-
-# A forked process closes its copies of the consumer's ends of all pipes: a background process
-# learns that its consumer has died when the last copy is closed. And it forgets the processes,
-# which are not its own children.
-_children: weakref.WeakSet[Child] = weakref.WeakSet()
-
-
-def _disown() -> None:
-    children: set = getattr(multiprocessing.process, "_children", set())
-    for child in list(_children):
-        children.discard(child.process)
-        with contextlib.suppress(OSError):
-            child.link.close()
-    _children.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown)

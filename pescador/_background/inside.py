@@ -6,6 +6,7 @@ killed at any moment.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import faulthandler
@@ -25,6 +26,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .orders import POLL_SECONDS, SEND_ERROR, STOP
+from .signals import STOP_SIGNAL, settle
 
 _PATIENCE_SECONDS = 0.2  # for the source to reach its next item, before it is interrupted
 _ORPHAN_SECONDS = 1.0  # for the source's ``finally`` blocks, once the consumer is dead
@@ -55,7 +57,10 @@ class Parent:
         self._is_dismissed = threading.Event()
         self._is_error_wanted = threading.Event()
         self._has_seen_stop = threading.Event()
-        self._parent = os.getppid()
+        self._parent_pid = os.getppid()
+        process = multiprocessing.parent_process()
+        # (A forkserver stands between the two, and its death is not that of the consumer.)
+        self._is_direct = process is None or process.pid == self._parent_pid
 
     def first_order(self) -> tuple[bytes, int | None]:
         """Wait for the order that starts the work, and for the file descriptor that it brings.
@@ -139,10 +144,10 @@ class Parent:
         return False
 
     def _is_orphan(self) -> bool:
-        if self._parent != os.getppid():
+        if self._is_direct and self._parent_pid != os.getppid():
             return True
-        parent = multiprocessing.parent_process()
-        return parent is not None and not parent.is_alive()
+        process = multiprocessing.parent_process()
+        return process is not None and not process.is_alive()
 
     def _stop(self) -> None:
         self.is_stopping = True
@@ -155,14 +160,12 @@ class Parent:
             return
         main = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main is not None:
-            signal.pthread_kill(main, signal.SIGINT)  # cuts a wait of the source short
+            signal.pthread_kill(main, STOP_SIGNAL)  # cuts a wait of the source short
         else:
-            import _thread
-
             _thread.interrupt_main()
 
-    def on_interrupt(self, number: int, frame: Any) -> None:
-        """Handle SIGINT: from the keyboard, it is the consumer's; else it is `_stop`'s."""
+    def on_stop_signal(self, number: int, frame: Any) -> None:
+        """Raise `Stopped` in the main thread, if it was `_stop` that sent the signal."""
         if self._may_interrupt:
             self.check()
 
@@ -241,7 +244,8 @@ def _has_same_args(error: BaseException, other: BaseException) -> bool:
 def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
     """Run the background process: ``main(parent, task, order, descriptor)``."""
     parent = Parent(link)
-    _settle_signals(parent)
+    settle(parent.on_stop_signal)
+    _show_crashes()
     with contextlib.suppress(Stopped):
         try:
             order, descriptor = parent.first_order()
@@ -259,12 +263,7 @@ def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
                 parent.report(error, False)
 
 
-def _settle_signals(parent: Parent) -> None:
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, parent.on_interrupt)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+def _show_crashes() -> None:
     if sys.__stderr__ is not None and not faulthandler.is_enabled():
         with contextlib.suppress(Exception):  # it may be closed
             faulthandler.enable(sys.__stderr__)

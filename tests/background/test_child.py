@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import queue
 import select
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from pescador import PescadorError, WorkerError
 from pescador._background.child import Child, HeldInterrupts, RemoteTraceback
 from pescador._background.inside import Stopped
 from pescador._background.orders import STOP
+from pescador._background.signals import GROUP, STOP_SIGNAL
 
 METHODS = [
     m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()
@@ -48,14 +50,25 @@ def count_without_descriptor(parent, task, order, descriptor):
 
 def echo(parent, task, order, descriptor):
     parent.receive = lambda order: say(descriptor, order.decode())
-    signal.signal(signal.SIGINT, lambda number, frame: say(descriptor, "interrupted"))
+    signal.signal(STOP_SIGNAL, lambda number, frame: say(descriptor, "interrupted"))
     say(descriptor, "ready")
     parent.wait_until_dismissed()
     say(descriptor, "ends")
 
 
+def echo_order(parent, task, order, descriptor):
+    """Echo, in the main thread, where handlers run."""
+    orders = queue.SimpleQueue()
+    parent.receive = orders.put
+    say(descriptor, "ready")
+    while not parent.is_stopping:
+        with contextlib.suppress(queue.Empty):
+            say(descriptor, orders.get(timeout=0.01).decode())
+    say(descriptor, "ends")
+
+
 def polite(parent, task, order, descriptor):
-    signal.signal(signal.SIGINT, lambda number, frame: say(descriptor, "interrupted"))
+    signal.signal(STOP_SIGNAL, lambda number, frame: say(descriptor, "interrupted"))
     say(descriptor, "ready")
     try:
         while True:
@@ -92,24 +105,36 @@ def linger(parent, task, order, descriptor):
         os.read(task, 1)
 
 
-def deaf_to_interrupts(parent, task, order, descriptor):
-    def on_term(number, frame):
-        say(descriptor, "terminated")
-        os._exit(0)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, on_term)
-    say(descriptor, "ready")
-    while True:
-        signal.pause()
-
-
 def deaf(parent, task, order, descriptor):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Hear of no stop, and tell of every other signal."""
+    signal.signal(STOP_SIGNAL, signal.SIG_IGN)
+    for number in GROUP:
+        signal.signal(number, lambda number, frame: say(descriptor, number))
     say(descriptor, "ready")
     while True:
         signal.pause()
+
+
+def swallow(parent, task, order, descriptor):
+    """Swallow the stop, and go on."""
+    say(descriptor, "ready")
+    while True:
+        try:
+            threading.Event().wait()
+        except BaseException:
+            say(descriptor, "swallowed")
+
+
+def fork_and_terminate(parent, task, order, descriptor):
+    """Start a process as a source may, and end it as such processes are ended."""
+    process = multiprocessing.get_context("fork").Process(target=signal.pause)
+    process.start()
+    process.terminate()
+    process.join()
+    say(descriptor, process.exitcode)
+    handlers = [signal.getsignal(number) == signal.SIG_DFL for number in GROUP]
+    command = [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGTERM)"]
+    say(descriptor, subprocess.run(command).returncode, any(handlers))
 
 
 def fail(parent, task, order, descriptor):
@@ -503,23 +528,23 @@ def test_close_before_the_first_order(method):
     assert is_gone(child.pid)
 
 
-@pytest.mark.parametrize("grace", [0, 0.1])
-def test_a_source_that_ignores_interrupts_is_terminated(grace):
-    with running(deaf_to_interrupts) as (child, line):
-        assert line.hear() == ["ready"]
-        child.close(grace)
-        assert line.hear() == ["terminated"]
-    assert is_gone(child.pid)
-
-
 @every_method
-def test_a_source_that_ignores_everything_is_killed(method):
+@pytest.mark.parametrize("grace", [0, 0.5])
+def test_a_source_that_ignores_the_stop_is_killed_and_gets_no_other_signal(method, grace):
     with running(deaf, None, method) as (child, line):
         assert line.hear() == ["ready"]
         start = time.monotonic()
-        child.close(0.1)
-        assert time.monotonic() - start < STUBBORN
+        child.close(grace)
+        assert grace <= time.monotonic() - start < STUBBORN
         assert line.hear() is None
+    assert is_gone(child.pid)
+
+
+def test_a_source_that_swallows_the_stop_is_killed():
+    with running(swallow) as (child, line):
+        assert line.hear() == ["ready"]
+        child.close(1)
+        assert [line.hear(), line.hear()] == [["swallowed"], None]
     assert is_gone(child.pid)
 
 
@@ -537,7 +562,7 @@ def test_an_interrupt_that_is_held_back_ends_the_grace():
 
 
 def test_a_stopped_process_is_killed():
-    """SIGSTOP: neither an order nor SIGTERM gets through."""
+    """SIGSTOP: no order gets through."""
     with running(idle) as (child, line):
         assert line.hear() == ["ready"]
         os.kill(child.pid, signal.SIGSTOP)
@@ -612,14 +637,67 @@ def test_a_stop_after_the_end_interrupts_nothing(method, capfd):
 
 
 @every_method
-def test_interrupts_from_the_keyboard_are_the_consumers(method):
-    with running(idle, None, method) as (child, line):
+def test_what_a_terminal_or_a_scheduler_sends_is_the_consumers(method):
+    """The signal that stops a source included, when somebody else sends it."""
+    with running(echo_order, None, method) as (child, line):
         assert line.hear() == ["ready"]
-        for _ in range(3):
-            os.kill(child.pid, signal.SIGINT)
-            with pytest.raises(AssertionError, match="nothing was said"):
-                line.hear(0.05)
-        assert not child.has_died
+        for number in (*GROUP, STOP_SIGNAL) * 2:
+            os.kill(child.pid, number)
+            child.send(b"are you there?")
+            assert line.hear() == ["are you there?"]
+        child.close(TIMEOUT)
+        assert line.hear() == ["ends"]
+
+
+@contextlib.contextmanager
+def handlers(numbers, handler):
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+INHERITED = [
+    *(each for each in GROUP if each != signal.SIGINT),
+    signal.SIGWINCH,
+    signal.SIGCHLD,
+    signal.SIGURG,
+    signal.SIGRTMIN + 3,
+]
+
+
+def test_handlers_of_the_consumer_do_not_run_in_the_process():
+    """(Only a fork has them.)"""
+    ours, theirs = os.pipe()
+    line = Line(ours)
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    before = signal.set_wakeup_fd(wakes)
+    try:
+        with handlers(INHERITED, lambda number, frame: say(theirs, number)):
+            with running(echo_order) as (child, said):
+                assert said.hear() == ["ready"]
+                for number in INHERITED:
+                    os.kill(child.pid, number)
+                    child.send(b"go on")
+                    assert said.hear() == ["go on"]
+                assert not select.select([woken], [], [], 0)[0]
+                child.close(TIMEOUT)
+        os.close(theirs)
+        assert line.hear() in ([signal.SIGCHLD], None)
+    finally:
+        signal.set_wakeup_fd(before)
+        for each in (ours, woken, wakes):
+            os.close(each)
+
+
+@every_method
+def test_what_a_source_starts_itself_can_be_ended_as_ever(method):
+    with running(fork_and_terminate, None, method) as (_, line):
+        assert line.hear() == [-signal.SIGTERM]
+        assert line.hear() == [-signal.SIGTERM, False]
 
 
 @every_method
@@ -677,7 +755,7 @@ def test_start_leaves_the_signal_mask_as_it_was(method, signals):
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         with running(idle, None, method) as (_, line):
             assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == blocked
-            assert line.hear() == ["ready"]  # it has unblocked SIGINT: else it could not end
+            assert line.hear() == ["ready"]  # a stop reaches it, or else it could not end
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
