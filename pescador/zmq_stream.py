@@ -124,6 +124,8 @@ class ZMQStreamer(Streamer):
         item_timeout: float | None = None,
     ) -> None:
         super().__init__(streamer)
+        if isinstance(self.streamer, Iterator):
+            self._ticket = []  # there is one pass, here or in the process
         ports = "give a port number"
         self.min_port = _validate.whole("min_port", min_port, 1, ports, _LAST_PORT)
         ports += " that is not below min_port"
@@ -149,7 +151,7 @@ class ZMQStreamer(Streamer):
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._background.consumer import HeldInterrupts, Options, Reader, Start
+        from ._background.consumer import Consumer, HeldInterrupts, Options, Start
 
         if isinstance(position, int) and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
@@ -168,10 +170,10 @@ class ZMQStreamer(Streamer):
             item_timeout=self.item_timeout,
         )
         with HeldInterrupts() as held:
-            reader = Reader(self, options, parent, place, number, Start(**(position or {})))
-            items = reader.items()
+            consumer = Consumer(self, options, parent, place, number, Start(**(position or {})))
+            items = consumer.items()
             next(items)
-        positions.records[items] = reader
+        positions.records[items] = consumer
         try:
             held.deliver()
         except BaseException:

@@ -5,9 +5,11 @@ name of a program, a start method and arguments. It prints one line: what it has
 Files in the working folder tell how far a source has got.
 """
 
+import collections
 import contextlib
 import ctypes
 import gc
+import itertools
 import json
 import multiprocessing
 import os
@@ -28,6 +30,7 @@ import numpy as np
 
 from pescador import Streamer, WorkerError, ZMQStreamer
 from pescador._background import consumer
+from pescador._background.signals import GROUP
 
 LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
 ENTERED, LEFT, MADE, GHOST = map(Path, ("entered", "left", "made", "ghost"))
@@ -156,7 +159,6 @@ FAULTS = {
     "_exit(0)": lambda: os._exit(0),
     "_exit(7)": lambda: os._exit(7),
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "SIGSEGV": lambda: ctypes.string_at(0),
     "SIGABRT": os.abort,
 }
@@ -454,21 +456,21 @@ def tell(**facts):
 
 
 def at_start(function):
-    """Call ``function(worker)`` when the next process has been started, not yet spoken to."""
-    begin = consumer.Worker.begin
+    """Call ``function(child)`` when the next process has been started, not yet spoken to."""
+    send_first = consumer.Child.send_first
 
-    def begin_after(worker, *args):
-        consumer.Worker.begin = begin
-        function(worker)
-        begin(worker, *args)
+    def send_after(child, *args):
+        consumer.Child.send_first = send_first
+        function(child)
+        send_first(child, *args)
 
-    consumer.Worker.begin = begin_after
+    consumer.Child.send_first = send_after
 
 
-def after(seconds, function, again=0.0):
-    """Call a function in a while, from a signal handler; and ``again`` every so many seconds."""
+def after(seconds, function):
+    """Call a function in a while, from a signal handler."""
     signal.signal(signal.SIGALRM, lambda number, frame: function())
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), again)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
 
 
 def interrupt_all():
@@ -487,7 +489,7 @@ def failing(method, spec):
 
 def hurried(method, n_times):
     """Sources fail at once, and what they sent takes longer than the consumer likes to wait."""
-    consumer._DRAIN = 0
+    consumer._DRAIN_SECONDS = 0
     each = [read(start(method, fails, "ValueError")) for _ in range(int(n_times))]
     return {"ends": [[one["values"], one["error"]["type"]] for one in each]}
 
@@ -570,9 +572,9 @@ def killed(method, moment):
     else:
         stream = start(method, ticks)
         if moment == "uninvited":
-            at_start(lambda worker: kill(worker.pid))
+            at_start(lambda child: kill(child.pid))
         else:
-            at_start(lambda worker: after(float(moment), lambda: kill(worker.pid)))
+            at_start(lambda child: after(float(moment), lambda: kill(child.pid)))
     return read(stream, since=when.pop)
 
 
@@ -625,14 +627,61 @@ def timed_out(method, how):
     return read(stream, since=lambda: now)
 
 
-def interrupted_worker(method):
-    """SIGINT reaches the process alone."""
+def signalled_process(method):
+    """What is for the consumer reaches the process alone."""
     values = []
+    numbers = itertools.cycle(sorted(GROUP))
     for item in start(method, signalled, 100):
         values.append(int(item["x"]))
         with contextlib.suppress(ProcessLookupError):  # it has ended before
-            os.kill(int(item["pid"]), signal.SIGINT)
+            os.kill(int(item["pid"]), next(numbers))
     return {"values": values}
+
+
+SENDER = """
+import os, random, signal, sys, time
+numbers = [int(each) for each in sys.argv[2:]]
+for number in numbers:
+    signal.signal(number, signal.SIG_IGN)
+draw = random.Random(0)
+while os.getppid() == int(sys.argv[1]):
+    os.killpg(os.getpgrp(), draw.choice(numbers))
+    time.sleep(draw.random() * 2e-3)
+"""
+
+
+def bombarded(method, n_streams):
+    """A scheduler sends signals to all of the program, which handles them, again and again."""
+    list(start(method, items, 1))  # with what is kept from then on
+    before, counts, ends = holdings(), collections.Counter(), []
+    for number in GROUP:
+        signal.signal(number, lambda number, frame: counts.update([number]))
+    command = [sys.executable, "-c", SENDER, str(os.getpid()), *map(str, GROUP)]
+    with subprocess.Popen(command) as sender:
+        until(lambda: len(counts) == len(GROUP))
+        for _ in range(int(n_streams)):
+            ends.append(read(start(method, signalled, 20)))
+        sender.kill()
+    return {"ends": [[each["values"], each["error"]] for each in ends], "left": added(before)}
+
+
+def server_killed(method):
+    """The server that has forked the process is killed, and the process lives on."""
+    stream = start(method, signalled, 100)
+    first = next(stream)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    until(
+        lambda: os.waitid(os.P_PID, forkserver._forkserver._forkserver_pid, os.WEXITED | os.WNOWAIT)
+    )
+    rest = read(stream)
+    again = read(start(method, items, 3))
+    forkserver._forkserver._stop()
+    return {
+        **rest,
+        "values": [int(first["x"]), *rest["values"]],
+        "again": again["values"],
+        "left": [],
+    }
 
 
 # Programs: the consumer dies. They print before they do.
@@ -646,10 +695,10 @@ def dies(method, state):
         os.kill(os.getpid(), signal.SIGKILL)
 
     if state == "uninvited":
-        at_start(lambda worker: die())
+        at_start(lambda child: die())
         next(start(method, ticks))
     if state == "half invited":  # the invitation has gone out, and not the shared memory
-        at_start(lambda worker: setattr(socket, "send_fds", lambda *args: die()))
+        at_start(lambda child: setattr(socket, "send_fds", lambda *args: die()))
         next(start(method, ticks))
     if state.startswith("0."):
         after(float(state), die)
@@ -806,12 +855,10 @@ def interrupted_again(method, n_times, step):
     for number in range(int(n_times)):
         stream = start(method, ticks)
         try:
-            # A finalizer that it strikes may lose one, in any program: who waits presses again.
-            after(number * float(step), interrupt_all, again=20.0)
+            after(number * float(step), interrupt_all)
             for _ in stream:
                 pass
         except KeyboardInterrupt:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
             n_interrupts += 1
         del stream
         gc.collect()
@@ -924,9 +971,10 @@ def main():
     # Whatever has started the tests may ignore these, as nohup and a shell's "&" do.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if method != "fork":  # what multiprocessing starts at its first use, and keeps
+    # What multiprocessing starts at its first use, and keeps: the program's own would not survive.
+    if method != "fork" and name != "bombarded":
         resource_tracker.ensure_running()
-    if method == "forkserver":
+    if method == "forkserver" and name != "bombarded":
         forkserver.ensure_running()
         if "interrupted" in name:  # its start is none of ours: wait until it is over
             list(start(method, items, 1))

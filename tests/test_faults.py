@@ -412,8 +412,9 @@ def test_a_module_that_the_process_lacks_is_an_error(seen):
 @grouped("interactive", methods=PICKLING)
 def test_a_source_that_was_typed_in_is_an_error(seen):
     assert seen["values"] == []
-    assert seen["error"]["type"] == "AttributeError"
-    assert "typed" in seen["error"]["text"]
+    assert seen["error"]["type"] == "PescadorError"
+    for text in ("'typed'", "defined in a module", "start_method='fork'"):
+        assert text in seen["error"]["text"]
 
 
 UNGUARDED = "unguarded.py"
@@ -456,7 +457,6 @@ def test_a_daemon_is_told_that_it_may_not_start_processes(run):
 
 DEATHS = {
     "SIGKILL": "killed by SIGKILL",
-    "SIGTERM": "killed by SIGTERM",
     "SIGSEGV": "killed by SIGSEGV",
     "SIGABRT": "killed by SIGABRT",
     "_exit(0)": "exit code 0",
@@ -533,9 +533,26 @@ def test_a_process_that_hangs_is_given_up(seen, arg, slack):
     assert 0.9 <= seen["seconds"] <= 1 + slack + 1.5 * (arg == "SIGSTOP")
 
 
-@grouped("interrupted_worker")
-def test_the_process_ignores_interrupts(seen):
+@grouped("signalled_process")
+def test_the_process_ignores_what_is_for_the_consumer(seen):
     assert seen["values"] == list(range(100))
+
+
+@programs("bombarded", (40,), methods=["fork"])
+def test_signals_to_the_whole_program_are_the_consumers(run, seen):
+    assert seen["ends"] == [[list(range(20)), None]] * run.program.args[0]
+
+
+@programs("bombarded", (6,), methods=PICKLING)
+def test_signals_to_the_whole_program_are_the_consumers_also_in_a_slow_start(run, seen):
+    assert seen["ends"] == [[list(range(20)), None]] * run.program.args[0]
+
+
+@programs("server_killed", methods=["forkserver"])
+def test_the_end_of_the_forkserver_is_not_that_of_its_processes(seen):
+    assert seen["values"] == list(range(100))
+    assert seen["error"] is None
+    assert seen["again"] == [0, 1, 2]
 
 
 # The consumer dies.

@@ -350,7 +350,7 @@ needs_fork = pytest.mark.skipif("fork" not in METHODS, reason="there is no fork 
 @needs_fork
 @pytest.mark.parametrize("every", (0, 1000))
 def test_what_counts_is_what_has_been_received(every, monkeypatch):
-    monkeypatch.setattr("pescador._background.producer._NOTE_EVERY", every)
+    monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", every)
     background = functools.partial(ZMQStreamer, start_method="fork")
     for make in (
         lambda: background(Streamer(pairs, 0, 30)),
@@ -365,7 +365,7 @@ def test_what_counts_is_what_has_been_received(every, monkeypatch):
 
 @needs_fork
 def test_notes_do_not_disturb_sources_of_any_kind(monkeypatch):
-    monkeypatch.setattr("pescador._background.producer._NOTE_EVERY", 0)
+    monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", 0)
     for make in (
         functools.partial(map, dict, [{"x": 1}] * 9),
         functools.partial(itertools.chain, [{"x": 1}] * 9),
@@ -381,7 +381,7 @@ def test_notes_do_not_disturb_sources_of_any_kind(monkeypatch):
 
 @needs_fork
 def test_a_background_process_replays_little(monkeypatch, tmp_path):
-    monkeypatch.setattr("pescador._background.producer._NOTE_EVERY", 0)
+    monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", 0)
     path, n_items = str(tmp_path / "made"), 300
     n_noted(path)
     mux = StochasticMux([Streamer(noted, path, 50)] * 4, 2, 5, random_state=1)

@@ -15,20 +15,25 @@ import json
 import os
 import random
 import secrets
+import select
+import socket
 import tempfile
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import zmq
 
 from .. import _validate
 from ..exceptions import WorkerError
+from . import limits, signals
 
 _VERSION = b"pescador-1:"
-_SPARE_DESCRIPTORS = 32  # libzmq aborts the process if it gets none where it needs one
 _PATH = "pair"  # of the socket, in a folder of its own
 _LONGEST_PATH = 100  # bytes that a socket's path may have, on every platform
 _MOST_SOCKETS = 2**15  # of one context
+_LOOPBACK_SECONDS = 5.0  # for a connection to this machine, which takes no time
+_READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _LARGE = 2**16  # bytes of a frame from which it is not copied on its way out
 
 
@@ -46,11 +51,12 @@ class _Context:
 
     def acquire(self) -> zmq.Context:
         """Return the context; give it back with `release`."""
-        _check_descriptors()
+        limits.check_descriptors()
         with self._lock:
             self._n_users += 1  # first, so that nothing ends the context in the meantime
             try:
                 if self._context is None:
+                    limits.check_tasks()
                     self._context = zmq.Context()
                     self._context.set(zmq.MAX_SOCKETS, _MOST_SOCKETS)
             except BaseException:
@@ -64,28 +70,13 @@ class _Context:
             self._n_users -= 1
             if not self._n_users and self._context is not None:
                 context, self._context = self._context, None
-                context.term()
+                with signals.put_off():  # one that came would cut it short, and threads would stay
+                    context.term()
 
 
 _context = _Context()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_context._forget)
-
-
-def _check_descriptors() -> None:
-    """Raise OSError if too few file descriptors are left."""
-    spare: list[int] = []
-    try:
-        spare.append(os.open(os.devnull, os.O_RDONLY))
-        while len(spare) <= _SPARE_DESCRIPTORS:
-            spare.append(os.dup(spare[0]))
-    except OSError as error:
-        text = f"fewer than {_SPARE_DESCRIPTORS} file descriptors are left for a background process"
-        remedy = "keep fewer streams open, or raise the limit (ulimit -n)"
-        raise OSError(errno.EMFILE, f"{text}; {remedy}") from error
-    finally:
-        for descriptor in spare:
-            os.close(descriptor)
 
 
 class Listener:
@@ -131,16 +122,23 @@ class Listener:
     def _bind_ipc(self, pid: int) -> str:
         if hasattr(zmq, "IPC_FILTER_PID") and os.path.isdir("/proc/self"):
             self.socket.set(zmq.IPC_FILTER_PID, pid)
-        self._folder = tempfile.mkdtemp(prefix="pescador-")
+        try:
+            self._folder = tempfile.mkdtemp(prefix="pescador-")
+        except OSError as error:
+            raise _no_ipc(error, _temporary_folder(), "no folder can be made there") from error
         path = os.path.join(self._folder, _PATH)
         if len(os.fsencode(path)) > _LONGEST_PATH:
             rule = f"is too long for a socket, whose path has at most {_LONGEST_PATH} bytes"
             remedy = "set the environment variable TMPDIR to a shorter one, or transport='tcp'"
             raise _validate.refuse("folder", self._folder, rule, remedy)
-        self.socket.bind(f"ipc://{path}")
+        try:
+            self.socket.bind(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            raise _no_ipc(error, self._folder, "no socket can be made there") from error
         return f"ipc://{path}"
 
     def _bind_tcp(self, min_port: int, max_port: int, max_tries: int) -> tuple[str, str]:
+        _check_loopback()
         public, self.socket.curve_secretkey = zmq.curve_keypair()
         self.socket.curve_server = True
         ports = range(min_port, max_port + 1)
@@ -169,13 +167,19 @@ class Listener:
             )
         self._remove_folder()
 
+    @property
+    def has_message(self) -> bool:
+        """Whether a message can be received now."""
+        return bool(self.socket.get(zmq.EVENTS) & zmq.POLLIN)
+
     def receive(self) -> list[bytes] | None:
         """Return the frames of the next message, or None if there is none now."""
-        try:
-            # (As bytes: Ctrl-C would be lost if it came while a zmq.Frame is let go of.)
-            return self.socket.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
+        # PyZMQ loses Ctrl-C, and whatever else a signal handler raises, while it raises one
+        # of its own (from Python 3.12 on), and while it frees a zmq.Frame. So there must be a
+        # message, and it is received as bytes.
+        if not self.has_message:
             return None
+        return self.socket.recv_multipart(zmq.DONTWAIT)
 
     def _remove_folder(self) -> None:
         # (Not unbind(): that would end the connection too.)
@@ -190,6 +194,52 @@ class Listener:
             self.socket.close(linger=0)
             self._remove_folder()
             _context.release()
+
+
+def _no_ipc(error: OSError | zmq.ZMQError, folder: str, what: str) -> OSError:
+    """Return the error for a folder in which there can be no socket."""
+    remedy = "set TMPDIR to a folder that takes sockets, or transport='tcp'"
+    return OSError(error.errno, f"{what} ({error.strerror}); {remedy}", folder)
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.environ.get("TMPDIR", "/tmp")
+
+
+def _check_loopback() -> None:
+    """Raise OSError if no connection can be made on the loopback interface: one would wait."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            with socket.create_connection(server.getsockname(), timeout=_LOOPBACK_SECONDS):
+                pass
+    except OSError as error:
+        remedy = "bring the loopback interface up and let it through firewalls, or use"
+        text = f"no connection to 127.0.0.1 can be made ({error}); {remedy} transport='ipc'"
+        raise OSError(error.errno or errno.ETIMEDOUT, text) from error
+
+
+class Waiter:
+    """Waits for a message, or until one of some descriptors is readable.
+
+    Where the system has poll(), ZeroMQ's own waiting is not used: see `Listener.receive`.
+    """
+
+    def __init__(self, listener: Listener, descriptors: Sequence[int]) -> None:
+        self._listener = listener
+        self._poll: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
+        has_poll = not isinstance(self._poll, zmq.Poller)
+        # (This descriptor tells that something has happened to the socket, not what.)
+        self._poll.register(listener.socket.get(zmq.FD) if has_poll else listener.socket, _READABLE)
+        for each in descriptors:
+            self._poll.register(each, _READABLE)
+
+    def wait(self, milliseconds: int) -> None:
+        """Wait for so long at most; it may also return early without a reason."""
+        if not self._listener.has_message:
+            self._poll.poll(milliseconds)
 
 
 _OPTIONS = {
@@ -218,7 +268,8 @@ class Caller:
 
     def __init__(self, invitation: bytes) -> None:
         endpoint, key, token = json.loads(invitation)
-        _check_descriptors()
+        limits.check_descriptors()
+        limits.check_tasks()
         self._context = zmq.Context()
         self._endpoint = endpoint
         try:

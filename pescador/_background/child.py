@@ -1,7 +1,7 @@
-"""The life of one background process: start, watch, stop, reap. What it makes is not known here.
+"""The parent's handle on a background process: start, watch, stop, reap.
 
-The two sides talk over a pipe that nobody else can open: orders one way, errors the other. The
-inside of the process is in ``_host``.
+Orders go to the process over a private pipe, and its errors come back over it. What the process
+makes is not known here; its side of the pipe is in ``inside``.
 """
 
 from __future__ import annotations
@@ -12,110 +12,92 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
 import multiprocessing.util
-import operator
 import os
 import pickle
 import select
 import signal
 import socket
-import threading
 import time
 import traceback
-import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import six
 
-from .. import _validate
-from ..exceptions import PescadorError, WorkerError
-from .inside import as_socket, run
-from .orders import ASK, LOOK, STOP
+from ..exceptions import WorkerError
+from .inside import as_socket
+from .orders import POLL_SECONDS, SEND_ERROR, STOP
+from .signals import HeldInterrupts
+from .starting import start
 
-_TERM = 0.5  # seconds between SIGTERM and SIGKILL
-_ROOM = 0.1  # seconds to wait for room in the pipe, for the order to stop
-_ANSWER = 10.0  # seconds for an error to be packed
-_REAP = 10.0  # seconds for the system to end a process that has been killed
+_EXIT_SECONDS = 0.5  # of grace at the end of the interpreter
+_UNKNOWN = 255  # the exit code that multiprocessing gives for one that it cannot learn
+_ROOM_SECONDS = 0.1  # to wait until the pipe has room for the order to stop
+_ERROR_SECONDS = 10.0  # for the process to pickle its error
+_REAP_SECONDS = 10.0  # for the system to end a process that was killed
 
 
-class Worker:
-    """A background process, from the side that started it.
+class Child:
+    """A background process, as the process that started it sees it.
 
     Parameters
     ----------
     main : callable
-        What the process runs: ``main(host, task, order, descriptor)``, a function of a module.
+        What the process runs: ``main(parent, task, order, descriptor)``, a function of a module.
     task : object
-        Handed over as it is under fork, pickled otherwise.
+        What to run it with: handed over as it is under fork, pickled otherwise.
     method : str or None
         The start method of multiprocessing; None for the platform's own.
     """
 
     def __init__(self, main: Callable, task: Any, method: str | None) -> None:
-        context = _context(method)
-        if multiprocessing.current_process().daemon:
-            raise PescadorError(
-                "this process is a daemon of multiprocessing, which may not start others;"
-                " start it with daemon=False, or iterate the streamer itself instead of a"
-                " ZMQStreamer"
-            )
-        self.link, other = context.Pipe()
-        self.process = context.Process(
-            target=_Shielded(run), args=(other, main, _Packed(task)), name="pescador", daemon=False
-        )
-        _workers.add(self)
+        self.process, self.link = start(main, task, method)
+        self.pid: int = self.process.pid
         self._owner = os.getpid()
         self._is_closed = False
-        self._death: int | None = None
-        self._words: list[bytes] = []  # what it has said: a report, and the error itself
-        self._is_told = False  # what it has said has been passed on
-        self._is_silent = False  # it has closed its end of the pipe
-        # Where the interpreter ends with this process running: before multiprocessing joins it.
+        self._pidfd = _pidfd_of(self.pid)
+        self._report: list[bytes] = []  # of an error: facts and text, then the pickled error
+        self._is_error_taken = False
+        self._has_pipe_ended = False
+        # At the end of the interpreter, close it before multiprocessing would join it.
         self._finalizer = multiprocessing.util.Finalize(
             None, _close_at_exit, args=(self,), exitpriority=10
         )
-        try:
-            with _no_warning_of_threads(), _no_interrupt(context):
-                self.process.start()
-            self._death = _death_of(self.process)
-        except BaseException:
-            self.close(0)
-            raise
-        finally:
-            other.close()
-        self.pid = self.process.pid
 
     @property
     def is_owned(self) -> bool:
-        """Whether this is the process that started it, not a fork of it."""
+        """Whether the calling process is the one that started it, not a fork of that one."""
         return os.getpid() == self._owner
 
     @property
-    def signs_of_life(self) -> list[int]:
-        """Return the descriptors that become readable when it dies or reports an error."""
+    def pollable(self) -> list[int]:
+        """The descriptors that become readable when it dies or reports an error."""
         if os.name != "posix":
             return []
-        return [self.link.fileno(), *([] if self._death is None else [self._death])]
+        return [self.link.fileno(), *([] if self._pidfd is None else [self._pidfd])]
 
     @property
     def has_died(self) -> bool:
         """Whether the process has ended."""
-        if self.process.exitcode is not None:
-            return True
-        return self._death is not None and bool(multiprocessing.connection.wait([self._death], 0))
+        if self._pidfd is not None:
+            return bool(multiprocessing.connection.wait([self._pidfd], 0))
+        # Where the program reaps processes itself, multiprocessing learns nothing. And where a
+        # forkserver dies, it takes that for the death of all its processes.
+        code = self.process.exitcode
+        if os.name != "posix":
+            return code is not None
+        return code not in (None, _UNKNOWN) or not _exists(self.pid)
 
-    def begin(self, message: bytes, descriptor: int | None) -> None:
+    def send_first(self, message: bytes, descriptor: int | None) -> None:
         """Send the first order, and a file descriptor along with it."""
-        self.order((b"-" if descriptor is None else b"+") + message)
+        self.send((b"-" if descriptor is None else b"+") + message)
         if descriptor is not None:
             with as_socket(self.link) as pipe, contextlib.suppress(OSError):
                 socket.send_fds(pipe, [b"f"], [descriptor])
 
-    def order(self, message: bytes, seconds: float = 0) -> bool:
-        """Send an order, of some kilobytes at most; False if it does not listen."""
+    def send(self, message: bytes, seconds: float = 0) -> bool:
+        """Send an order of at most some kilobytes; False if the pipe is full or closed."""
         try:
             if not _has_room(self.link, seconds):
                 return False
@@ -124,34 +106,35 @@ class Worker:
             return False
         return True
 
-    def listen(self) -> bool | None:
-        """Look for a report: None if there is none, else whether a message announces it too.
+    def look_for_report(self) -> bool | None:
+        """Look for a report of an error.
 
-        A process that has closed its end of the pipe has nothing to announce.
+        None: there is none. True: there is one, and a message over the socket marks its place.
+        False: there is one without such a message, or the process has closed the pipe.
         """
-        if not self._words:
-            self._hear(0)
-        if self._words:
-            return bool(json.loads(self._words[0])["is_announced"])
-        return False if self._is_silent else None
+        if not self._report:
+            self._read(0)
+        if self._report:
+            return bool(json.loads(self._report[0])["is_marked"])
+        return False if self._has_pipe_ended else None
 
-    def obituary(self) -> str:
+    def how_it_ended(self) -> str:
         """Say how it ended."""
-        if not self._wait(_TERM):
+        if not self._wait(_EXIT_SECONDS):
             return f"the background process {self.pid} does not answer"
         code = self.process.exitcode
         if code is None:
-            return f"the background process {self.pid} died"
+            return f"the background process {self.pid} ended, and something else was told how"
         if code < 0:
             return f"the background process {self.pid} was killed by {_signal_name(-code)}"
         return f"the background process {self.pid} ended by itself, with exit code {code}"
 
     def raise_error(self) -> None:
-        """Raise the error that it reports; return if it has died without a report."""
-        end = time.monotonic() + _ANSWER
-        self._hear_until(end, 1)
-        if self._words and self.order(ASK):
-            self._hear_until(end, 2)
+        """Raise the error that it has reported; return if it died without a report."""
+        end = time.monotonic() + _ERROR_SECONDS
+        self._read_until(end, 1)
+        if self._report and self.send(SEND_ERROR):
+            self._read_until(end, 2)
         error = self._take_error()
         try:
             if error is not None:
@@ -161,81 +144,90 @@ class Worker:
 
     def _take_error(self) -> BaseException | None:
         """Return the error that it has reported, once."""
-        if self._is_told or not self._words:
+        if self._is_error_taken or not self._report:
             return None
-        self._is_told = True
-        told = json.loads(self._words[0])
-        error = _unpickled(self._words[1] if len(self._words) > 1 else b"", told)
+        self._is_error_taken = True
+        told = json.loads(self._report[0])
+        error = _unpickled(self._report[1] if len(self._report) > 1 else b"", told)
         error.__cause__ = RemoteTraceback(told["text"])
         return error
 
-    def _hear_until(self, end: float, n_words: int) -> None:
-        while len(self._words) < n_words and not self._is_silent:
+    def _read_until(self, end: float, n_parts: int) -> None:
+        while len(self._report) < n_parts and not self._has_pipe_ended:
             left = end - time.monotonic()
-            has_died = self.has_died  # before the last look at what it has said
-            if not self._hear(0 if has_died else min(LOOK, left)) and (has_died or left <= 0):
+            has_died = self.has_died  # asked first: what it sent before it died is read below
+            seconds = 0 if has_died else min(POLL_SECONDS, left)
+            if not self._read(seconds) and (has_died or left <= 0):
                 return
 
-    def _hear(self, seconds: float) -> bool:
-        """Take in what it says over the pipe, if it says anything in time."""
+    def _read(self, seconds: float) -> bool:
+        """Read the next part of a report, if it comes in time."""
         try:
-            if self._is_silent or not self.link.poll(max(0, seconds)):
+            if self._has_pipe_ended or not self.link.poll(max(0, seconds)):
                 return False
-            self._words.append(self.link.recv_bytes())
+            self._report.append(self.link.recv_bytes())
         except (EOFError, OSError):
-            self._is_silent = True
+            self._has_pipe_ended = True
             return False
         return True
 
     def close(
         self, grace: float | None, held: HeldInterrupts | None = None
     ) -> BaseException | None:
-        """End the process: by an order, after ``grace`` seconds by force. Idempotent.
+        """End the process: by an order, and by force after ``grace`` seconds. Idempotent.
 
-        An interrupt that is held back ends the grace.
+        An interrupt that ``held`` holds back ends the grace.
 
-        Return the error that the source raised as it was ended, if it did: one that it met
-        earlier belongs to items that nobody has asked for.
+        Returns the error that the source raised because it was stopped, if any. An error from
+        before belongs to an item that nobody has asked for.
         """
         if not self.is_owned or self._is_closed:
             return None
         self._is_closed = True
         self._finalizer.cancel()
         try:
-            self.order(STOP, _ROOM)
-            if self.process.pid is not None and not self._wait(grace, held):
-                self.process.terminate()
-                if not self._wait(_TERM):
-                    self.process.kill()
-                    self._wait(_REAP)
-            while self._hear(0):
+            self.send(STOP, _ROOM_SECONDS)
+            if not self._wait(grace, held):
+                self._kill()
+                self._wait(_REAP_SECONDS)
+            while self._read(0):
                 pass
-            if self._words and json.loads(self._words[0])["is_of_the_end"]:
+            if self._report and json.loads(self._report[0])["is_of_closing"]:
                 return self._take_error()
             return None
         finally:
-            _workers.discard(self)
+            has_died = self.has_died
             self.link.close()
-            if self._death is not None:
-                os.close(self._death)
-                self._death = None
-            with contextlib.suppress(ValueError):  # it cannot be ended; nothing more can be done
-                self.process.close()
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+                self._pidfd = None
+            if has_died:  # else even SIGKILL has not ended it
+                _forget(self.process)
 
     def _wait(self, seconds: float | None, held: HeldInterrupts | None = None) -> bool:
         """Wait until the process has ended; False if it has not, in time."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self.has_died:
-            left = LOOK if end is None else min(LOOK, end - time.monotonic())
+            left = POLL_SECONDS if end is None else min(POLL_SECONDS, end - time.monotonic())
             if left <= 0 or (held is not None and held.has_come):
                 return False
-            signs: list[Any] = [self.process.sentinel if self._death is None else self._death]
-            if not self._is_silent:
-                signs.append(self.link)
-            if self.link in multiprocessing.connection.wait(signs, left):
-                self._hear(0)  # it must not have to wait for that
-        self.process.join(LOOK)
+            watched: list[Any] = [self.process.sentinel if self._pidfd is None else self._pidfd]
+            if not self._has_pipe_ended:
+                watched.append(self.link)
+            if self.link in multiprocessing.connection.wait(watched, left):
+                self._read(0)  # drain the pipe, or the process blocks as it writes
+        self.process.join(POLL_SECONDS)
         return True
+
+    def _kill(self) -> None:
+        """Send SIGKILL to this process, and to no other that has its number by now."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd is not None:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            elif hasattr(signal, "SIGKILL"):
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
 
 
 class RemoteTraceback(Exception):
@@ -249,25 +241,38 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text}"
 
 
-def _context(method: str | None) -> Any:
+def _exists(pid: int) -> bool:
     try:
-        return multiprocessing.get_context(method)
-    except ValueError as error:
-        known = ", ".join(map(repr, multiprocessing.get_all_start_methods()))
-        rule = "does not exist on this platform"
-        raise _validate.refuse("start_method", method, rule, f"choose one of {known}") from error
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
-def _death_of(process: Any) -> int | None:
-    """Return a descriptor that becomes readable when the process ends, whoever else lives.
+def _forget(process: Any) -> None:
+    """Let multiprocessing forget a process that has ended.
 
-    (The sentinel of multiprocessing stays silent while a child of the process holds its other
-    end.)
+    If something else has reaped it (a handler of SIGCHLD, or the system, where the program ignores
+    SIGCHLD), multiprocessing takes it for alive.
+    """
+    if process.exitcode is None:
+        process._popen.returncode = _UNKNOWN
+    process.join()
+    process.close()
+
+
+def _pidfd_of(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends.
+
+    (The sentinel of multiprocessing is not enough: it is a pipe, and stays open while a child of
+    the process lives that has inherited its other end.)
     """
     if not hasattr(os, "pidfd_open"):
         return None
     try:
-        return os.pidfd_open(process.pid)
+        return os.pidfd_open(pid)
     except OSError:
         return None
 
@@ -292,128 +297,8 @@ def _unpickled(pickled: bytes | None, told: dict) -> BaseException:
     return WorkerError(told["summary"])
 
 
-@contextlib.contextmanager
-def _no_warning_of_threads() -> Iterator[None]:
-    """Be silent on forking with threads, if they are all ZeroMQ's or NumPy's.
-
-    The new process uses nothing that these have in hand. A process that runs Python threads of
-    its own is warned as ever.
-    """
-    if threading.active_count() > 1:
-        yield
-        return
-    with warnings.catch_warnings():
-        message = ".*multi-?threaded.*fork"
-        warnings.filterwarnings("ignore", message=message, category=DeprecationWarning)
-        yield
-
-
-@contextlib.contextmanager
-def _no_interrupt(context: Any) -> Iterator[None]:
-    """Hold back SIGINT until the new process has its own way of handling it.
-
-    (The server of "forkserver" must not inherit this: it would pass it on to others.)
-    """
-    if not hasattr(signal, "pthread_sigmask") or context.get_start_method() == "forkserver":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Packed:
-    """Something that is pickled in a pickle of its own, so that errors can be told apart."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-        self._pickled: bytes | None = None
-
-    def __getstate__(self) -> bytes:
-        try:
-            return bytes(ForkingPickler.dumps(self._value))
-        except Exception as error:
-            rule = f"cannot be pickled, which this start method needs ({error})"
-            remedy = (
-                "use generator functions and classes that are defined in a module,"
-                " or start_method='fork' where there is one"
-            )
-            raise _validate.refuse("streamer", self._value[0], rule, remedy) from error
-
-    def __setstate__(self, state: bytes) -> None:
-        self._pickled = state
-
-    def __call__(self) -> Any:
-        """Return the thing itself."""
-        return self._value if self._pickled is None else pickle.loads(self._pickled)
-
-
-class _Shielded:
-    """A function that a new process loads only once Ctrl-C does not reach it any more.
-
-    (What it loads takes a while, and an interrupted import leaves a mess on standard error.)
-    """
-
-    def __init__(self, function: Callable) -> None:
-        self._function = function
-
-    def __call__(self, *args: Any) -> None:
-        self._function(*args)
-
-    def __reduce__(self) -> tuple:
-        return operator.getitem, ((_Ignoring(), self._function), 1)
-
-
-class _Ignoring:
-    """Something whose loading makes a process ignore SIGINT."""
-
-    def __reduce__(self) -> tuple:
-        return signal.signal, (signal.SIGINT, signal.SIG_IGN)
-
-
-class HeldInterrupts:
-    """Holds back Ctrl-C inside a ``with`` block, where it would leave things half made.
-
-    Signals are handled in the main thread, whichever gets them; in others, this does nothing.
-    """
-
-    def __init__(self) -> None:
-        self._handler: Any = None
-        self._came: tuple | None = None
-
-    def __enter__(self) -> HeldInterrupts:
-        if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
-            if callable(handler):
-                self._handler = handler
-                signal.signal(signal.SIGINT, self._note)
-        return self
-
-    @property
-    def has_come(self) -> bool:
-        """Whether there is one to deliver."""
-        return self._came is not None
-
-    def _note(self, *signal_and_frame: Any) -> None:
-        self._came = signal_and_frame
-
-    def __exit__(self, kind: Any, *exc: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-        if kind is not None:
-            self.deliver()
-
-    def deliver(self) -> None:
-        """Let what came be handled."""
-        came, self._came = self._came, None
-        if came is not None:
-            self._handler(*came)
-
-
 def _has_room(link: Connection, seconds: float) -> bool:
-    """Tell whether some kilobytes can be sent without waiting for longer than that."""
+    """Tell whether some kilobytes can be sent, now or within so many seconds."""
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()
@@ -421,25 +306,7 @@ def _has_room(link: Connection, seconds: float) -> bool:
     return bool(poll.poll(1000 * seconds))
 
 
-def _close_at_exit(worker: Worker) -> None:
-    error = worker.close(_TERM)
+def _close_at_exit(child: Child) -> None:
+    error = child.close(_EXIT_SECONDS)
     if error is not None:
         traceback.print_exception(type(error), error, error.__traceback__)
-
-
-# A forked process must not hold open the consumer's end of a pipe, its own or a sibling's: that
-# end is how a process learns that its consumer has died. Nor are the processes its children.
-_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
-
-
-def _disown() -> None:
-    children: set = getattr(multiprocessing.process, "_children", set())
-    for worker in list(_workers):
-        children.discard(worker.process)
-        with contextlib.suppress(OSError):
-            worker.link.close()
-    _workers.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown)

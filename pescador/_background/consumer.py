@@ -1,8 +1,8 @@
-"""One run of a `ZMQStreamer`: the side that makes the items, and the side that hands them out.
+"""The consumer's side of a `ZMQStreamer`: starts the background process, and hands out its items.
 
-Orders go to the background process over its pipe: first the invitation to connect, then credit
-(so many bytes have been handed out, and these blocks of shared memory are free again), a nudge
-(the reader waits), and the end. Items come back over the socket.
+Orders go to the process over its pipe: the invitation to connect, credit (how many bytes have been
+handed out, and which blocks of shared memory are free again), a flush (send what there is: the
+consumer waits), and the stop. Items come back over the socket.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
 from . import memory
-from .channel import Listener
-from .child import HeldInterrupts, Worker
-from .frames import ENDED, FAILED, LARGE, NOTE, Message, Unpacker
-from .orders import CREDIT, CREDIT_HEAD, NUDGE, Start, Task
+from .channel import Listener, Waiter
+from .child import Child, HeldInterrupts
+from .frames import LARGE, Kind, Message, Unpacker
+from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Start, Task
 from .producer import produce
 
-__all__ = ["HeldInterrupts", "Options", "Reader"]
+__all__ = ["Consumer", "HeldInterrupts", "Options"]
 _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
-_PATIENCE = 1  # milliseconds that the reader waits before it nudges
-_LOOK = 0.5  # seconds between two looks at whether the process still lives
-_LOOK_OFTEN = 0.05  # the same, where no descriptor tells
-_MOST_BLOCKS = 1000  # in one credit, which must fit into the pipe
-_DRAIN = 50  # milliseconds without a message after which a dead process has said all
-_START = 120.0  # seconds for the process to start and connect
-_HUNG = 0.25  # seconds of grace for a process that has been silent for too long
+_PATIENCE = 1  # milliseconds to wait for a message before asking for a flush
+_POLL_OFTEN = 0.05  # seconds between two looks, where no descriptor tells of a death
+_MOST_BLOCKS = 1000  # in one order, which must fit into the pipe
+_DRAIN_SECONDS = 0.05  # to wait for what a dead process has sent
+_START_SECONDS = 120.0  # for the process to start and connect
+_HUNG_SECONDS = 0.25  # of grace for a process that gave nothing for too long
 
 
 class Options(NamedTuple):
@@ -53,11 +52,8 @@ class Options(NamedTuple):
     item_timeout: float | None
 
 
-# The side that hands the items out.
-
-
-class Reader:
-    """Starts the background process, and reads what it makes."""
+class Consumer:
+    """One run of a `ZMQStreamer`: the process, the connection, and the items that come."""
 
     def __init__(
         self,
@@ -70,12 +66,12 @@ class Reader:
     ) -> None:
         self._options = options
         self._start = start
-        self._note: tuple[int, bytes] | None = None  # of the process: where it stood, and when
+        self._position: tuple[int, bytes] | None = None  # (after so many items, where it stood)
         self._n_items = 0
-        self._cost = 0  # handed out, and not told
-        self._is_nudged = False
+        self._cost = 0  # bytes handed out, for which no credit was given yet
+        self._has_asked = False
         self._is_connected = False
-        self._memory: memory.Reader | None = None
+        self._memory: memory.Holder | None = None
         generators, one_shots = _survey(streamer)
         for each in one_shots:
             each._use_ticket()
@@ -83,11 +79,11 @@ class Reader:
         inner = Streamer(streamer.streamer)
         below = [each for each in one_shots if each is not streamer]
         task = Task(inner, seed, place, number, start, options.max_bytes, below)
-        with memory.Heir() as self._heir:
-            self._worker = Worker(produce, task, options.start_method)
+        with memory.ForkGuard() as self._fork_guard:
+            self._child = Child(produce, task, options.start_method)
         try:
             self._listener = Listener(
-                options.transport or _default_transport(), self._worker.pid, *options[:3]
+                options.transport or _default_transport(), self._child.pid, *options[:3]
             )
             try:
                 self._share_memory()
@@ -96,31 +92,30 @@ class Reader:
                 self._listener.close()
                 raise
         except BaseException:
-            self._worker.close(0)
+            self._child.close(0)
             raise
         self._unpacker = Unpacker(self._memory, options.copy)
 
     def _watch_for(self) -> None:
-        """Prepare to wait for messages, reports and death."""
-        signs = self._worker.signs_of_life
-        self._look = _LOOK if signs else _LOOK_OFTEN
-        self._poller = zmq.Poller()
-        for each in (self._listener.socket, *signs):
-            self._poller.register(each, zmq.POLLIN)
+        """Prepare to wait for messages, errors and the death of the process."""
+        pollable = self._child.pollable
+        self._poll_seconds = POLL_SECONDS if pollable else _POLL_OFTEN
+        self._waiter = Waiter(self._listener, pollable)
 
     def _share_memory(self) -> None:
-        """Send the invitation, and the memory that both sides will see."""
-        self._memory = memory.reader(_BLOCKS * self._options.max_bytes)
+        """Send the invitation, and the shared memory with it."""
+        self._memory = memory.create(_BLOCKS * self._options.max_bytes)
         if self._memory is None:
-            self._worker.begin(self._listener.invitation(), None)
+            self._child.send_first(self._listener.invitation(), None)
         else:
             with self._memory.lent() as descriptor:
-                self._worker.begin(self._listener.invitation(), descriptor)
+                self._child.send_first(self._listener.invitation(), descriptor)
 
     def items(self) -> Generator:
-        """Yield the items; first, and at once, a None that starts the generator.
+        """Yield a None at once, then the items.
 
-        (The ``finally`` block of a generator that was never started does not run.)
+        (The None starts the generator: the ``finally`` block of one that was never started does
+        not run.)
         """
         try:
             yield None
@@ -146,22 +141,22 @@ class Reader:
             self._close()
 
     def position(self, n_given: int) -> dict:
-        """Return where the stream stands, after so many items that were handed out."""
+        """Return where the stream stands, after ``n_given`` items that were handed out."""
         start = self._start
-        if self._note is not None:
-            n_items, note = self._note
-            start = Start(start.n_given + start.skip + n_items, json.loads(note))
+        if self._position is not None:
+            n_items, position = self._position
+            start = Start(start.n_given + start.skip + n_items, json.loads(position))
         return start._replace(skip=n_given - start.n_given)._asdict()
 
     def _hand_out(self, cost: int) -> None:
-        """Count what is handed out, and give credit for it now and then."""
+        """Count bytes that were handed out, and give credit for them in quarters of max_bytes."""
         self._cost += cost
         if 4 * self._cost >= self._options.max_bytes:
             self._give_credit()
 
     def _next(self) -> Message | None:
         """Return the next message with items; None after the last one."""
-        if not self._worker.is_owned:
+        if not self._child.is_owned:
             raise WorkerError(
                 "this stream belongs to the process that started it; start another one here"
             )
@@ -176,83 +171,86 @@ class Reader:
                 text = f"{self._n_items} items arrived, and the background process counts"
                 remedy = "read the stream again, or resume it from a state"
                 raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
-            if message.kind != NOTE:
+            if message.kind != Kind.POSITION:
                 break
-            self._note = self._n_items, message.note
-        if message.kind == ENDED:
+            self._position = self._n_items, message.position
+        if message.kind == Kind.ENDED:
             return None
-        if message.kind == FAILED:
+        if message.kind == Kind.FAILED:
             self._fail()
         self._n_items += message.n_items
-        self._is_nudged = False
+        self._has_asked = False
         return message
 
     def _connect(self) -> None:
-        self._listener.welcome(self._wait(_START))
+        self._listener.welcome(self._wait(_START_SECONDS))
         self._is_connected = True
 
     def _wait(self, seconds: float | None) -> list[bytes]:
-        """Wait for a message, and no longer than it can come."""
+        """Wait for a message; raise if none can come any more, or none came in time."""
         end = math.inf if seconds is None else time.monotonic() + seconds
         pause = _PATIENCE
         while True:
-            ready = self._poller.poll(pause)
+            self._waiter.wait(pause)
             frames = self._listener.receive()
             if frames is not None:
                 return frames
-            if not ready and not self._is_nudged:
+            if not self._has_asked:
                 self._give_credit()
-                self._is_nudged = self._worker.order(NUDGE)
-            # An error that no message announces came before there was a way for messages, or
-            # broke it; and the dead announce nothing.
-            if self._worker.listen() is False or self._worker.has_died:
-                return self._last_words()
+                self._has_asked = self._child.send(FLUSH)
+            # An error without a message of its own is one of the connection. A dead process
+            # sends no message either.
+            if self._child.look_for_report() is False or self._child.has_died:
+                return self._read_rest()
             left = end - time.monotonic()
             if left <= 0:
                 raise self._timed_out(seconds)
-            pause = max(1, int(1000 * min(left, self._look)))
+            pause = max(1, int(1000 * min(left, self._poll_seconds)))
 
     def _give_credit(self) -> None:
-        """Tell the background process what has been handed out, and what has been freed."""
+        """Tell the background process how much was handed out, and which blocks are free."""
         freed = [] if self._memory is None else self._memory.take_freed(_MOST_BLOCKS)
         blocks = np.array(freed, "<u8").tobytes()
-        if self._worker.order(CREDIT + CREDIT_HEAD.pack(self._cost) + blocks):
+        if self._child.send(CREDIT + CREDIT_HEAD.pack(self._cost) + blocks):
             self._cost = 0
         elif self._memory is not None:
-            self._memory.put_back(freed)  # until it listens again
+            self._memory.put_back(freed)  # the pipe is full: next time
 
-    def _last_words(self) -> list[bytes]:
-        """Return a message that a dead process has left; raise its error if there is none."""
-        if self._listener.socket.poll(_DRAIN):
-            frames = self._listener.receive()
-            if frames is not None:
-                return frames
-        self._fail()
+    def _read_rest(self) -> list[bytes]:
+        """Return a message that a dead process has sent; raise its error if there is none."""
+        end = time.monotonic() + _DRAIN_SECONDS
+        rest = Waiter(self._listener, [])
+        while (frames := self._listener.receive()) is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                self._fail()
+            rest.wait(1 + int(1000 * left))
+        return frames
 
     def _fail(self) -> NoReturn:
         """Raise the error of the background process, or say how it died."""
-        self._worker.raise_error()
-        text = f"{self._worker.obituary()}, after {self._n_items} items had arrived"
+        self._child.raise_error()
+        text = f"{self._child.how_it_ended()}, after {self._n_items} items had arrived"
         raise WorkerError(f"{text}; its standard error may say more")
 
     def _timed_out(self, seconds: float | None) -> WorkerTimeoutError:
-        self._options = self._options._replace(timeout=_HUNG)
+        self._options = self._options._replace(timeout=_HUNG_SECONDS)
         what = "no item" if self._is_connected else "no connection"
-        text = f"{what} came from the background process {self._worker.pid} in {seconds} s"
+        text = f"{what} came from the background process {self._child.pid} in {seconds} s"
         return WorkerTimeoutError(
             f"{text}, after {self._n_items} items had arrived; see what its source waits for,"
             " or give a longer item_timeout"
         )
 
     def _close(self) -> BaseException | None:
-        """End everything; return the error that the process met as it ended, if it did."""
-        if not self._worker.is_owned:
+        """End everything; return the error that the source raised because it was stopped."""
+        if not self._child.is_owned:
             return None
         with HeldInterrupts() as held:
             try:
-                error = self._worker.close(self._options.timeout, held)
+                error = self._child.close(self._options.timeout, held)
             finally:
-                self._heir.has_ended()
+                self._fork_guard.release()
                 self._listener.close()
                 if self._memory is not None:
                     self._memory.close()
@@ -260,7 +258,7 @@ class Reader:
         return error
 
 
-# What the walk through a streamer has found; a pool may have a million members.
+# What the walk through a streamer has found: a pool may have a million members, walked once.
 _surveys: weakref.WeakKeyDictionary[Streamer, tuple] = weakref.WeakKeyDictionary()
 
 

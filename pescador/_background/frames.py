@@ -8,6 +8,7 @@ where in the shared memory they are.
 
 from __future__ import annotations
 
+import enum
 import io
 import math
 import struct
@@ -21,7 +22,15 @@ from numpy import ndarray
 from ..exceptions import WorkerError
 from .layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
 
-DATA, FAILED, ENDED, NOTE = 1, 2, 3, 4  # the kinds of messages
+
+class Kind(enum.IntEnum):
+    """What a message is for."""
+
+    DATA = 1  # items
+    FAILED = 2  # the source has failed
+    ENDED = 3  # the source has no more items
+    POSITION = 4  # where the source stands, between two items
+
 
 LARGE = 2**13  # bytes of an item from which it goes through shared memory
 MESSAGE = 2**16  # bytes after which a message is full
@@ -32,10 +41,11 @@ OVERHEAD = 128  # bytes that an item counts for, beyond its values
 _HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number of runs
 _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
 _MOST_LAYOUTS = 2**12  # remembered on each side
+_KINDS = frozenset(Kind)
 
 
-class Memory(Protocol):
-    """Memory that both sides see, as the writer knows it."""
+class Allocates(Protocol):
+    """Shared memory, as the side that writes it knows it."""
 
     def allocate(self, n_bytes: int) -> int | None:
         """Return the offset of a free block; None if there is none."""
@@ -52,13 +62,14 @@ class Packer:
 
     Parameters
     ----------
-    memory : Memory, optional
-        Where the values of large items go; without it, or when it is full, into the message.
+    memory : Allocates, optional
+        Where the values of large items go. Without it, or when it is full, they go into the
+        message.
     max_message : float
         Bytes after which a message is full, if that is less than usual.
     """
 
-    def __init__(self, memory: Memory | None = None, max_message: float = math.inf) -> None:
+    def __init__(self, memory: Allocates | None = None, max_message: float = math.inf) -> None:
         self._memory = memory
         self._max_message = max_message
         self._layouts: dict[tuple, Layout] = {}
@@ -70,10 +81,10 @@ class Packer:
         self._first += sum(run.n_items for run in self._runs)
         self._runs = []
         self._run: _Run | None = None
-        self._keys: tuple | None = None  # of the run that takes items the quick way
-        self._types: list | None = None  # of these keys, if equal ones may be of other types
-        self._quick: list = []  # how it does, for each key
-        self.fullness = 0.0  # of the message: 0 if there is nothing in it, 1 if it had better go
+        self._keys: tuple | None = None  # of the run, if it takes the fast path
+        self._types: list | None = None  # of these keys, where 1 and True could be confused
+        self._quick: list = []  # for each key: (write, dtype, shape)
+        self.fullness = 0.0  # of the message: 0.0 = empty, 1.0 = send now
 
     @property
     def n_items(self) -> int:
@@ -108,7 +119,7 @@ class Packer:
                     self.fullness += run.share
                     return run.cost
             except (ValueError, TypeError, BufferError):
-                pass  # not contiguous, or not an array: the other way finds out
+                pass  # not contiguous, or not an array: the slow path says what is wrong
             except BaseException:
                 run.rewind()
                 raise
@@ -126,7 +137,7 @@ class Packer:
         values = (
             field.stored(array).tobytes() for field, array in zip(layout.fields, arrays.values())
         )
-        if layout.n_bytes >= LARGE:  # a run of its own, which takes the bytes as they are
+        if layout.n_bytes >= LARGE:  # a run of its own: its bytes are sent without a copy
             self._begin(_Run(layout, [io.BytesIO(each) for each in values]))
             return self._count()
         if self._run is None or self._run.layout is not layout or self._run.is_shared:
@@ -171,7 +182,7 @@ class Packer:
 
     def _layout_of(self, arrays: dict) -> Layout:
         forms = tuple((key, array.dtype, *order_of(array)) for key, array in arrays.items())
-        # (1 and True, or dtypes with and without metadata, are equal: so are the results)
+        # (1 equals True, and dtypes with and without metadata are equal: so are their layouts.)
         layout = self._layouts.get(forms)
         if layout is None:
             if len(self._layouts) >= _MOST_LAYOUTS:
@@ -185,9 +196,9 @@ class Packer:
 
     def take(self) -> list[bytes]:
         """Return the frames of the message, and begin another one."""
-        runs = [run for run in self._runs if run.n_items]  # (none if its first item failed)
+        runs = [run for run in self._runs if run.n_items]  # (a first item may have failed)
         cost = sum(run.n_items * run.cost for run in runs)
-        head = [_HEAD.pack(DATA, self._first, cost, len(runs))]
+        head = [_HEAD.pack(Kind.DATA, self._first, cost, len(runs))]
         frames: list[bytes] = [b""]
         for run in runs:
             head.append(_RUN.pack(run.n_items, run.is_shared))
@@ -204,9 +215,9 @@ class Packer:
         """Return the frames of a message that says how the stream ended, and after how many."""
         return [_HEAD.pack(kind, self.n_items, 0, 0)]
 
-    def note(self, text: bytes) -> list[bytes]:
-        """Return the frames of a message with a text that belongs between two items."""
-        return [*self.mark(NOTE), text]
+    def position(self, text: bytes) -> list[bytes]:
+        """Return the frames of a message that says where the source stands now."""
+        return [*self.mark(Kind.POSITION), text]
 
 
 class _Run:
@@ -245,8 +256,8 @@ class _Run:
 # Reading.
 
 
-class Holder(Protocol):
-    """Memory that both sides see, as the reader knows it."""
+class Holds(Protocol):
+    """Shared memory, as the side that reads it knows it."""
 
     def hold(self, offset: int, n_bytes: int) -> ndarray:
         """Return a block as an array of bytes; it is free again when that array is gone."""
@@ -255,12 +266,12 @@ class Holder(Protocol):
 class Message(NamedTuple):
     """What a list of frames means."""
 
-    kind: int
+    kind: Kind
     first: int  # the number of the first item
     n_items: int
     cost: int  # bytes, as the sender counts them
     items: Iterator[dict]
-    note: bytes = b""
+    position: bytes = b""  # of the source, as it was told
 
 
 class Unpacker:
@@ -268,13 +279,13 @@ class Unpacker:
 
     Parameters
     ----------
-    memory : Holder, optional
+    memory : Holds, optional
         The shared memory.
     copy : bool
-        Whether arrays get memory of their own, even where that could be spared.
+        Whether every array gets memory of its own, also where a view would do.
     """
 
-    def __init__(self, memory: Holder | None = None, copy: bool = False) -> None:
+    def __init__(self, memory: Holds | None = None, copy: bool = False) -> None:
         self._memory = memory
         self._copy = copy
         self._layouts: dict[bytes, Layout] = {}
@@ -285,7 +296,7 @@ class Unpacker:
         Raises
         ------
         WorkerError
-            If this is not a message: whatever the bytes, and before memory is allocated for it.
+            If this is not a message, whatever the bytes; nothing is allocated before that is known.
         """
         try:
             return self._message([memoryview(frame).cast("B") for frame in frames])
@@ -296,11 +307,11 @@ class Unpacker:
         head, rest = frames[0], iter(frames[1:])
         kind, first, cost, n_runs = _HEAD.unpack_from(head)
         position = _HEAD.size
-        if kind not in (DATA, FAILED, ENDED, NOTE) or (kind != DATA and n_runs):
+        if kind not in _KINDS or (kind != Kind.DATA and n_runs):
             raise _garbage(f"a message of kind {kind}")
-        if kind == NOTE and len(frames) != 2:
-            raise _garbage(f"a note of {len(frames) - 1} frames")
-        note = bytes(next(rest)) if kind == NOTE else b""
+        if kind == Kind.POSITION and len(frames) != 2:
+            raise _garbage(f"a position of {len(frames) - 1} frames")
+        source_position = bytes(next(rest)) if kind == Kind.POSITION else b""
         if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
             raise _garbage(f"{n_runs} runs in {len(frames)} frames")
         runs, total = [], 0
@@ -320,7 +331,8 @@ class Unpacker:
             total += n_items
         if position != len(head) or next(rest, None) is not None:
             raise _garbage("more than the head says")
-        return Message(kind, first, total, cost, chain.from_iterable(runs), note)
+        items = chain.from_iterable(runs)
+        return Message(Kind(kind), first, total, cost, items, source_position)
 
     def _layout(self, header: memoryview) -> Layout:
         key = bytes(header)
@@ -344,7 +356,7 @@ class Unpacker:
         item = {}
         for field, start in zip(layout.fields, layout.offsets):
             array: ndarray = ndarray(field.shape, field.dtype, block, start)
-            # One that is small beside the others must not hold on to all of them.
+            # A small array must not keep the memory of the large ones beside it.
             is_copied = self._copy or 8 * field.n_bytes < layout.block_size
             item[field.key] = field.given(_own(array) if is_copied else array)
         return item

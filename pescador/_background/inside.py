@@ -1,11 +1,12 @@
-"""The inside of a background process: its orders, its errors, its end.
+"""The inside of a background process: it takes orders, reports errors, and ends in order.
 
-It knows its consumer by the pipe between them, and nothing of what it makes. No lock is shared,
-so that either side may be killed at any moment.
+What the process makes is not known here. The two sides share no lock, so that either may be
+killed at any moment.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import faulthandler
@@ -24,45 +25,49 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from .orders import ASK, LOOK, STOP
+from .orders import POLL_SECONDS, SEND_ERROR, STOP
+from .signals import STOP_SIGNAL, settle
 
-_PATIENCE = 0.2  # seconds for the source to come to its next item, before it is interrupted
-_LAST_WORDS = 1.0  # seconds for the source's ``finally`` blocks, once the consumer is dead
+_PATIENCE_SECONDS = 0.2  # for the source to reach its next item, before it is interrupted
+_ORPHAN_SECONDS = 1.0  # for the source's ``finally`` blocks, once the consumer is dead
 
 
 def as_socket(link: Connection) -> socket.socket:
-    """Return the pipe as a socket, which can carry file descriptors."""
+    """Return the pipe as a socket, which can carry file descriptors; close it after use."""
     return socket.socket(fileno=os.dup(link.fileno()))
 
 
 class Stopped(BaseException):
-    """The consumer wants no more: raised inside the source, so that its ``finally`` blocks run."""
+    """Raised inside the source when the consumer wants no more, so that ``finally`` blocks run."""
 
 
-class Host:
-    """What the background process knows of its consumer.
+class Parent:
+    """The consumer, as its background process sees it.
 
-    A thread reads the pipe and looks at whether the consumer lives. ``receive`` gets orders, in
-    that thread; it may be set at any time before the first one is expected.
+    A thread reads the pipe and checks whether the consumer lives. In that thread, it calls
+    ``receive`` with every order, and ``on_stop`` when the process has to stop.
     """
 
     def __init__(self, link: Connection) -> None:
         self.link = link
         self.receive: Callable[[bytes], None] = lambda order: None
-        self.on_end: Callable[[], None] = lambda: None  # wakes a producer that waits
+        self.on_stop: Callable[[], None] = lambda: None
         self.is_stopping = False
         self._may_interrupt = False
         self._is_dismissed = threading.Event()
-        self._is_asked = threading.Event()
-        self._has_noticed = threading.Event()  # that it is to stop
-        self._parent = os.getppid()
+        self._is_error_wanted = threading.Event()
+        self._has_seen_stop = threading.Event()
+        self._parent_pid = os.getppid()
+        process = multiprocessing.parent_process()
+        # (A forkserver stands between the two, and its death is not that of the consumer.)
+        self._is_direct = process is None or process.pid == self._parent_pid
 
     def first_order(self) -> tuple[bytes, int | None]:
-        """Wait for the order that starts the work, and the file descriptor that comes along.
+        """Wait for the order that starts the work, and for the file descriptor that it brings.
 
-        `Stopped` is raised if the consumer goes instead.
+        `Stopped` is raised if the consumer closes or dies instead.
         """
-        while not self.link.poll(LOOK):
+        while not self.link.poll(POLL_SECONDS):
             if self._is_orphan():
                 raise Stopped
         try:
@@ -83,48 +88,48 @@ class Host:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch the consumer; inside the block, `Stopped` may be raised anywhere."""
+        """Watch the consumer in a thread; `Stopped` may be raised anywhere in the block."""
         watch = threading.Thread(target=self._watch, name="pescador-watch", daemon=True)
         self._may_interrupt = True
         watch.start()
         try:
             yield
         finally:
-            self._notice()
+            self._see_stop()
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Put off an interrupt until the `check` that has to follow this short block."""
+        """Raise no `Stopped` in a short block; the `check` that must follow it does."""
         self._may_interrupt = False
         try:
             yield
         finally:
             self._may_interrupt = True
 
-    def _notice(self) -> None:
+    def _see_stop(self) -> None:
         self._may_interrupt = False
-        self._has_noticed.set()
+        self._has_seen_stop.set()
 
     def check(self) -> None:
-        """Raise `Stopped` if the consumer wants no more: to be called now and then."""
+        """Raise `Stopped` if the consumer wants no more; to be called now and then."""
         if self.is_stopping:
-            self._notice()
+            self._see_stop()
             raise Stopped
 
     def _watch(self) -> None:
         try:
             while not self._look():
                 pass
-            # The consumer is gone: nobody waits for this process, so it must not wait either.
+            # The consumer is dead: nobody will end this process, so it ends by itself.
             self._stop()
-            time.sleep(_LAST_WORDS)
+            time.sleep(_ORPHAN_SECONDS)
         except BaseException:
             traceback.print_exc()
         os._exit(1)
 
     def _look(self) -> bool:
-        """Obey the next order, if there is one; return whether the consumer is dead."""
-        if not self.link.poll(LOOK):
+        """Obey the next order, if one comes; return whether the consumer is dead."""
+        if not self.link.poll(POLL_SECONDS):
             return self._is_orphan()
         try:
             order = self.link.recv_bytes()
@@ -132,62 +137,60 @@ class Host:
             return True
         if order == STOP:
             self._stop()
-        elif order == ASK:
-            self._is_asked.set()
+        elif order == SEND_ERROR:
+            self._is_error_wanted.set()
         else:
             self.receive(order)
         return False
 
     def _is_orphan(self) -> bool:
-        if self._parent != os.getppid():
+        if self._is_direct and self._parent_pid != os.getppid():
             return True
-        parent = multiprocessing.parent_process()
-        return parent is not None and not parent.is_alive()
+        process = multiprocessing.parent_process()
+        return process is not None and not process.is_alive()
 
     def _stop(self) -> None:
         self.is_stopping = True
         self._is_dismissed.set()
-        self._is_asked.set()
-        self.on_end()
-        # An exception in the middle of the source may leave something open in the libraries that
-        # it uses; so only a source that takes its time is interrupted.
-        if self._has_noticed.wait(_PATIENCE):
+        self._is_error_wanted.set()
+        self.on_stop()
+        # An exception in the middle of a source may leave something open in the libraries that it
+        # uses, so a source that reaches its next item in time is not interrupted.
+        if self._has_seen_stop.wait(_PATIENCE_SECONDS):
             return
         main = threading.main_thread().ident
         if hasattr(signal, "pthread_kill") and main is not None:
-            signal.pthread_kill(main, signal.SIGINT)  # cuts a wait of the source short
+            signal.pthread_kill(main, STOP_SIGNAL)  # cuts a wait of the source short
         else:
-            import _thread
-
             _thread.interrupt_main()
 
-    def on_interrupt(self, number: int, frame: Any) -> None:
-        """Handle SIGINT: from the keyboard, it is the consumer's; else it is `_stop`'s."""
+    def on_stop_signal(self, number: int, frame: Any) -> None:
+        """Raise `Stopped` in the main thread, if it was `_stop` that sent the signal."""
         if self._may_interrupt:
             self.check()
 
-    def report(self, error: BaseException, is_announced: bool) -> None:
-        """Tell the consumer of an error: its text first, then itself, if it can cross.
+    def report(self, error: BaseException, is_marked: bool) -> None:
+        """Send an error to the consumer: its text first, then itself, if it can be pickled.
 
-        ``is_announced`` tells whether a message, which comes another way, says so too. Whether
-        the error can cross is tried once the consumer has all that came before, since an error
-        may be such that trying it ends the process.
+        ``is_marked``: whether a message over the socket marks its place among the items. The
+        error is pickled only when the consumer asks for it, after all items, since pickling it
+        may end the process.
         """
-        facts = {"is_announced": is_announced, "is_of_the_end": _follows_stop(error)}
+        facts = {"is_marked": is_marked, "is_of_closing": _follows_stop(error)}
         told = {**_told(error), **facts}
         with contextlib.suppress(OSError):
             self.link.send_bytes(json.dumps(told).encode())
-            self._is_asked.wait()
+            self._is_error_wanted.wait()
             self.link.send_bytes(_pickled(error))
 
     def wait_until_dismissed(self) -> None:
-        """Wait until the consumer has read everything, or is gone."""
+        """Wait until the consumer has read everything, or is dead."""
         self._is_dismissed.wait()
-        self._notice()
+        self._see_stop()
 
 
 def _follows_stop(error: BaseException | None) -> bool:
-    """Tell whether an error was raised as the source was being ended early."""
+    """Tell whether an error was raised because the source was stopped."""
     while error is not None and not isinstance(error, Stopped):
         error = error.__context__
     return error is not None
@@ -200,7 +203,7 @@ def _told(error: BaseException) -> dict[str, str]:
     else:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         summary = f"the source raised {name}, which cannot be passed on: {_message(error)}"
-    # Text that UTF-8 cannot hold must not stand in the way of the error.
+    # Text that UTF-8 cannot hold must not hide the error.
     return {"text": _printable(text), "summary": _printable(summary)}
 
 
@@ -216,9 +219,9 @@ def _printable(text: str) -> str:
 
 
 def _pickled(error: BaseException) -> bytes:
-    """Return an error as bytes that are known to give it back; none if there are none such."""
+    """Return the pickled error; no bytes if it does not come back the same."""
     if isinstance(error, (SystemExit, GeneratorExit, Stopped)):
-        return b""  # these would mean something else over there
+        return b""  # raised in the consumer, these would mean something else
     try:
         pickled = bytes(ForkingPickler.dumps(error))
         again = pickle.loads(pickled)
@@ -239,32 +242,28 @@ def _has_same_args(error: BaseException, other: BaseException) -> bool:
 
 
 def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
-    """Run the background process: ``main(host, task, order, descriptor)``."""
-    host = Host(link)
-    _settle_signals(host)
+    """Run the background process: ``main(parent, task, order, descriptor)``."""
+    parent = Parent(link)
+    settle(parent.on_stop_signal)
+    _show_crashes()
     with contextlib.suppress(Stopped):
         try:
-            order, descriptor = host.first_order()
+            order, descriptor = parent.first_order()
             problem = None
         except OSError as error:
             problem = error
-        with host.watching():
+        with parent.watching():
             try:
                 if problem is not None:
                     raise problem
-                main(host, unpack(), order, descriptor)
+                main(parent, unpack(), order, descriptor)
             except Stopped:
                 raise
             except BaseException as error:
-                host.report(error, False)
+                parent.report(error, False)
 
 
-def _settle_signals(host: Host) -> None:
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, host.on_interrupt)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+def _show_crashes() -> None:
     if sys.__stderr__ is not None and not faulthandler.is_enabled():
         with contextlib.suppress(Exception):  # it may be closed
             faulthandler.enable(sys.__stderr__)

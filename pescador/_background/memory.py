@@ -1,8 +1,8 @@
-"""Memory that two processes see: one allocates blocks and writes them, the other reads them.
+"""Shared memory in blocks: the child allocates and writes them, the consumer reads and frees them.
 
-The memory is an anonymous file (``memfd_create``, Linux), which has no name and is gone with the
-last process that maps it. It grows as it is used: only blocks that were once in use take up
-memory. What a block holds is not known here.
+The memory is an anonymous file (``memfd_create``, Linux): it has no name, and is gone with the last
+process that maps it. Only blocks that have been used take up memory. What is in a block is not
+known here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = mmap.PAGESIZE
 _STEP = 2**20  # bytes by which the memory grows, at least
 
 
-def reader(n_bytes: int) -> Reader | None:
+def create(n_bytes: int) -> Holder | None:
     """Make new memory; None where the platform has none, or there is no room for it."""
     if not hasattr(os, "memfd_create") or not hasattr(mmap, "MADV_REMOVE"):
         return None
@@ -32,18 +32,18 @@ def reader(n_bytes: int) -> Reader | None:
         return None
     try:
         os.ftruncate(descriptor, pages(n_bytes))
-        return Reader(descriptor)
+        return Holder(descriptor)
     except (OSError, OverflowError, ValueError):
         os.close(descriptor)
         return None
 
 
-def writer(descriptor: int | None) -> Writer | None:
-    """Take over memory that another process has made; None if it cannot be mapped here."""
+def attach(descriptor: int | None) -> Allocator | None:
+    """Map memory that the consumer has made; None if there is none, or it cannot be mapped."""
     if descriptor is None:
         return None
     try:
-        return Writer(descriptor)
+        return Allocator(descriptor)
     except OSError:
         os.close(descriptor)
         return None
@@ -61,11 +61,11 @@ def _map(descriptor: int) -> mmap.mmap:
     return mmap.mmap(descriptor, size)
 
 
-class Writer:
-    """The side that allocates.
+class Allocator:
+    """The child's side, which allocates blocks. It owns the descriptor.
 
-    Blocks are taken from the lowest addresses, so that few of them, still in the cache, are used
-    again and again. Takes over the descriptor.
+    Blocks are taken from the lowest addresses, so that few of them are used again and again, while
+    they are still in the cache.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -124,19 +124,19 @@ class Writer:
         os.close(self._descriptor)
 
 
-class Reader:
-    """The side that makes the memory, and that tells when it needs a block no longer.
+class Holder:
+    """The consumer's side, which made the memory, and frees a block when its array is gone.
 
-    Takes over the descriptor. Blocks stay valid after `close`; their memory is given back as
-    each of them goes.
+    It owns the descriptor. Blocks stay valid after `close`: each is given back when its array is
+    gone.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._map = _map(descriptor)
         self._descriptor = descriptor
-        self._sizes: dict[int, int] = {}  # of the blocks that are out, by offset
-        self._arrays: dict[int, weakref.ref] = {}  # of those that are held
-        self._heirs: dict[int, int] = {}  # how many processes may see a block, if any do
+        self._sizes: dict[int, int] = {}  # of the blocks that are not free, by offset
+        self._arrays: dict[int, weakref.ref] = {}  # of the blocks that are held here, by offset
+        self._n_sharing: dict[int, int] = {}  # how many forked processes see a block, by offset
         self._freed: list[int] = []
         self._process = os.getpid()
         self._is_closed = False
@@ -144,14 +144,14 @@ class Reader:
 
     @contextmanager
     def lent(self) -> Iterator[int]:
-        """Give the descriptor, to be sent to the other side; it is closed after that."""
+        """Give the descriptor, to be sent to the child; it is closed after the block."""
         try:
             yield self._descriptor
         finally:
             os.close(self._descriptor)
 
     def hold(self, offset: int, n_bytes: int) -> np.ndarray:
-        """Return a block as an array of bytes; the block is free when it is gone."""
+        """Return a block as an array of bytes; the block is freed when the array is gone."""
         size = max(pages(n_bytes), PAGE)
         if offset % PAGE or offset + size > len(self._map) or offset in self._sizes:
             raise ValueError(f"no block of {n_bytes} bytes at {offset}")
@@ -160,7 +160,7 @@ class Reader:
         def release(_: weakref.ref) -> None:  # may be called at any time, in any thread
             if os.getpid() == self._process:
                 del self._arrays[offset]
-                if offset not in self._heirs:
+                if offset not in self._n_sharing:
                     self._give_back(offset)
                 if not self._arrays:
                     _lingering.discard(self)
@@ -170,7 +170,7 @@ class Reader:
         return block
 
     def _give_back(self, offset: int) -> None:
-        size = self._sizes.pop(offset, None)  # only one of several threads gets it
+        size = self._sizes.pop(offset, None)  # atomic: one of several threads gets it
         if size is None:
             return
         if not self._is_closed:
@@ -181,7 +181,7 @@ class Reader:
     def take_freed(self, n_most: int = sys.maxsize) -> list[int]:
         """Return blocks that have become free since the last call."""
         taken = self._freed[:n_most]
-        del self._freed[: len(taken)]  # (more may have come, from another thread)
+        del self._freed[: len(taken)]  # (other threads may have added more)
         return taken
 
     def put_back(self, freed: list[int]) -> None:
@@ -189,18 +189,18 @@ class Reader:
         self._freed += freed
 
     def keep_held(self) -> list[int]:
-        """Keep the blocks that are held now: another process is about to see them."""
+        """Keep the blocks that are held now, since a process that is forked will see them."""
         kept = list(self._arrays)
         for offset in kept:
-            self._heirs[offset] = self._heirs.get(offset, 0) + 1
+            self._n_sharing[offset] = self._n_sharing.get(offset, 0) + 1
         return kept
 
-    def forget_heir(self, kept: list[int]) -> None:
-        """Undo `keep_held`, when that process has ended."""
+    def release_held(self, kept: list[int]) -> None:
+        """Undo `keep_held`, once that process has ended."""
         for offset in kept:
-            self._heirs[offset] -= 1
-            if not self._heirs[offset]:
-                del self._heirs[offset]
+            self._n_sharing[offset] -= 1
+            if not self._n_sharing[offset]:
+                del self._n_sharing[offset]
                 if offset not in self._arrays:
                     self._give_back(offset)
 
@@ -228,47 +228,47 @@ def _gaps(blocks: dict[int, int], end: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-# Readers whose streams go on, and closed ones of which some blocks are still held: these must
-# live, to be told when the blocks go.
-_open: weakref.WeakValueDictionary[int, Reader] = weakref.WeakValueDictionary()
-_lingering: set[Reader] = set()
+# Holders of open streams, and closed ones with blocks that are still held. The latter must live
+# until the last of their arrays is gone.
+_open: weakref.WeakValueDictionary[int, Holder] = weakref.WeakValueDictionary()
+_lingering: set[Holder] = set()
 _forking = threading.local()
 
 
-class Heir:
-    """A process that is forked inside a ``with`` block: what it may see is kept until it ends."""
+class ForkGuard:
+    """Keeps the blocks that a process forked in a ``with`` block sees, until `release`."""
 
     def __init__(self) -> None:
-        self._kept: list[tuple[Reader, list[int]]] = []
+        self._kept: list[tuple[Holder, list[int]]] = []
 
-    def __enter__(self) -> Heir:
-        self._outer = getattr(_forking, "heir", None)
-        _forking.heir = self
+    def __enter__(self) -> ForkGuard:
+        self._outer = getattr(_forking, "guard", None)
+        _forking.guard = self
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _forking.heir = self._outer
+        _forking.guard = self._outer
 
-    def inherit(self, reader: Reader) -> None:
-        """Keep what a reader holds now."""
-        self._kept.append((reader, reader.keep_held()))
+    def keep(self, holder: Holder) -> None:
+        """Keep what a holder holds now."""
+        self._kept.append((holder, holder.keep_held()))
 
-    def has_ended(self) -> None:
-        """Let go of what was kept."""
+    def release(self) -> None:
+        """Free what was kept: the process has ended."""
         while self._kept:
-            reader, kept = self._kept.pop()
-            reader.forget_heir(kept)
+            holder, kept = self._kept.pop()
+            holder.release_held(kept)
 
 
 def _before_fork() -> None:
-    """Keep what a forked process may go on reading after this one has let it go.
+    """Keep the blocks that a forked process may still read after this one has dropped them.
 
-    Of a process that others have forked, the end is not known.
+    A process that was not forked in a `ForkGuard` may live for ever: its blocks are never reused.
     """
-    heir = getattr(_forking, "heir", None) or Heir()
-    for reader in [*(each() for each in _open.valuerefs()), *list(_lingering)]:
-        if reader is not None:
-            heir.inherit(reader)
+    guard = getattr(_forking, "guard", None) or ForkGuard()
+    for holder in [*(each() for each in _open.valuerefs()), *list(_lingering)]:
+        if holder is not None:
+            guard.keep(holder)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""The words that both sides of a pipe know."""
+"""What both sides know: the orders that the consumer sends over the pipe, and the task."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from ..core import Streamer
 
-LOOK = 0.5  # seconds between two looks at whether the other side still lives
+POLL_SECONDS = 0.5  # between two looks at whether the other side still lives
 
-STOP, ASK = b"stop", b"ask"  # orders; all others go to the receiver that `Host` was given
-CREDIT, NUDGE = b"c", b"n"  # orders, by their first byte
-CREDIT_HEAD = struct.Struct("<Q")
+STOP, SEND_ERROR = b"stop", b"send error"  # every other order goes to `Parent.receive`
+CREDIT, FLUSH = b"c", b"f"  # by their first byte
+CREDIT_HEAD = struct.Struct("<Q")  # bytes handed out; offsets of free blocks follow
 
 
 class Start(NamedTuple):
-    """Where to begin: ``skip`` items after a position, which is that after ``n_given`` items."""
+    """Where to begin: at the position after ``n_given`` items, and ``skip`` items further."""
 
     n_given: int = 0
     position: Any = 0
@@ -23,7 +23,7 @@ class Start(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What the background process is told to do, along with its start."""
+    """What the background process has to do."""
 
     streamer: Streamer
     seed: tuple[bytes, bytes, list]
@@ -31,4 +31,4 @@ class Task(NamedTuple):
     number: int
     start: Start
     max_bytes: int
-    one_shots: list[Any]  # streamers below it that can be started only once
+    one_shots: list[Any]  # the streamers below it that can be started only once

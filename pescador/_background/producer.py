@@ -1,4 +1,8 @@
-"""Makes the items of a background process, and sends them."""
+"""The background process's side of a `ZMQStreamer`: makes the items, and sends them.
+
+Items that are made quickly travel many to a message; an item that the consumer waits for travels
+at once. The process stops making items when it is `max_bytes` ahead of what was handed out.
+"""
 
 from __future__ import annotations
 
@@ -22,48 +26,45 @@ from .._validate import stopped
 from ..exceptions import PescadorError
 from . import memory
 from .channel import Caller
-from .frames import ENDED, FAILED, Packer
-from .inside import Host, Stopped
+from .frames import Kind, Packer
+from .inside import Parent, Stopped
 from .orders import CREDIT, CREDIT_HEAD, Task
 
-_MESSAGES = 8  # that the process may be ahead, at least
-_SLOW = 1e-3  # seconds since the last message after which an item is not kept for company
-_NOTE_EVERY = 1.0  # seconds between two notes of where the source stands
+_MESSAGES = 8  # at least, that fit into max_bytes
+_SEND_ALONE_SECONDS = 1e-3  # without a message, after which an item is sent alone
+_POSITION_EVERY = 1.0  # seconds between two messages that say where the source stands
 
 
-# The side that makes the items, in the background process.
-
-
-def produce(host: Host, task: Task, invitation: bytes, descriptor: int | None) -> None:
+def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) -> None:
     """Make the items of one activation of a streamer, and send them."""
-    with host.undisturbed():
-        shared = memory.writer(descriptor)
+    with parent.undisturbed():
+        shared = memory.attach(descriptor)
         packer = Packer(shared, max(1, task.max_bytes // _MESSAGES))
-        writer = _Writer(Caller(invitation), packer, shared, task.max_bytes, host)
-        host.receive, host.on_end = writer.on_order, writer.wake
+        sender = _Sender(Caller(invitation), packer, shared, task.max_bytes, parent)
+        parent.receive, parent.on_stop = sender.on_order, sender.wake
     try:
         try:
-            host.check()
-            parent = Seed.received(*task.seed, Session())
-            _seed_globals(parent.child(task.place, task.number))
-            writer.send_all(_Source(task, parent))
+            parent.check()
+            above = Seed.received(*task.seed, Session())
+            _seed_globals(above.child(task.place, task.number))
+            sender.send_all(_Source(task, above))
         except Stopped:
             raise
         except BaseException as error:
-            writer.finish(FAILED)
-            host.report(error, True)
+            sender.finish(Kind.FAILED)
+            parent.report(error, True)
         else:
-            writer.finish(ENDED)
-        host.wait_until_dismissed()
+            sender.finish(Kind.ENDED)
+        parent.wait_until_dismissed()
     finally:
-        writer.close()
+        sender.close()
 
 
 def _seed_globals(seed: Seed) -> None:
-    """Seed what sources draw from that know of no seed."""
+    """Seed the global generators, from which sources may draw."""
     words = seed.words(b"process")
-    # As np.random.seed() does, which would wait for a lock that a thread of the forked process
-    # may have held.
+    # As np.random.seed() does. That one takes a lock, which a thread of the program may have held
+    # when it was forked.
     generator = np.random.MT19937(0)
     seeded: Any = np.random.RandomState(words.view(np.uint32)).get_state(legacy=False)
     generator.state = seeded
@@ -74,9 +75,9 @@ def _seed_globals(seed: Seed) -> None:
 class _Source:
     """One activation of the streamer."""
 
-    def __init__(self, task: Task, parent: Seed) -> None:
+    def __init__(self, task: Task, above: Seed) -> None:
         self._task = task
-        self._parent = parent
+        self._above = above
         self._iterator: Iterator | None = None
 
     def items(self) -> Generator:
@@ -85,9 +86,9 @@ class _Source:
         if isinstance(position, int):
             position, skip = position + skip, 0
         for each in self._task.one_shots:
-            each._ticket.clear()  # the reader has used it, for this pass
+            each._ticket.clear()  # the consumer has used it, for this run
         try:
-            source = IN_PLACE.open(streamer, self._parent, place, number, 0, position)
+            source = IN_PLACE.open(streamer, self._above, place, number, 0, position)
         except StopIteration as error:  # here it would pass for the end of the data
             raise stopped(streamer) from error
         self._iterator = source
@@ -97,14 +98,14 @@ class _Source:
             IN_PLACE.end(streamer, source)
 
     def position(self, n_made: int) -> Any:
-        """Return where it stands, after so many items."""
+        """Return where it stands, after ``n_made`` items."""
         assert self._iterator is not None
         start = self._task.start
         return position_of(self._iterator, start.n_given + start.skip + n_made)
 
 
-class _Writer:
-    """Sends items: many to a message if they come fast, at once if the reader waits for them.
+class _Sender:
+    """Packs items into messages and sends them.
 
     The thread that makes the items calls `send_all` and `finish`; the one that watches the
     consumer calls `on_order` and `wake`.
@@ -114,23 +115,23 @@ class _Writer:
         self,
         caller: Caller,
         packer: Packer,
-        shared: memory.Writer | None,
+        shared: memory.Allocator | None,
         max_bytes: int,
-        host: Host,
+        parent: Parent,
     ) -> None:
         self._caller = caller
         self._packer = packer
         self._memory = shared
         self._max_bytes = max_bytes
-        self._host = host
+        self._host = parent
         self._lock = threading.Lock()  # of the packer and the caller
         self._is_closed = False
-        self._ahead = 0  # bytes that have been made, and not handed out, as far as is known
-        self._credits: deque[bytes] = deque()  # orders that have come since
+        self._ahead = 0  # bytes that were made and are not known to be handed out
+        self._credits: deque[bytes] = deque()  # orders that have come and are not counted yet
         self._has_credit = threading.Event()
         self._is_awaited = True
-        self._last = 0.0  # when a message was sent
-        self._noted = -math.inf  # when the reader was told where the source stood
+        self._sent = 0.0  # when the last message was sent
+        self._position_sent = -math.inf  # when the last position was sent
 
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""
@@ -139,19 +140,19 @@ class _Writer:
         try:
             for item in items:
                 with lock:
-                    has_company = packer.fullness
+                    is_first = not packer.fullness
                     cost = packer.add(item)
                     if (
                         packer.fullness >= 1
                         or self._is_awaited
-                        or not (has_company or self._is_quick())
+                        or (is_first and not self._is_quick())
                     ):
                         self._host.check()
                         self._flush()
                         self._take_credit()
-                        if self._last - self._noted > _NOTE_EVERY:
-                            self._tell_position(source)
-                if self._is_awaited:  # since the lock was free, too
+                        if self._sent - self._position_sent > _POSITION_EVERY:
+                            self._send_position(source)
+                if self._is_awaited:  # it may have come since the lock was let go
                     self._flush_unless_busy()
                 self._ahead += cost
                 if self._ahead + cost > max_bytes:
@@ -159,21 +160,21 @@ class _Writer:
         finally:
             items.close()
 
-    def _tell_position(self, source: _Source) -> None:
-        """Tell the reader where the source stands, from where another process could go on."""
-        with contextlib.suppress(PescadorError):  # not every source can be moved at any time
+    def _send_position(self, source: _Source) -> None:
+        """Send where the source stands: a resumed stream can go on from there."""
+        with contextlib.suppress(PescadorError):  # not every source has a position now
             position = json.dumps(source.position(self._packer.n_items))
-            self._caller.send(self._packer.note(position.encode()))
-        self._noted = time.monotonic()
+            self._caller.send(self._packer.position(position.encode()))
+        self._position_sent = time.monotonic()
 
     def _is_quick(self) -> bool:
-        return time.monotonic() - self._last <= _SLOW
+        return time.monotonic() - self._sent <= _SEND_ALONE_SECONDS
 
     def _flush(self) -> None:
         if self._packer.fullness and not self._is_closed:
-            self._is_awaited = False  # first: the reader may have it, and ask for more, at once
+            self._is_awaited = False  # before it is sent: a new order to flush may follow at once
             self._caller.send(self._packer.take())
-            self._last = time.monotonic()
+            self._sent = time.monotonic()
 
     def _flush_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -183,7 +184,7 @@ class _Writer:
                 self._lock.release()
 
     def _take_credit(self) -> None:
-        """Take note of what the reader has handed out."""
+        """Count what the consumer has handed out, and free its blocks."""
         while self._credits:
             order = self._credits.popleft()
             (handed_out,) = CREDIT_HEAD.unpack_from(order, 1)
@@ -193,7 +194,7 @@ class _Writer:
                     self._memory.free(offset)
 
     def _wait_for_room(self, cost: int) -> None:
-        """Wait until another item of that cost may be made; one alone always may."""
+        """Wait until another item of that cost fits; one alone always does."""
         with self._lock:
             self._flush()
         while True:
@@ -205,23 +206,23 @@ class _Writer:
             self._has_credit.wait()
 
     def on_order(self, order: bytes) -> None:
-        """Get credit, or the news that the reader waits."""
+        """Take an order: credit, or to flush."""
         if order[:1] == CREDIT:
             self._credits.append(order)
             self._has_credit.set()
             return
-        # If the source takes its time for the next item, the lock is free, and what there is can
-        # be sent from here. Else the other thread sees the flag when it lets go of the lock.
+        # While the source works on its next item, the lock is free, and this thread sends the
+        # message. Else the other thread sees the flag when it lets go of the lock.
         self._is_awaited = True
         self._flush_unless_busy()
 
     def wake(self) -> None:
-        """Look for news, of whatever kind."""
+        """Let a source that waits for room look again."""
         self._is_awaited = True
         self._has_credit.set()
 
-    def finish(self, kind: int) -> None:
-        """Send what is left, and how it ended."""
+    def finish(self, kind: Kind) -> None:
+        """Send what is left, and how the stream ended."""
         with self._lock:
             self._flush()
             self._caller.send(self._packer.mark(kind))

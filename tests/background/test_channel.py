@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -834,3 +835,65 @@ def test_streams_until_no_descriptor_is_left():
     """The others go on, and when they have ended there is room again."""
     done = _run(MANY)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "done", "")
+
+
+# Interrupts. From Python 3.12 on, PyZMQ runs a line of Python whenever it raises an exception: if
+# a signal handler raises there, what it raises is lost.
+
+
+class Struck(BaseException):
+    """What a signal handler raises."""
+
+
+@contextlib.contextmanager
+def alarms():
+    """Let SIGALRM raise `Struck`; give a list that tells how often it did."""
+    strikes = []
+
+    def strike(number, frame):
+        strikes.append(number)
+        raise Struck
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        yield strikes
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def n_lost(call, n_times):
+    """Raise an exception from a signal handler during calls, again and again; count the lost."""
+    lost = 0
+    with alarms() as strikes:
+
+        def call_until_struck(seconds):
+            strikes.clear()
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            while not strikes:
+                call()
+
+        for number in range(n_times):
+            try:
+                call_until_struck(1e-6 * (1 + number))
+                lost += 1
+            except Struck:
+                pass
+    return lost
+
+
+def test_what_a_signal_handler_raises_is_not_lost_as_messages_are_received():
+    with connected("ipc") as (listener, caller):
+        assert n_lost(listener.receive, 300) == 0
+
+        def send_and_receive():
+            caller.send([b"x"])
+            listener.receive()
+
+        assert n_lost(send_and_receive, 100) == 0
+
+
+def test_what_a_signal_handler_raises_is_not_lost_as_messages_are_awaited():
+    with connected("ipc") as (listener, _):
+        waiter = channel.Waiter(listener, [])
+        assert n_lost(lambda: waiter.wait(0), 300) == 0
+        assert n_lost(lambda: waiter.wait(1), 100) == 0

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import queue
 import select
 import signal
 import subprocess
@@ -18,9 +19,10 @@ import pytest
 from _sources import TIMEOUT, within
 
 from pescador import PescadorError, WorkerError
-from pescador._background.child import HeldInterrupts, RemoteTraceback, Worker
+from pescador._background.child import Child, HeldInterrupts, RemoteTraceback
 from pescador._background.inside import Stopped
 from pescador._background.orders import STOP
+from pescador._background.signals import GROUP, STOP_SIGNAL
 
 METHODS = [
     m for m in ("fork", "spawn", "forkserver") if m in multiprocessing.get_all_start_methods()
@@ -38,34 +40,45 @@ def say(descriptor, *words):
     os.write(descriptor, (json.dumps(words) + "\n").encode())
 
 
-def introduce(host, task, order, descriptor):
+def introduce(parent, task, order, descriptor):
     say(descriptor, task, order.decode(), os.getpid())
 
 
-def count_without_descriptor(host, task, order, descriptor):
+def count_without_descriptor(parent, task, order, descriptor):
     raise ValueError(order, descriptor)
 
 
-def echo(host, task, order, descriptor):
-    host.receive = lambda order: say(descriptor, order.decode())
-    signal.signal(signal.SIGINT, lambda number, frame: say(descriptor, "interrupted"))
+def echo(parent, task, order, descriptor):
+    parent.receive = lambda order: say(descriptor, order.decode())
+    signal.signal(STOP_SIGNAL, lambda number, frame: say(descriptor, "interrupted"))
     say(descriptor, "ready")
-    host.wait_until_dismissed()
+    parent.wait_until_dismissed()
     say(descriptor, "ends")
 
 
-def polite(host, task, order, descriptor):
-    signal.signal(signal.SIGINT, lambda number, frame: say(descriptor, "interrupted"))
+def echo_order(parent, task, order, descriptor):
+    """Echo, in the main thread, where handlers run."""
+    orders = queue.SimpleQueue()
+    parent.receive = orders.put
+    say(descriptor, "ready")
+    while not parent.is_stopping:
+        with contextlib.suppress(queue.Empty):
+            say(descriptor, orders.get(timeout=0.01).decode())
+    say(descriptor, "ends")
+
+
+def polite(parent, task, order, descriptor):
+    signal.signal(STOP_SIGNAL, lambda number, frame: say(descriptor, "interrupted"))
     say(descriptor, "ready")
     try:
         while True:
-            host.check()
+            parent.check()
             threading.Event().wait(0.001)
     except Stopped:
         say(descriptor, "ends")
 
 
-def idle(host, task, order, descriptor):
+def idle(parent, task, order, descriptor):
     try:
         say(descriptor, "ready")
         threading.Event().wait()
@@ -76,13 +89,13 @@ def idle(host, task, order, descriptor):
         say(descriptor, "finally")
 
 
-def busy(host, task, order, descriptor):
+def busy(parent, task, order, descriptor):
     say(descriptor, "ready")
     while True:
         pass
 
 
-def linger(host, task, order, descriptor):
+def linger(parent, task, order, descriptor):
     """End only when told, over another pipe."""
     try:
         say(descriptor, "ready")
@@ -92,41 +105,53 @@ def linger(host, task, order, descriptor):
         os.read(task, 1)
 
 
-def deaf_to_interrupts(host, task, order, descriptor):
-    def on_term(number, frame):
-        say(descriptor, "terminated")
-        os._exit(0)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, on_term)
+def deaf(parent, task, order, descriptor):
+    """Hear of no stop, and tell of every other signal."""
+    signal.signal(STOP_SIGNAL, signal.SIG_IGN)
+    for number in GROUP:
+        signal.signal(number, lambda number, frame: say(descriptor, number))
     say(descriptor, "ready")
     while True:
         signal.pause()
 
 
-def deaf(host, task, order, descriptor):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def swallow(parent, task, order, descriptor):
+    """Swallow the stop, and go on."""
     say(descriptor, "ready")
     while True:
-        signal.pause()
+        try:
+            threading.Event().wait()
+        except BaseException:
+            say(descriptor, "swallowed")
 
 
-def fail(host, task, order, descriptor):
+def fork_and_terminate(parent, task, order, descriptor):
+    """Start a process as a source may, and end it as such processes are ended."""
+    process = multiprocessing.get_context("fork").Process(target=signal.pause)
+    process.start()
+    process.terminate()
+    process.join()
+    say(descriptor, process.exitcode)
+    handlers = [signal.getsignal(number) == signal.SIG_DFL for number in GROUP]
+    command = [sys.executable, "-c", "import signal; signal.raise_signal(signal.SIGTERM)"]
+    say(descriptor, subprocess.run(command).returncode, any(handlers))
+
+
+def fail(parent, task, order, descriptor):
     raise task
 
 
-def fail_and_die_in_pickle(host, task, order, descriptor):
+def fail_and_die_in_pickle(parent, task, order, descriptor):
     raise DeadlyToPickle("poison")
 
 
-def fail_with_lock(host, task, order, descriptor):
+def fail_with_lock(parent, task, order, descriptor):
     error = ValueError("it holds a lock")
     error.lock = threading.Lock()
     raise error
 
 
-def die(host, task, order, descriptor):
+def die(parent, task, order, descriptor):
     kind, number = task
     if kind == "exit":
         os._exit(number)
@@ -136,31 +161,31 @@ def die(host, task, order, descriptor):
     signal.pause()
 
 
-def die_with_a_child(host, task, order, descriptor):
+def die_with_a_child(parent, task, order, descriptor):
     """Leave a child that holds all that was inherited until the consumer lets go."""
     if os.fork() == 0:
-        host.link.poll(TIMEOUT)
+        parent.link.poll(TIMEOUT)
         os._exit(0)
     os._exit(3)
 
 
-def meet_a_stop_after_the_end(host, task, order, descriptor):
+def meet_a_stop_after_the_end(parent, task, order, descriptor):
     def wait_for_it():
         say(descriptor, "ended")
         end = time.monotonic() + TIMEOUT
-        while not host.is_stopping and time.monotonic() < end:
+        while not parent.is_stopping and time.monotonic() < end:
             threading.Event().wait(0.01)
         for _ in range(100):  # bytecodes between which a signal would be handled
             pass
-        say(descriptor, "calm", host.is_stopping)
+        say(descriptor, "calm", parent.is_stopping)
 
     multiprocessing.util.Finalize(None, wait_for_it, exitpriority=1)
 
 
-def start_a_worker(link):
+def start_a_child(link):
     """Try it in a daemon, and tell what came of it."""
     try:
-        Worker(introduce, None, None)
+        Child(introduce, None, None)
     except BaseException as error:
         link.send((type(error).__name__, str(error)))
     link.close()
@@ -216,17 +241,17 @@ class Line:
 
 @contextlib.contextmanager
 def running(main, task=None, method="fork", message=b"go"):
-    """Run a main; give the worker, and the line over which it speaks."""
+    """Run a main; give the child, and the line over which it speaks."""
     ours, theirs = os.pipe()
     try:
-        worker = Worker(main, task, method)
+        child = Child(main, task, method)
         try:
-            worker.begin(message, theirs)
+            child.send_first(message, theirs)
             os.close(theirs)
             theirs = None
-            yield worker, Line(ours)
+            yield child, Line(ours)
         finally:
-            worker.close(0)
+            child.close(0)
     finally:
         os.close(ours)
         if theirs is not None:
@@ -267,22 +292,22 @@ def environment():
 
 @every_method
 def test_start_gives_task_order_and_descriptor(method):
-    with running(introduce, {"some": ["task"]}, method, b"first order") as (worker, line):
-        assert line.hear() == [{"some": ["task"]}, "first order", worker.pid]
+    with running(introduce, {"some": ["task"]}, method, b"first order") as (child, line):
+        assert line.hear() == [{"some": ["task"]}, "first order", child.pid]
         assert line.hear() is None
-    assert worker.pid != os.getpid()
+    assert child.pid != os.getpid()
 
 
 @every_method
 def test_start_without_a_descriptor(method):
-    worker = Worker(count_without_descriptor, None, method)
+    child = Child(count_without_descriptor, None, method)
     try:
-        worker.begin(b"", None)
+        child.send_first(b"", None)
         with pytest.raises(ValueError) as caught:
-            worker.raise_error()
+            child.raise_error()
         assert caught.value.args == (b"", None)
     finally:
-        worker.close(5)
+        child.close(5)
 
 
 def test_under_fork_the_task_is_not_pickled():
@@ -294,42 +319,42 @@ def test_under_fork_the_task_is_not_pickled():
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "fork"])
 def test_a_task_that_cannot_be_pickled_is_refused_and_leaves_no_process(method):
     with pytest.raises(PescadorError, match="cannot be pickled") as caught:
-        Worker(idle, (threading.Lock(),), method)
+        Child(idle, (threading.Lock(),), method)
     assert isinstance(caught.value.__cause__, TypeError)
     assert multiprocessing.active_children() == []
 
 
 def test_an_unknown_start_method_is_refused():
     with pytest.raises(PescadorError, match=r"start_method='vfork'.*'spawn'"):
-        Worker(idle, None, "vfork")
+        Child(idle, None, "vfork")
 
 
 @every_method
 def test_orders_arrive_in_order(method):
-    with running(echo, None, method) as (worker, line):
+    with running(echo, None, method) as (child, line):
         assert line.hear() == ["ready"]
         for number in range(100):
-            assert worker.order(b"order %d" % number, TIMEOUT)
+            assert child.send(b"order %d" % number, TIMEOUT)
         assert [line.hear() for _ in range(100)] == [[f"order {n}"] for n in range(100)]
 
 
 def test_orders_to_a_dead_process_are_lost_in_silence():
-    with running(die, ("exit", 0)) as (worker, _):
-        until(lambda: worker.has_died)
+    with running(die, ("exit", 0)) as (child, _):
+        until(lambda: child.has_died)
         for _ in range(3):
-            worker.order(b"anybody there?")
-        worker.begin(b"", 0)
+            child.send(b"anybody there?")
+        child.send_first(b"", 0)
 
 
 def test_descriptors_stay_with_their_owners():
     """The process gets a copy; the consumer's is as it was."""
     ours, theirs = os.pipe()
     try:
-        worker = Worker(introduce, 1, "fork")
-        worker.begin(b"", theirs)
+        child = Child(introduce, 1, "fork")
+        child.send_first(b"", theirs)
         assert Line(ours).hear()[0] == 1
         os.write(theirs, b"still open")
-        worker.close(5)
+        child.close(5)
     finally:
         os.close(ours)
         os.close(theirs)
@@ -337,9 +362,9 @@ def test_descriptors_stay_with_their_owners():
 
 @pytest.mark.parametrize("main", [echo, polite])
 def test_a_main_that_looks_by_itself_whether_to_stop_is_not_interrupted(main):
-    with running(main) as (worker, line):
+    with running(main) as (child, line):
         assert line.hear() == ["ready"]
-        worker.close(TIMEOUT)
+        child.close(TIMEOUT)
         assert line.hear() == ["ends"]
         assert line.hear() is None
 
@@ -354,9 +379,9 @@ def test_a_main_that_looks_by_itself_whether_to_stop_is_not_interrupted(main):
     ids=lambda error: type(error).__name__,
 )
 def test_errors_arrive_as_themselves(method, error):
-    with running(fail, error, method) as (worker, _):
+    with running(fail, error, method) as (child, _):
         with pytest.raises(type(error)) as caught:
-            worker.raise_error()
+            child.raise_error()
     assert caught.value.args == error.args
     assert type(caught.value.__cause__) is RemoteTraceback
     assert "test_child.py" in str(caught.value.__cause__)
@@ -364,9 +389,9 @@ def test_errors_arrive_as_themselves(method, error):
 
 
 def test_interrupts_that_the_source_raises_arrive():
-    with running(fail, KeyboardInterrupt("its own")) as (worker, _):
+    with running(fail, KeyboardInterrupt("its own")) as (child, _):
         with pytest.raises(KeyboardInterrupt, match="its own"):
-            worker.raise_error()
+            child.raise_error()
 
 
 @pytest.mark.parametrize(
@@ -384,34 +409,34 @@ def test_interrupts_that_the_source_raises_arrive():
     ids=lambda value: getattr(value, "__name__", None) or type(value).__name__,
 )
 def test_errors_that_cannot_cross_are_told(main, task, name):
-    with running(main, task) as (worker, _):
+    with running(main, task) as (child, _):
         expected = DeadlyToPrint if isinstance(task, DeadlyToPrint) else WorkerError
         with pytest.raises(expected) as caught:
-            worker.raise_error()
+            child.raise_error()
     if expected is WorkerError:
         assert caught.match(name)
     assert "Traceback" in str(caught.value.__cause__)
 
 
 def test_text_that_utf8_cannot_hold_does_not_hide_an_error():
-    with running(fail, ValueError("\ud800")) as (worker, _):
+    with running(fail, ValueError("\ud800")) as (child, _):
         with pytest.raises(ValueError) as caught:
-            worker.raise_error()
+            child.raise_error()
     assert caught.value.args == ("\ud800",)
     assert "\\ud800" in str(caught.value.__cause__)
 
 
 def test_a_large_error_arrives():
     """Larger than the pipe's buffer."""
-    with running(fail, ValueError("x" * 10**7)) as (worker, _):
+    with running(fail, ValueError("x" * 10**7)) as (child, _):
         with pytest.raises(ValueError) as caught:
-            worker.raise_error()
+            child.raise_error()
     assert caught.value.args == ("x" * 10**7,)
 
 
 def test_without_a_report_there_is_no_error_to_raise():
-    with running(die, ("exit", 0)) as (worker, _):
-        within(TIMEOUT, worker.raise_error)
+    with running(die, ("exit", 0)) as (child, _):
+        within(TIMEOUT, child.raise_error)
 
 
 # How it is told that it has died.
@@ -430,50 +455,50 @@ def test_without_a_report_there_is_no_error_to_raise():
     ],
 )
 def test_obituary(method, death, text):
-    with running(die, death, method) as (worker, _):
-        until(lambda: worker.has_died)
-        assert worker.obituary() == f"the background process {worker.pid} {text}"
+    with running(die, death, method) as (child, _):
+        until(lambda: child.has_died)
+        assert child.how_it_ended() == f"the background process {child.pid} {text}"
 
 
 @every_method
 def test_obituary_of_one_that_has_just_died(method):
     """Told as soon as a sign of life says so, which may be before anybody has reaped it."""
     for _ in range(5):
-        with running(idle, None, method) as (worker, line):
+        with running(idle, None, method) as (child, line):
             assert line.hear() == ["ready"]
-            os.kill(worker.pid, signal.SIGKILL)
-            within(TIMEOUT, worker.raise_error)
-            assert "SIGKILL" in worker.obituary()
+            os.kill(child.pid, signal.SIGKILL)
+            within(TIMEOUT, child.raise_error)
+            assert "SIGKILL" in child.how_it_ended()
 
 
 @every_method
 def test_signs_of_life_of_a_death(method):
-    with running(idle, None, method) as (worker, line):
+    with running(idle, None, method) as (child, line):
         assert line.hear() == ["ready"]
-        assert not worker.has_died
-        assert select.select(worker.signs_of_life, [], [], 0)[0] == []
-        os.kill(worker.pid, signal.SIGKILL)
-        assert select.select(worker.signs_of_life, [], [], TIMEOUT)[0]
-        until(lambda: worker.has_died)
+        assert not child.has_died
+        assert select.select(child.pollable, [], [], 0)[0] == []
+        os.kill(child.pid, signal.SIGKILL)
+        assert select.select(child.pollable, [], [], TIMEOUT)[0]
+        until(lambda: child.has_died)
 
 
 def test_signs_of_life_of_an_error():
-    with running(fail, ValueError()) as (worker, _):
-        assert select.select(worker.signs_of_life, [], [], TIMEOUT)[0] == [worker.link.fileno()]
-        assert not worker.has_died  # it waits to be asked for the error itself
+    with running(fail, ValueError()) as (child, _):
+        assert select.select(child.pollable, [], [], TIMEOUT)[0] == [child.link.fileno()]
+        assert not child.has_died  # it waits to be asked for the error itself
         with pytest.raises(ValueError):
-            worker.raise_error()
+            child.raise_error()
 
 
 @pytest.mark.parametrize("has_pidfd", [True, False])
 def test_death_is_seen_although_a_grandchild_holds_everything_open(has_pidfd, monkeypatch):
     if not has_pidfd:
         monkeypatch.delattr(os, "pidfd_open", raising=False)
-    with running(die_with_a_child) as (worker, _):
-        until(lambda: worker.has_died)
-        within(TIMEOUT, worker.raise_error)
-        assert worker.obituary().endswith("exit code 3")
-        within(TIMEOUT, worker.close, None)
+    with running(die_with_a_child) as (child, _):
+        until(lambda: child.has_died)
+        within(TIMEOUT, child.raise_error)
+        assert child.how_it_ended().endswith("exit code 3")
+        within(TIMEOUT, child.close, None)
 
 
 # Ends.
@@ -481,84 +506,84 @@ def test_death_is_seen_although_a_grandchild_holds_everything_open(has_pidfd, mo
 
 @every_method
 def test_close_interrupts_the_source_and_runs_its_finally_blocks(method):
-    with running(idle, None, method) as (worker, line):
+    with running(idle, None, method) as (child, line):
         assert line.hear() == ["ready"]
-        worker.close(TIMEOUT)
+        child.close(TIMEOUT)
         assert [line.hear() for _ in range(3)] == [["stopped"], ["finally"], None]
-    assert is_gone(worker.pid)
+    assert is_gone(child.pid)
 
 
 def test_close_interrupts_a_source_that_computes():
-    with running(busy) as (worker, line):
+    with running(busy) as (child, line):
         assert line.hear() == ["ready"]
         start = time.monotonic()
-        worker.close(None)
+        child.close(None)
         assert time.monotonic() - start < STUBBORN
 
 
 @every_method
 def test_close_before_the_first_order(method):
-    worker = Worker(idle, None, method)
-    worker.close(TIMEOUT)
-    assert is_gone(worker.pid)
-
-
-@pytest.mark.parametrize("grace", [0, 0.1])
-def test_a_source_that_ignores_interrupts_is_terminated(grace):
-    with running(deaf_to_interrupts) as (worker, line):
-        assert line.hear() == ["ready"]
-        worker.close(grace)
-        assert line.hear() == ["terminated"]
-    assert is_gone(worker.pid)
+    child = Child(idle, None, method)
+    child.close(TIMEOUT)
+    assert is_gone(child.pid)
 
 
 @every_method
-def test_a_source_that_ignores_everything_is_killed(method):
-    with running(deaf, None, method) as (worker, line):
+@pytest.mark.parametrize("grace", [0, 0.5])
+def test_a_source_that_ignores_the_stop_is_killed_and_gets_no_other_signal(method, grace):
+    with running(deaf, None, method) as (child, line):
         assert line.hear() == ["ready"]
         start = time.monotonic()
-        worker.close(0.1)
-        assert time.monotonic() - start < STUBBORN
+        child.close(grace)
+        assert grace <= time.monotonic() - start < STUBBORN
         assert line.hear() is None
-    assert is_gone(worker.pid)
+    assert is_gone(child.pid)
+
+
+def test_a_source_that_swallows_the_stop_is_killed():
+    with running(swallow) as (child, line):
+        assert line.hear() == ["ready"]
+        child.close(1)
+        assert [line.hear(), line.hear()] == [["swallowed"], None]
+    assert is_gone(child.pid)
 
 
 def test_an_interrupt_that_is_held_back_ends_the_grace():
-    with running(deaf) as (worker, line):
+    with running(deaf) as (child, line):
         assert line.hear() == ["ready"]
         start = time.monotonic()
         with HeldInterrupts() as held:
             interrupt_myself()
-            worker.close(TIMEOUT, held)
+            child.close(TIMEOUT, held)
         assert time.monotonic() - start < STUBBORN
         with pytest.raises(KeyboardInterrupt):
             held.deliver()
-    assert is_gone(worker.pid)
+    assert is_gone(child.pid)
 
 
 def test_a_stopped_process_is_killed():
-    """SIGSTOP: neither an order nor SIGTERM gets through."""
-    with running(idle) as (worker, line):
+    """SIGSTOP: no order gets through."""
+    with running(idle) as (child, line):
         assert line.hear() == ["ready"]
-        os.kill(worker.pid, signal.SIGSTOP)
-        worker.close(0.1)
-        assert is_gone(worker.pid)
+        os.kill(child.pid, signal.SIGSTOP)
+        child.close(0.1)
+        assert is_gone(child.pid)
 
 
 def test_without_a_limit_close_waits_for_as_long_as_it_takes():
     theirs, ours = os.pipe()
     try:
-        with running(linger, theirs) as (worker, line):
+        with running(linger, theirs) as (child, line):
             assert line.hear() == ["ready"]
-            closer = threading.Thread(target=worker.close, args=(None,), daemon=True)
+            closer = threading.Thread(target=child.close, args=(None,), daemon=True)
             closer.start()
             assert line.hear() == ["lingers"]
             assert closer.is_alive()
-            assert not is_gone(worker.pid)
+            assert not is_gone(child.pid)
             os.write(ours, b".")
             closer.join(TIMEOUT)
             assert not closer.is_alive()
-            assert is_gone(worker.pid)
+            assert is_gone(child.pid)
     finally:
         os.close(theirs)
         os.close(ours)
@@ -567,59 +592,112 @@ def test_without_a_limit_close_waits_for_as_long_as_it_takes():
 def test_the_grace_is_for_what_the_source_has_left_to_do():
     theirs, ours = os.pipe()
     try:
-        with running(linger, theirs) as (worker, line):
+        with running(linger, theirs) as (child, line):
             assert line.hear() == ["ready"]
-            worker.close(1)
+            child.close(1)
             assert [line.hear(), line.hear()] == [["lingers"], None]
-            assert is_gone(worker.pid)
+            assert is_gone(child.pid)
     finally:
         os.close(theirs)
         os.close(ours)
 
 
 def test_close_twice():
-    with running(idle) as (worker, line):
+    with running(idle) as (child, line):
         assert line.hear() == ["ready"]
         for _ in range(3):
-            worker.close(5)
+            child.close(5)
 
 
 def test_close_in_a_forked_child_does_nothing():
-    with running(echo) as (worker, line):
+    with running(echo) as (child, line):
         assert line.hear() == ["ready"]
-        child = os.fork()
-        if child == 0:
+        pid = os.fork()
+        if pid == 0:
             try:
-                worker.close(0)
-                os._exit(int(worker.is_owned))
+                child.close(0)
+                os._exit(int(child.is_owned))
             finally:
                 os._exit(9)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert worker.is_owned
-        worker.order(b"are you there?")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert child.is_owned
+        child.send(b"are you there?")
         assert line.hear() == ["are you there?"]
 
 
 @every_method
 def test_a_stop_after_the_end_interrupts_nothing(method, capfd):
-    with running(meet_a_stop_after_the_end, None, method) as (worker, line):
+    with running(meet_a_stop_after_the_end, None, method) as (child, line):
         assert line.hear() == ["ended"]
-        worker.order(STOP)
+        child.send(STOP)
         assert line.hear() == ["calm", True]
-        until(lambda: worker.process.exitcode is not None)
-        assert worker.process.exitcode == 0
+        until(lambda: child.process.exitcode is not None)
+        assert child.process.exitcode == 0
     assert capfd.readouterr().err == ""
 
 
 @every_method
-def test_interrupts_from_the_keyboard_are_the_consumers(method):
-    with running(idle, None, method) as (worker, line):
+def test_what_a_terminal_or_a_scheduler_sends_is_the_consumers(method):
+    """The signal that stops a source included, when somebody else sends it."""
+    with running(echo_order, None, method) as (child, line):
         assert line.hear() == ["ready"]
-        for _ in range(3):
-            os.kill(worker.pid, signal.SIGINT)
-            with pytest.raises(AssertionError, match="nothing was said"):
-                line.hear(0.05)
-        assert not worker.has_died
+        for number in (*GROUP, STOP_SIGNAL) * 2:
+            os.kill(child.pid, number)
+            child.send(b"are you there?")
+            assert line.hear() == ["are you there?"]
+        child.close(TIMEOUT)
+        assert line.hear() == ["ends"]
+
+
+@contextlib.contextmanager
+def handlers(numbers, handler):
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+INHERITED = [
+    *(each for each in GROUP if each != signal.SIGINT),
+    signal.SIGWINCH,
+    signal.SIGCHLD,
+    signal.SIGURG,
+    signal.SIGRTMIN + 3,
+]
+
+
+def test_handlers_of_the_consumer_do_not_run_in_the_process():
+    """(Only a fork has them.)"""
+    ours, theirs = os.pipe()
+    line = Line(ours)
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    before = signal.set_wakeup_fd(wakes)
+    try:
+        with handlers(INHERITED, lambda number, frame: say(theirs, number)):
+            with running(echo_order) as (child, said):
+                assert said.hear() == ["ready"]
+                for number in INHERITED:
+                    os.kill(child.pid, number)
+                    child.send(b"go on")
+                    assert said.hear() == ["go on"]
+                assert not select.select([woken], [], [], 0)[0]
+                child.close(TIMEOUT)
+        os.close(theirs)
+        assert line.hear() in ([signal.SIGCHLD], None)
+    finally:
+        signal.set_wakeup_fd(before)
+        for each in (ours, woken, wakes):
+            os.close(each)
+
+
+@every_method
+def test_what_a_source_starts_itself_can_be_ended_as_ever(method):
+    with running(fork_and_terminate, None, method) as (_, line):
+        assert line.hear() == [-signal.SIGTERM]
+        assert line.hear() == [-signal.SIGTERM, False]
 
 
 @every_method
@@ -628,9 +706,9 @@ def test_interpreter_exit_ends_the_process(method):
     text = """if 1:
         import sys, test_child
         context = test_child.running(test_child.idle, None, sys.argv[1])
-        worker, line = context.__enter__()
+        child, line = context.__enter__()
         line.hear()
-        print(worker.pid, flush=True)
+        print(child.pid, flush=True)
     """
     done = script(text, method)
     assert (done.returncode, done.stderr) == (0, "")
@@ -644,9 +722,9 @@ def test_death_of_the_consumer_ends_the_process(method, has_child, tmp_path):
     text = """if 1:
         import os, signal, sys, test_child
         context = test_child.running(test_child.idle, None, sys.argv[1])
-        worker, line = context.__enter__()
+        child, line = context.__enter__()
         line.hear()
-        print(worker.pid, flush=True)
+        print(child.pid, flush=True)
         if sys.argv[2] == "True" and os.fork() == 0:
             sys.stdin.read()
             os._exit(0)
@@ -677,7 +755,7 @@ def test_start_leaves_the_signal_mask_as_it_was(method, signals):
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         with running(idle, None, method) as (_, line):
             assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == blocked
-            assert line.hear() == ["ready"]  # it has unblocked SIGINT: else it could not end
+            assert line.hear() == ["ready"]  # a stop reaches it, or else it could not end
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -727,11 +805,11 @@ def test_an_interrupt_during_the_start_waits_and_leaves_no_process(
     try:
         with pytest.raises(KeyboardInterrupt):
             with HeldInterrupts() as held:
-                worker = Worker(idle, task, method)
+                child = Child(idle, task, method)
             try:
                 held.deliver()
             finally:
-                worker.close(0)
+                child.close(0)
     finally:
         end.set()
         if has_threads:
@@ -780,7 +858,7 @@ def test_forking_with_threads_of_python_is_warned_of_as_ever():
 def test_a_daemon_may_not_start_one():
     ours, theirs = multiprocessing.Pipe()
     daemon = multiprocessing.get_context("fork").Process(
-        target=start_a_worker, args=(theirs,), daemon=True
+        target=start_a_child, args=(theirs,), daemon=True
     )
     daemon.start()
     try:
@@ -798,15 +876,15 @@ def test_a_daemon_may_not_start_one():
 def test_many_at_once():
     """Each ends by itself, though the later ones inherit descriptors of the earlier ones."""
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(running(idle)) for _ in range(20)]
-        for worker, line in workers:
+        children = [stack.enter_context(running(idle)) for _ in range(20)]
+        for child, line in children:
             assert line.hear() == ["ready"]
-            worker.close(TIMEOUT)
+            child.close(TIMEOUT)
             assert line.hear() == ["stopped"]
 
 
 def test_what_is_unpickled_comes_by_the_private_pipe_alone(monkeypatch):
     """An error is not unpickled by its consumer before it was asked for."""
     monkeypatch.setattr(pickle, "loads", lambda data: pytest.fail("unpickled too early"))
-    with running(fail, ValueError("x")) as (worker, _):
-        assert select.select(worker.signs_of_life, [], [], TIMEOUT)[0]
+    with running(fail, ValueError("x")) as (child, _):
+        assert select.select(child.pollable, [], [], TIMEOUT)[0]

@@ -27,7 +27,7 @@ from hypothesis.extra import numpy as hnp
 
 from pescador import DataError
 from pescador._background import frames as frames_module
-from pescador._background.frames import DATA, ENDED, FAILED, NOTE, Packer, Unpacker
+from pescador._background.frames import Kind, Packer, Unpacker
 from pescador._background.layouts import Layout
 from pescador.exceptions import WorkerError
 
@@ -422,7 +422,7 @@ def test_items_without_a_key_arrive(way):
 
 def test_a_message_without_items():
     message = Unpacker().message(received(Packer().take()))
-    assert message[:4] == (DATA, 0, 0, 0)
+    assert message[:4] == (Kind.DATA, 0, 0, 0)
     assert list(message.items) == []
 
 
@@ -542,7 +542,7 @@ def test_any_items_arrive_in_order(items, way, ends):
             if position not in ends and position + 1 < len(items):
                 continue
             message = way.message()
-            assert (message.kind, message.first) == (DATA, n_arrived)
+            assert (message.kind, message.first) == (Kind.DATA, n_arrived)
             got = list(message.items)
             assert len(got) == message.n_items
             for theirs, ours in zip(got, items[n_arrived:]):
@@ -621,20 +621,20 @@ def test_items_are_counted_across_messages():
     assert packer.n_items == 8
 
 
-def test_a_note_belongs_between_two_items():
+def test_a_position_belongs_between_two_items():
     packer = Packer()
     for value in range(3):
         packer.add({"x": value})
     packer.take()
-    message = Unpacker().message(packer.note(b"here"))
-    assert message[:4] == (NOTE, 3, 0, 0)
-    assert (message.note, list(message.items)) == (b"here", [])
-    for frames in (packer.note(b"here")[:1], [*packer.note(b"here"), b"more"]):
-        with pytest.raises(WorkerError, match="a note of"):
+    message = Unpacker().message(packer.position(b"here"))
+    assert message[:4] == (Kind.POSITION, 3, 0, 0)
+    assert (message.position, list(message.items)) == (b"here", [])
+    for frames in (packer.position(b"here")[:1], [*packer.position(b"here"), b"more"]):
+        with pytest.raises(WorkerError, match="a position of"):
             Unpacker().message(frames)
 
 
-@pytest.mark.parametrize("kind", [ENDED, FAILED])
+@pytest.mark.parametrize("kind", [Kind.ENDED, Kind.FAILED])
 def test_a_mark_tells_how_many_items_there_were(kind):
     packer = Packer()
     packer.add({"x": 0})
@@ -913,7 +913,7 @@ def _read(frames, memory, copy):
         message = Unpacker(memory, copy).message(frames)
     except WorkerError:
         return False
-    assert message.kind in (DATA, FAILED, ENDED, NOTE)
+    assert message.kind in set(Kind)
     n_items = 0
     for item in message.items:
         n_items += 1
@@ -926,7 +926,7 @@ def _read(frames, memory, copy):
     return True
 
 
-def head(*runs, kind=DATA, first=0, cost=0):
+def head(*runs, kind=Kind.DATA, first=0, cost=0):
     """Return the first frame of a message of ``runs`` of (number of items, offsets or None)."""
     parts = [struct.pack("<BQQI", kind, first, cost, len(runs))]
     for n_items, offsets in runs:
@@ -939,7 +939,7 @@ def head(*runs, kind=DATA, first=0, cost=0):
 @examples(500)
 @example([])
 @example([b""])
-@example([struct.pack("<BQQI", DATA, 0, 0, 2**32 - 1)])
+@example([struct.pack("<BQQI", Kind.DATA, 0, 0, 2**32 - 1)])
 def test_random_frames_are_garbage(frames):
     read_whatever(frames)
 
@@ -979,7 +979,7 @@ def _valid_messages():
             for item in items:
                 packer.add(item)
             yield packer.take(), memory
-    yield Packer().mark(ENDED), None
+    yield Packer().mark(Kind.ENDED), None
 
 
 MESSAGES = list(_valid_messages())

@@ -35,10 +35,10 @@ class Memory:
     """Both sides of a memory, in one process."""
 
     def __init__(self, n_bytes):
-        self.reader = memory_module.reader(n_bytes)
+        self.reader = memory_module.create(n_bytes)
         with self.reader.lent() as descriptor:
             self._descriptor = os.dup(descriptor)
-            self.writer = memory_module.writer(os.dup(descriptor))
+            self.writer = memory_module.attach(os.dup(descriptor))
 
     @property
     def n_bytes(self):
@@ -470,7 +470,7 @@ def n_descriptors():
 
 def test_no_descriptor_stays_open():
     before = n_descriptors()
-    reader = memory_module.reader(4 * PAGE)
+    reader = memory_module.create(4 * PAGE)
     with reader.lent() as descriptor:
         os.fstat(descriptor)
     # Up to Python 3.12, a mapping has a descriptor of its own.
@@ -486,7 +486,7 @@ def test_no_descriptor_stays_open():
 
 def test_the_descriptor_is_closed_if_lending_it_fails():
     before = n_descriptors()
-    reader = memory_module.reader(4 * PAGE)
+    reader = memory_module.create(4 * PAGE)
     with pytest.raises(ZeroDivisionError):
         with reader.lent():
             1 / 0
@@ -504,7 +504,7 @@ def test_the_writer_closes_its_descriptor():
 
 
 def test_other_programs_do_not_inherit_the_memory():
-    reader = memory_module.reader(PAGE)
+    reader = memory_module.create(PAGE)
     with reader.lent() as descriptor:
         assert not os.get_inheritable(descriptor)
     reader.close()
@@ -518,7 +518,7 @@ def test_other_programs_do_not_inherit_the_memory():
 )
 def test_a_platform_that_lacks_it(monkeypatch, module, name):
     monkeypatch.delattr(module, name)
-    assert memory_module.reader(PAGE) is None
+    assert memory_module.create(PAGE) is None
 
 
 @pytest.mark.parametrize(
@@ -533,14 +533,14 @@ def test_a_platform_that_refuses_it(monkeypatch, module, name):
     before = n_descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(module, name, fail)
-        assert memory_module.reader(PAGE) is None
+        assert memory_module.create(PAGE) is None
     assert n_descriptors() == before
 
 
 @pytest.mark.parametrize("n_bytes", [2**62, 2**63 - 1, 2**63, 2**100])
 def test_more_than_there_are_addresses(n_bytes):
     before = n_descriptors()
-    assert memory_module.reader(n_bytes) is None
+    assert memory_module.create(n_bytes) is None
     assert n_descriptors() == before
 
 
@@ -553,12 +553,12 @@ def test_the_other_side_cannot_map_it(monkeypatch):
     os.ftruncate(descriptor, PAGE)
     with monkeypatch.context() as patch:
         patch.setattr(mmap, "mmap", fail)
-        assert memory_module.writer(descriptor) is None
+        assert memory_module.attach(descriptor) is None
     assert n_descriptors() == before
 
 
 def test_the_other_side_was_given_none():
-    assert memory_module.writer(None) is None
+    assert memory_module.attach(None) is None
 
 
 # Processes that are forked while blocks are held.
@@ -647,7 +647,7 @@ def test_blocks_that_were_not_held_at_the_fork_are_freed(memory):
 @pytest.mark.parametrize("is_closed", [False, True])
 def test_what_an_heir_may_see_is_kept_until_it_has_ended(memory, is_closed):
     block, offset = memory.block(7)
-    with memory_module.Heir() as heir:
+    with memory_module.ForkGuard() as guard:
         child = Child(lambda: (block == 7).all())
     block = None
     assert memory.free_again() == []
@@ -655,7 +655,7 @@ def test_what_an_heir_may_see_is_kept_until_it_has_ended(memory, is_closed):
         memory.reader.close()
         assert memory.n_bytes == PAGE
     assert child.result()
-    heir.has_ended()
+    guard.release()
     assert memory.free_again() == ([] if is_closed else [offset])
     memory.reader.close()
     assert memory.n_bytes == 0
@@ -666,23 +666,23 @@ def test_what_two_heirs_may_see_is_kept_until_both_have_ended(memory):
     block, offset = memory.block(7)
     heirs = []
     for _ in range(2):
-        with memory_module.Heir() as heir:
+        with memory_module.ForkGuard() as guard:
             assert Child(lambda: True).result()
-        heirs.append(heir)
+        heirs.append(guard)
     del block
-    heirs[0].has_ended()
-    heirs[0].has_ended()
+    heirs[0].release()
+    heirs[0].release()
     assert memory.free_again() == []
-    heirs[1].has_ended()
+    heirs[1].release()
     assert memory.free_again() == [offset]
 
 
 @forks
 def test_what_is_still_held_when_an_heir_has_ended_stays(memory):
     block, offset = memory.block(7)
-    with memory_module.Heir() as heir:
+    with memory_module.ForkGuard() as guard:
         assert Child(lambda: True).result()
-    heir.has_ended()
+    guard.release()
     assert memory.free_again() == []
     assert (block == 7).all()
     del block
@@ -694,10 +694,10 @@ def test_an_heir_is_that_of_one_thread(memory):
     announced, forked = threading.Event(), threading.Event()
 
     def announce():
-        with memory_module.Heir() as heir:
+        with memory_module.ForkGuard() as guard:
             announced.set()
             assert forked.wait(TIMEOUT)
-        heir.has_ended()
+        guard.release()
 
     def fork():
         assert announced.wait(TIMEOUT)
@@ -713,7 +713,7 @@ def test_an_heir_is_that_of_one_thread(memory):
 @forks
 def test_an_heir_ends_with_the_block_even_if_that_fails(memory):
     with pytest.raises(ZeroDivisionError):
-        with memory_module.Heir(), memory_module.Heir():
+        with memory_module.ForkGuard(), memory_module.ForkGuard():
             1 / 0
     block, _ = memory.block(7)
     child = Child(lambda: (block == 7).all())
@@ -738,10 +738,10 @@ def test_what_a_fork_drops_is_of_no_concern_to_its_parent(memory, is_closed):
         memory.reader.close()
         return memory.reader.take_freed() == []
 
-    with memory_module.Heir() as heir:
+    with memory_module.ForkGuard() as guard:
         child = Child(drop)
     assert child.result()
-    heir.has_ended()
+    guard.release()
     assert memory.n_bytes >= PAGE
     assert is_closed or memory.content(on_its_way, PAGE) == b"\x08" * PAGE
     assert (blocks[0] == 7).all()
@@ -754,7 +754,7 @@ def test_streams_begin_and_end_in_other_threads_while_this_one_forks():
     is_over = threading.Event()
 
     def make():
-        reader = memory_module.reader(PAGE)
+        reader = memory_module.create(PAGE)
         with reader.lent():
             return reader
 
