@@ -91,10 +91,10 @@ def not_negative(name: str, value: Any, remedy: str) -> float:
 
 
 def probability(name: str, value: Any, remedy: str) -> float:
-    """Return ``value`` as a float in the closed interval [0, 1]."""
+    """Return ``value`` as a float: greater than 0, and at most 1."""
     number = _real(value)
-    if number is None or not 0 <= number <= 1:
-        raise refuse(name, value, "must be a number from 0 to 1", remedy)
+    if number is None or not 0 < number <= 1:
+        raise refuse(name, value, "must be a number > 0 and <= 1", remedy)
     return float(number)
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, exceptions, maps
+from . import _validate, exceptions, maps, version
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -38,7 +38,6 @@ from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .util import DEPRECATED, batch_length
-from .version import version as __version__
 
 __all__ = [
     "FRESH_SEED",
@@ -61,6 +60,7 @@ __all__ = [
     "buffer_batch",
     "buffer_stream",
     "buffer_streamer",
+    "buffered",
     "cache",
     "core",
     "exceptions",
@@ -70,6 +70,7 @@ __all__ = [
     "streamable",
     "tuples",
     "util",
+    "version",
     "zmq_stream",
 ]
 
@@ -769,6 +770,8 @@ for _each in (BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux)
     setattr(mux, _each.__name__, _each)
 zmq_stream.ZMQStreamer = ZMQStreamer  # type: ignore[attr-defined]
 
+__version__ = version.version
+buffered = SimpleNamespace(BufferedStreamer=BufferedStreamer)
 core = SimpleNamespace(
     FRESH_SEED=FRESH_SEED, Stream=Stream, Streamer=Streamer, streamable=streamable
 )

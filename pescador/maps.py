@@ -24,6 +24,11 @@ from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
 from ._streaming.session import Session
 
+# Where programs of 2.x and 3.0 find these.
+from .exceptions import DataError as DataError
+from .exceptions import PescadorError as PescadorError
+from .util import get_rng as get_rng
+
 __all__ = ["buffer_stream", "cache", "keras_tuples", "tuples"]
 
 
@@ -304,8 +309,8 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
         Items of any kind that ``copy.deepcopy`` can copy.
     n_cache : int >= 1
         The number of items to keep.
-    prob : float in [0, 1]
-        The probability of a new item. With 0, the stream is not read any further.
+    prob : float, 0 < prob <= 1
+        The probability of a new item.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where the seed comes from, once, when the first item is asked for.
 

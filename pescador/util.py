@@ -11,6 +11,7 @@ from decorator import decorator
 
 from . import _validate
 from .exceptions import DataError
+from .exceptions import PescadorError as PescadorError  # where programs of 2.x and 3.0 find it
 
 __all__ = ["Deprecated", "batch_length", "deprecated", "get_rng", "moved", "rename_kw"]
 

@@ -908,7 +908,7 @@ def test_keras_tuples_need_strings_as_keys(name, keys):
 
 
 @pytest.mark.parametrize(
-    "prob", [-0.1, 1.1, None, "0.5", math.nan, math.inf, True, [0.5]], ids=repr
+    "prob", [0, 0.0, np.int8(0), -0.1, 1.1, None, "0.5", math.nan, math.inf, True, [0.5]], ids=repr
 )
 def test_cache_needs_a_probability(prob):
     with pytest.raises(PescadorError, match=r"^prob="):
@@ -1427,7 +1427,7 @@ def test_keras_tuples_take_their_arguments_in_order():
 
 
 @pytest.mark.parametrize("n_cache", [1, 3, 10, 3.0, np.int16(3)])
-@pytest.mark.parametrize("prob", [0, 0.3, 1])
+@pytest.mark.parametrize("prob", [1e-300, 0.3, 1])
 def test_the_first_items_pass_through_the_cache(n_cache, prob):
     source = iter(range(100))
     cached = pescador.cache(source, n_cache, prob, random_state=0)
@@ -1442,16 +1442,16 @@ def test_with_probability_one_all_items_are_new(n_items, prob):
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 4])
-@pytest.mark.parametrize("prob", [0, 0.1, 0.9, 1])
+@pytest.mark.parametrize("prob", [1e-300, 0.1, 0.9, 1])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_stream_too_short_to_fill_the_cache_just_passes_through(n_items, prob, seed):
     cached = pescador.cache(range(n_items), 5, prob, random_state=seed)
     assert taken(cached, n_items + 10) == list(range(n_items))
 
 
-def test_with_probability_zero_the_source_is_read_no_further():
+def test_with_hardly_any_probability_the_source_is_read_no_further():
     source = Counting()
-    cached = pescador.cache(source, 4, 0, random_state=1)
+    cached = pescador.cache(source, 4, 1e-300, random_state=1)
     places = [item["x"] for item in taken(cached, 2000)]
     assert source.n_pulled == 4
     assert stats.chisquare(np.bincount(places[4:], minlength=4)).pvalue > 1e-6
@@ -1551,7 +1551,7 @@ def test_spoiling_what_came_spoils_nothing_to_come(make):
 
 
 def test_two_items_from_the_cache_share_no_memory():
-    items = taken(pescador.cache([{"x": np.zeros(3)}], 1, 0), 5)
+    items = taken(pescador.cache([{"x": np.zeros(3)}], 1, 1e-300), 5)
     for one, other in itertools.combinations(items, 2):
         assert one is not other
         assert not np.shares_memory(one["x"], other["x"])

@@ -422,7 +422,8 @@ MISUSES = {
         "give keys of the batches",
     ),
     "n_cache": (lambda: cache([], 0), "n_cache=0", "must be a whole number >= 1", "give"),
-    "prob": (lambda: cache([], 1, 2), "prob=2", "must be a number from 0 to 1", "give"),
+    "no new items": (lambda: cache([], 1, 0), "prob=0", "must be a number > 0 and <= 1", "give"),
+    "prob": (lambda: cache([], 1, 2), "prob=2", "must be a number > 0 and <= 1", "give"),
     "state of a cache": (
         lambda: cache([], 1, random_state=-1),
         "random_state=-1",
