@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, exceptions, maps, version
+from . import _validate, _values, exceptions, maps, version
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -598,14 +598,14 @@ def _rows(batches: Iterable) -> Generator:
 
 
 def _array(key: Any, value: Any) -> np.ndarray:
-    cause = None
+    cause, rule = None, "a field of a batch must be an array"
     try:
-        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        array = value if isinstance(value, np.ndarray) else _values.array_of(value)
         if array.ndim:
             return array
-    except (TypeError, ValueError) as error:
-        cause = error
-    rule, remedy = "a field of a batch must be an array", "give an array of shape (n_rows, ...)"
+    except Exception as error:  # of the value's own class, perhaps
+        cause, rule = error, f"{rule} ({error})"
+    remedy = "give an array of shape (n_rows, ...)"
     raise DataError(_validate.explain(f"batch[{key!r}]", value, rule, remedy)) from cause
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from . import _validate
-from ._batch import Batch, not_a_mapping
+from ._batch import Batch
 from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
 from ._streaming.session import Session
+from ._values import not_a_mapping
 
 # Where programs of 2.x and 3.0 find these.
 from .exceptions import DataError as DataError
