@@ -108,7 +108,7 @@ class Batch:
         self._integers = {} if integers is None else integers
         self._size = size
         self._axis = axis
-        self._position = position  # of the first item in the stream
+        self.position = position  # of the first item in the stream
         # What takes the fast way, and where it is put:
         self._plain: list[tuple] = []  # key, type, list: of Python's own scalars
         self._arrays: list[tuple] = []  # key, type, shape, dtype, store, its write method
@@ -131,7 +131,7 @@ class Batch:
 
     def _check(self, item: Any) -> None:
         """Raise DataError if an item is not a mapping with the keys of the first one."""
-        position = self._position + self.n_items
+        position = self.position + self.n_items
         if not isinstance(item, Mapping):
             raise _values.not_a_mapping(item, position)
         if self.keys is None:
@@ -153,7 +153,7 @@ class Batch:
             return False
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
-        self._check_integers(key, value, value.dtype, self._position)
+        self._check_integers(key, value, value.dtype, self.position)
         is_small = value.nbytes < _SMALL_ITEM or value.nbytes * self._size <= _SMALL_BATCH
         fits = is_small and value.nbytes > 0 and value.dtype.isnative
         store = _Bytes(value) if fits else _Rows(value, self._size)
@@ -248,7 +248,7 @@ class Batch:
 
     def _fitting(self, key: Any, value: Any, values: list) -> Any:
         """Return a value (a copy, if it may change) that can be joined to the first one."""
-        position = self._position + self.n_items
+        position = self.position + self.n_items
         kept = _values.held(position, key, value)
         self._check_integers(key, value, kept.dtype, position)
         if key not in self._dtypes:
@@ -295,7 +295,7 @@ class Batch:
             try:
                 _join(values[:n_values], self._axis)
             except (ValueError, TypeError) as error:
-                position = self._position + n_values - 1
+                position = self.position + n_values - 1
                 raise _values.misfit(position, key, values[n_values - 1], error) from error
         raise AssertionError("the whole of the values is among their beginnings")
 
@@ -303,7 +303,7 @@ class Batch:
         """Raise DataError for the first value that joining has altered."""
         if dtype.kind not in "fcMm":
             return
-        for position, value in enumerate(values, self._position):
+        for position, value in enumerate(values, self.position):
             try:
                 _values.check_kept(np.ma.asarray(value), dtype)
             except ValueError as error:
@@ -311,7 +311,7 @@ class Batch:
 
     def next(self) -> Batch:
         """Return an empty batch for the items that follow."""
-        position = self._position + self.n_items
+        position = self.position + self.n_items
         return Batch(self._size, self._axis, position, self.keys, self._integers)
 
     def result(self) -> dict:
@@ -332,7 +332,7 @@ class Batch:
             known = self._integers.get(key)  # (a dtype equals None if it is that of floats)
             is_right = kind is not int or (known is not None and stacked.dtype == known)
         if not is_right:
-            for position, value in enumerate(values, self._position):
+            for position, value in enumerate(values, self.position):
                 dtype = _values.held(position, key, value).dtype
                 self._check_integers(key, value, dtype, position)
         return stacked
@@ -344,7 +344,7 @@ class Batch:
             index = _values.cut_text(stacked, dtype)
             if index is not None:
                 why = ValueError("NumPy drops zeros at the end")
-                raise _values.not_held(self._position + index, key, stacked[index], why) from why
+                raise _values.not_held(self.position + index, key, stacked[index], why) from why
         return stacked
 
     def _along_axis(self, key: Any, stacked: np.ndarray) -> np.ndarray:
@@ -357,7 +357,7 @@ class Batch:
         try:
             return np.concatenate(list(stacked), axis=self._axis)
         except ValueError as error:
-            raise _values.misfit(self._position, key, stacked[0], error) from error
+            raise _values.misfit(self.position, key, stacked[0], error) from error
 
 
 def _is_scalar(value: Any) -> bool:

@@ -6,7 +6,6 @@ import copy
 import functools
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, GeneratorType
 from typing import Any
@@ -21,6 +20,7 @@ from ._streaming.closable import ClosableIterator
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
 from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
 from ._streaming.stream import Stream
+from ._warning import warn
 from .exceptions import PescadorError
 
 __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
@@ -534,7 +534,7 @@ def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
         if max_iter is not None:
             raise _validate.refuse(name, value, "is the same as max_iter", "give only max_iter")
-        warnings.warn(f"{name} is now called max_iter", DeprecationWarning, stacklevel=3)
+        warn(name, " is now called max_iter", DeprecationWarning)
         max_iter = value
     return _validate.whole_or_none(
         "max_iter", max_iter, 0, "give a number of items, or None for no limit"

@@ -33,6 +33,7 @@ from ._learner import StreamLearner
 from ._streaming import positions
 from ._streaming.closable import read
 from ._streaming.seeds import Seed
+from ._warning import warn
 from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
@@ -572,9 +573,9 @@ class _Remainder:
 
 
 def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
-    with closing(_rows(batches)) as rows, maps.buffer_stream(rows, size, has_tail, 0) as recut:
+    with closing(_rows(batches)) as rows:
         try:
-            yield from recut
+            yield from maps.batches(rows, size, has_tail, 0, _warn_of_no_batch)
         except DataError as error:
             frames = traceback.walk_tb(error.__traceback__)
             if not any(frame.f_code is _rows.__code__ for frame, _ in frames):
@@ -582,6 +583,12 @@ def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
                 text = re.sub(r"\bitem (?=\d+ of the stream)", "row ", str(error), count=1)
                 error.args = (text,)
             raise
+
+
+def _warn_of_no_batch(n_rows: int, size: int) -> None:
+    few = f": its streamer has {n_rows} row{'' if n_rows == 1 else 's'} in all, fewer than"
+    rest = f" buffer_size={size}; give strict_batch_size=False to get them as a short one"
+    warn("BufferedStreamer gave no batch", few + rest)
 
 
 def _rows(batches: Iterable) -> Generator:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _repr, _validate
 from ._batch import Batch
 from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
 from ._streaming.closable import ClosableIterator, close_iterator
@@ -24,6 +24,7 @@ from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
 from ._streaming.session import Session
 from ._values import not_a_mapping
+from ._warning import warn
 
 # Where programs of 2.x and 3.0 find these.
 from .exceptions import DataError as DataError
@@ -73,6 +74,8 @@ class _reading:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Iterator:
         self._iterator = iter(self._stream)
+        # A streamer that is resumed here goes on where it stood.
+        self.n_before: int = getattr(self._iterator, "n_given", 0)
         return iter(self._iterator)
 
     def __exit__(self, *exc: object) -> None:
@@ -145,16 +148,35 @@ def buffer_stream(
     [[0, 1], [1, 2]] [0, 1]
     [[2, 3], [3, 4]] [0, 1]
     """
-    with _reading(stream) as items:
-        batch = Batch(buffer_size, axis, 0, None)
+    yield from batches(stream, buffer_size, partial, axis, _warn_of_no_batch)
+
+
+def batches(
+    stream: Iterable[Mapping],
+    size: int,
+    partial: bool,
+    axis: int | None,
+    warn_of_no_batch: Callable[[int, int], None],
+) -> Generator:
+    """Do the work of `buffer_stream`; call a function if a few items are all, and lost."""
+    reading = _reading(stream)
+    with reading as items:
+        batch = Batch(size, axis, reading.n_before, None)
         while True:
             batch.fill(items)
             n_items = batch.n_items
-            if n_items == buffer_size or (partial and n_items):
+            if n_items == size or (partial and n_items):
                 yield batch.result()
-            if n_items < buffer_size:
+            elif n_items and not batch.position:
+                warn_of_no_batch(n_items, size)
+            if n_items < size:
                 return
             batch = batch.next()
+
+
+def _warn_of_no_batch(n_items: int, size: int) -> None:
+    few = f": the stream has {_repr.of_items(n_items)}, fewer than buffer_size={size}"
+    warn("buffer_stream gave no batch", f"{few}; give partial=True to get them as a short one")
 
 
 def _check_tuples(stream: Any, *keys: Any) -> tuple:

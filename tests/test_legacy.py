@@ -652,6 +652,7 @@ def test_cutting_anew_loses_and_reorders_nothing(make, lengths, size):
 
 @FIXED
 @given(lengths=st.lists(st.integers(1, 9), max_size=8), size=st.integers(1, 12))
+@pytest.mark.filterwarnings("ignore:BufferedStreamer gave no batch")
 def test_a_strict_buffer_leaves_out_the_tail(lengths, size):
     batches = list(pescador.BufferedStreamer(Streamer(chunks, *lengths), size))
     assert rows_of(batches) == list(range(sum(lengths) // size * size))
@@ -736,6 +737,18 @@ def test_dtypes_and_masks_stay(values):
     assert batch["x"].dtype == values.dtype.newbyteorder("=")
     assert batch["x"].tolist() == values.tolist()
     assert isinstance(batch["x"], np.ma.MaskedArray) == isinstance(values, np.ma.MaskedArray)
+
+
+def test_a_buffered_streamer_without_a_batch_is_told():
+    batches = [{"x": np.arange(3)}, {"x": np.arange(2)}]
+    text = (
+        "BufferedStreamer gave no batch: its streamer has 5 rows in all, fewer than buffer_size=6"
+    )
+    with pytest.warns(UserWarning, match=f"{text}; give strict_batch_size=False") as caught:
+        assert not list(pescador.BufferedStreamer(batches, 6))
+    assert [each.filename for each in caught] == [__file__]
+    assert len(list(pescador.BufferedStreamer(batches, 6, strict_batch_size=False))) == 1
+    assert len(list(pescador.buffer_batch(batches, 6))) == 1
 
 
 NOT_HELD = {

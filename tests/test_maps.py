@@ -7,9 +7,11 @@ import inspect
 import itertools
 import math
 import pathlib
+import re
 import sys
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -361,6 +363,7 @@ def dicts_alike(draw):
     return [{key: values[n] for key, values in table.items()} for n in range(n_items)]
 
 
+@pytest.mark.filterwarnings("ignore:buffer_stream gave no batch")
 @FIXED
 @given(dicts_alike(), st.integers(1, 6), st.booleans())
 def test_batches_of_any_dicts(items, size, partial):
@@ -388,6 +391,7 @@ def arrays_to_concatenate(draw):
     return items, axis
 
 
+@pytest.mark.filterwarnings("ignore:buffer_stream gave no batch")
 @FIXED
 @given(arrays_to_concatenate(), st.integers(1, 5), st.booleans())
 def test_batches_concatenated_along_any_axis(items_and_axis, size, partial):
@@ -466,6 +470,7 @@ def test_masks_of_structured_arrays():
 # buffer_stream: how many batches, of how many items.
 
 
+@pytest.mark.filterwarnings("ignore:buffer_stream gave no batch")
 @pytest.mark.parametrize("n_items", range(10))
 @pytest.mark.parametrize("size", [1, 2, 3, 9, 10])
 @pytest.mark.parametrize("partial", [False, True])
@@ -771,6 +776,116 @@ def test_shapes_may_differ_from_batch_to_batch():
 def test_an_error_names_the_value_the_rule_and_the_remedy():
     with pytest.raises(DataError, match=r"^value=array\(.*\): .*; give .*shape$"):
         list(pescador.buffer_stream([{"x": np.zeros(2)}, {"x": np.zeros(3)}], 2))
+
+
+# buffer_stream: streams that are shorter than a batch.
+
+
+def few(n_items=20):
+    return [{"x": n} for n in range(n_items)]
+
+
+FEW = {
+    "a list": lambda: pescador.buffer_stream(few(), 32),
+    "a streamer": lambda: pescador.buffer_stream(Streamer(few()), 32),
+    "in a streamer": lambda: Streamer(pescador.buffer_stream, Streamer(few()), 32),
+    "in passes": lambda: Streamer(pescador.buffer_stream, Streamer(few()), 32).cycle(),
+    "in a mux": lambda: pescador.ShuffledMux([Streamer(pescador.buffer_stream, few(), 32)] * 9),
+    "in a mux of lengths": lambda: pescador.ChainMux(
+        [Streamer(pescador.buffer_stream, few(20 + n), 32) for n in (0, 3, 1, 2)]
+    ),
+    "before others": lambda: pescador.tuples(pescador.buffer_stream(few(), 32), "x"),
+    "joined": lambda: pescador.buffer_stream([{"x": [n]} for n in range(20)], 32, axis=0),
+}
+
+
+def loop(stream):
+    number = 0
+    for number, _ in enumerate(stream):  # noqa: B007
+        pass
+    return number
+
+
+@pytest.mark.parametrize("loop", [list, loop, lambda stream: next(stream, None)])
+@pytest.mark.parametrize("make", FEW.values(), ids=FEW)
+def test_a_stream_without_a_full_batch_is_told_once_at_the_line_of_the_user(make, loop):
+    stream = iter(make())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert not loop(stream)
+    (warning,) = caught
+    assert warning.category is UserWarning
+    assert warning.filename == __file__
+    text = "buffer_stream gave no batch: the stream has 20 items, fewer than buffer_size=32; give"
+    assert str(warning.message).startswith(f"{text} partial=True to get them as a short one (")
+
+
+def test_a_stream_without_a_full_batch_is_told_with_its_number_of_items():
+    with pytest.warns(UserWarning, match="the stream has 1 item, fewer than buffer_size=2"):
+        assert not list(pescador.buffer_stream(few(1), 2))
+
+
+def test_it_is_told_once_however_many_passes_and_how_long_they_are():
+    with pytest.warns(UserWarning) as caught:
+        for n_items in (3, 3, 4):
+            assert not list(pescador.buffer_stream(few(n_items), 5))
+    assert len(caught) == 1
+
+
+def test_the_warning_tells_how_to_silence_it():
+    with pytest.warns(UserWarning) as caught:
+        list(pescador.buffer_stream(few(), 32))
+    (call,) = re.findall(r"to silence this: (.*)\)$", str(caught[0].message))
+    with warnings.catch_warnings():
+        eval(call)
+        assert not list(pescador.buffer_stream(few(), 32))
+
+
+def test_a_warning_that_is_an_error_is_one_every_time():
+    for _ in range(2):
+        with pytest.raises(UserWarning, match="gave no batch"):
+            list(pescador.buffer_stream(few(), 32))
+
+
+@pytest.mark.parametrize("n_items, size, partial", [(0, 3, False), (3, 3, False), (2, 3, True)])
+def test_no_warning_where_nothing_is_lost(n_items, size, partial):
+    list(pescador.buffer_stream(few(n_items), size, partial))
+    Streamer(pescador.buffer_stream, Streamer(few()), 32).iterate().close()
+
+
+def test_a_tail_that_is_left_out_is_no_warning():
+    assert len(list(pescador.buffer_stream(few(5), 3))) == 1
+
+
+@pytest.mark.parametrize("n_before, n_items", [(1, 7), (2, 9)])
+def test_a_stream_that_goes_on_is_not_taken_for_a_short_one(n_before, n_items):
+    streamer = Streamer(pescador.buffer_stream, Streamer(few(n_items)), 4)
+    stream = streamer.iterate()
+    for _ in range(n_before):
+        next(stream)
+    assert not list(streamer.resume(stream.state_dict()))
+
+
+def test_a_stream_that_begins_again_from_a_state_is_told_as_any_other():
+    streamer = Streamer(pescador.buffer_stream, Streamer(few()), 32)
+    with pytest.warns(UserWarning, match="the stream has 20 items"):
+        assert not list(streamer.resume(streamer.iterate().state_dict()))
+
+
+def test_a_stream_of_which_a_part_has_been_read_is_told_by_what_is_left():
+    stream = Streamer(few(40)).iterate()
+    assert len(list(itertools.islice(stream, 35))) == 35
+    with pytest.warns(UserWarning, match="the stream has 5 items"):
+        assert not list(pescador.buffer_stream(stream, 32))
+
+
+def test_an_item_that_does_not_fit_has_its_number_after_resuming_too():
+    items = [*few(5), {"x": "text"}, *few(2)]
+    streamer = Streamer(pescador.buffer_stream, Streamer(items), 4)
+    stream = streamer.iterate()
+    next(stream)
+    with pytest.raises(DataError, match="item 5 of the stream"):
+        list(streamer.resume(stream.state_dict()))
 
 
 # buffer_stream: values that no batch holds as they are.
