@@ -32,6 +32,14 @@ def stopped(streamer: Any) -> RuntimeError:
     )
 
 
+def missing(value: Any, name: str, elsewhere: Mapping[str, str]) -> AttributeError:
+    """Return the error for an attribute that is not there, with where it is if that is known."""
+    text = f"{type(value).__name__!r} object has no attribute {name!r}"
+    if name in elsewhere:
+        text += f"; {elsewhere[name]}"
+    return AttributeError(text, name=name, obj=value)
+
+
 def _real(value: Any) -> int | float | None:
     """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
     if isinstance(value, (np.ndarray, np.generic)):
@@ -64,7 +72,7 @@ def whole(name: str, value: Any, minimum: int, remedy: str, maximum: int | None 
     if number is not None and minimum <= number <= (maximum or number) and number // 1 == number:
         return min(int(number), sys.maxsize)
     rule = f"must be a whole number >= {minimum}"
-    if maximum is not None:
+    if maximum is not None and (maximum != sys.maxsize or (number or 0) > maximum):
         rule += f" and <= {maximum}"
     raise refuse(name, value, rule, remedy)
 
