@@ -288,7 +288,7 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for all. Integral floats (``1e2``) are accepted.
+            The largest number of items; None for all. Integral floats (``1e2``) are accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -319,7 +319,7 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for no limit. Integral floats are accepted.
+            The largest number of items; None for no limit. Integral floats are accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -388,7 +388,7 @@ class Streamer:
             in another process, and from JSON.
         max_iter : int >= 0, optional
             The largest number of items that are still to come; None for what was left of the
-            limit that the run had.
+            limit that the run had, inf for no limit.
 
         Returns
         -------
@@ -419,13 +419,12 @@ class Streamer:
         True
         """
         fields = positions.unsealed(state)
-        max_iter = _validate.whole_or_none(
-            "max_iter", max_iter, 0, "give a number, or None for what was left"
-        )
         if max_iter is None:
             max_iter = fields["max_iter"]
         else:
-            max_iter += fields["n_given"]
+            remedy = "give a number, None for what was left, or inf for no limit"
+            max_iter = _validate.whole_or_none("max_iter", max_iter, 0, remedy)
+            max_iter = None if max_iter is None else max_iter + fields["n_given"]
         open_pass = self._open_run if fields["cycle"] else self._open_own
         return Stream(self, max_iter, fields["cycle"], open_pass, fields)
 

@@ -250,7 +250,7 @@ def _check_keras_tuples(
         if keys is None or isinstance(keys, str):
             continue
         is_sequence = isinstance(keys, Sequence) and not isinstance(keys, bytes)
-        if not is_sequence or not keys or not all(isinstance(key, str) for key in keys):
+        if not is_sequence or not all(isinstance(key, str) for key in keys):
             rule = "must be a string or a sequence of strings"
             raise _validate.refuse(name, keys, rule, "give keys of the batches")
     return _iterable(stream), inputs, outputs, weights

@@ -593,7 +593,15 @@ def test_a_limit_larger_than_the_source_changes_nothing():
     assert list(Streamer("abc").iterate(10**20)) == list("abc")
 
 
-BAD_LIMITS = [-1, -1.0, 2.5, float("nan"), float("inf"), "3", True, np.True_, [3], 1j]
+@pytest.mark.parametrize("limit", [float("inf"), np.float32("inf")])
+def test_an_infinite_limit_is_none(limit, start):
+    assert "".join(itertools.islice(start(Streamer("abc"), max_iter=limit), 3)) == "abc"
+    assert start(Streamer("abc"), max_iter=limit).max_iter is None
+    state = Streamer("abc").iterate(2).state_dict()
+    assert Streamer("abc").resume(state, limit).max_iter is None
+
+
+BAD_LIMITS = [-1, -1.0, 2.5, float("nan"), -float("inf"), "3", True, np.True_, [3], 1j]
 
 
 @pytest.mark.parametrize("limit", BAD_LIMITS, ids=repr)

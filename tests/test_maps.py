@@ -1152,7 +1152,7 @@ def test_keras_tuples_need_inputs_or_outputs():
             pescador.keras_tuples([], *arguments)
 
 
-@pytest.mark.parametrize("keys", [3, b"x", [1], ["x", None], {"x"}, {"x": 1}, True, ()], ids=repr)
+@pytest.mark.parametrize("keys", [3, b"x", [1], ["x", None], {"x"}, {"x": 1}, True, 0], ids=repr)
 @pytest.mark.parametrize("name", ["inputs", "outputs", "weights"])
 def test_keras_tuples_need_strings_as_keys(name, keys):
     arguments = {"inputs": "x", "outputs": "y", name: keys}
@@ -1663,6 +1663,9 @@ def test_picking_from_what_is_not_a_mapping(make, bad, position):
         ({"inputs": "x", "outputs": "y", "weights": ("z", "x")}, (1, 2, [3, 1])),
         ({"inputs": "x", "weights": "z"}, (1, None, 3)),
         ({"inputs": "long"}, (4, None)),
+        ({"inputs": [], "outputs": "y"}, ([], 2)),
+        ({"inputs": "x", "outputs": (), "weights": []}, (1, [], [])),
+        ({"inputs": []}, ([], None)),
     ],
     ids=str,
 )
