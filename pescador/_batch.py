@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
-from .exceptions import DataError
+from . import _values
 
 # Bytes of an array, or of a batch of them, up to which they are written one after the other. The
 # larger ones are copied into rows made ahead: growing a large buffer may take as long as that.
@@ -95,16 +94,26 @@ class Batch:
     lists of arrays.
     """
 
-    def __init__(self, size: int, axis: int | None, position: int, keys: list | None) -> None:
+    def __init__(
+        self,
+        size: int,
+        axis: int | None,
+        position: int,
+        keys: list | None,
+        integers: dict[Any, np.dtype] | None = None,
+    ) -> None:
         self.n_items = 0
         self.keys = keys  # of all the items there have been; None before the first
+        # By key: what holds all the integers that there have been, in the batches before too.
+        self._integers = {} if integers is None else integers
         self._size = size
         self._axis = axis
-        self._position = position  # of the first item in the stream
+        self.position = position  # of the first item in the stream
         # What takes the fast way, and where it is put:
         self._plain: list[tuple] = []  # key, type, list: of Python's own scalars
         self._arrays: list[tuple] = []  # key, type, shape, dtype, store, its write method
         self._lists: dict[Any, list] | None = None  # by key, once something unusual has come
+        self._dtypes: dict[Any, np.dtype] = {}  # of the first value in each list
 
     def fill(self, items: Iterator) -> None:
         """Copy the values of the next ``size`` items, or as many as there are."""
@@ -122,17 +131,17 @@ class Batch:
 
     def _check(self, item: Any) -> None:
         """Raise DataError if an item is not a mapping with the keys of the first one."""
-        position = self._position + self.n_items
+        position = self.position + self.n_items
         if not isinstance(item, Mapping):
-            raise not_a_mapping(item, position)
+            raise _values.not_a_mapping(item, position)
         if self.keys is None:
             self.keys = list(item)
         for key in self.keys:
             if key not in item:
-                raise _wrong_key(position, key, "is missing") from KeyError(key)
+                raise _values.wrong_key(position, key, "is missing") from KeyError(key)
         if len(item) != len(self.keys):
             key = next(each for each in item if each not in self.keys)
-            raise _wrong_key(position, key, "is not in the first item") from KeyError(key)
+            raise _values.wrong_key(position, key, "is not in the first item") from KeyError(key)
 
     def _prepare(self, key: Any, value: Any) -> bool:
         """Make room for the values of a key; False if they cannot take the fast way."""
@@ -144,6 +153,7 @@ class Batch:
             return False
         if value.dtype.hasobject or (self._axis is not None and not value.ndim):
             return False
+        self._check_integers(key, value, value.dtype, self.position)
         is_small = value.nbytes < _SMALL_ITEM or value.nbytes * self._size <= _SMALL_BATCH
         fits = is_small and value.nbytes > 0 and value.dtype.isnative
         store = _Bytes(value) if fits else _Rows(value, self._size)
@@ -229,53 +239,113 @@ class Batch:
         """Gather in lists from now on, beginning with what is there already."""
         n_items = self.n_items
         lists: dict[Any, list] = {key: [] for key in self.keys or ()}
-        for key, _, values in self._plain:
+        for key, kind, values in self._plain:
             lists[key] = values[:n_items]  # without that of the unusual item itself
-        for key, *_, store, _ in self._arrays:
-            lists[key] = list(store.stacked(n_items))
+            self._stacked(key, kind, lists[key])
+        for key, kind, _, dtype, store, _ in self._arrays:
+            lists[key] = list(self._taken_from(store, key, kind, dtype))
         self._plain, self._arrays, self._lists = [], [], lists
 
     def _fitting(self, key: Any, value: Any, values: list) -> Any:
         """Return a value (a copy, if it may change) that can be joined to the first one."""
-        position = self._position + self.n_items
+        position = self.position + self.n_items
+        kept = _values.held(position, key, value)
+        self._check_integers(key, value, kept.dtype, position)
+        if key not in self._dtypes:
+            self._dtypes[key] = np.asarray((values or [kept])[0]).dtype
+        if kept.dtype != self._dtypes[key]:
+            self._check_dtypes(key, value, self._dtypes[key], kept.dtype, position)
         try:
-            _check_text(value, values)
             if self._axis is None and _is_scalar(value) and all(map(_is_scalar, values[:1])):
                 return value
-            kept = np.ma.array(value, copy=True) if np.ma.isMA(value) else np.array(value)
             _check_fit(kept, values, self._axis)
         except (ValueError, TypeError) as error:
-            raise _misfit(position, key, value, error) from error
+            raise _values.misfit(position, key, value, error) from error
         return kept
+
+    def _check_integers(self, key: Any, value: Any, dtype: np.dtype, position: int) -> None:
+        """Raise DataError if no integers hold a value together with those there have been."""
+        known = self._integers.get(key)
+        if dtype == known or dtype.kind not in "iu":
+            return
+        if known is not None:
+            self._check_dtypes(key, value, known, dtype, position)
+            dtype = np.result_type(known, dtype)
+        self._integers[key] = dtype
+
+    def _check_dtypes(
+        self, key: Any, value: Any, known: np.dtype, dtype: np.dtype, position: int
+    ) -> None:
+        try:
+            _values.check_together(known, dtype)
+        except TypeError as error:
+            raise _values.misfit(position, key, value, error, "one dtype") from error
 
     def _joined(self, key: Any, values: list) -> np.ndarray:
         """Return the values of a key, joined."""
         try:
-            return _join(values, self._axis)
+            joined = _join(values, self._axis)
         except (ValueError, TypeError):
             pass
+        else:
+            self._check_kept(key, values, joined.dtype)
+            return joined
         # They fit the first one, but not all of them each other: which is the first to blame?
         for n_values in range(1, len(values) + 1):
             try:
                 _join(values[:n_values], self._axis)
             except (ValueError, TypeError) as error:
-                position = self._position + n_values - 1
-                raise _misfit(position, key, values[n_values - 1], error) from error
+                position = self.position + n_values - 1
+                raise _values.misfit(position, key, values[n_values - 1], error) from error
         raise AssertionError("the whole of the values is among their beginnings")
+
+    def _check_kept(self, key: Any, values: list, dtype: np.dtype) -> None:
+        """Raise DataError for the first value that joining has altered."""
+        if dtype.kind not in "fcMm":
+            return
+        for position, value in enumerate(values, self.position):
+            try:
+                _values.check_kept(np.ma.asarray(value), dtype)
+            except ValueError as error:
+                raise _values.misfit(position, key, value, error, "one dtype") from error
 
     def next(self) -> Batch:
         """Return an empty batch for the items that follow."""
-        return Batch(self._size, self._axis, self._position + self.n_items, self.keys)
+        position = self.position + self.n_items
+        return Batch(self._size, self._axis, position, self.keys, self._integers)
 
     def result(self) -> dict:
         """Return the batch, as arrays that share memory with nothing."""
-        n_items = self.n_items
         if self._lists is not None:
             return {key: self._joined(key, values) for key, values in self._lists.items()}
-        stacked = {key: np.array(values) for key, _, values in self._plain}
-        for key, *_, store, _ in self._arrays:
-            stacked[key] = store.stacked(n_items)
+        stacked = {key: self._stacked(key, kind, values) for key, kind, values in self._plain}
+        for key, kind, _, dtype, store, _ in self._arrays:
+            stacked[key] = self._taken_from(store, key, kind, dtype)
         return {key: self._along_axis(key, stacked[key]) for key in self.keys or ()}
+
+    def _stacked(self, key: Any, kind: type, values: list) -> np.ndarray:
+        """Return an array of Python's own scalars, all of one type; DataError if it alters them."""
+        stacked = np.array(values)
+        if kind in (str, bytes):
+            is_right = stacked.tolist() == values
+        else:
+            known = self._integers.get(key)  # (a dtype equals None if it is that of floats)
+            is_right = kind is not int or (known is not None and stacked.dtype == known)
+        if not is_right:
+            for position, value in enumerate(values, self.position):
+                dtype = _values.held(position, key, value).dtype
+                self._check_integers(key, value, dtype, position)
+        return stacked
+
+    def _taken_from(self, store: Any, key: Any, kind: type, dtype: np.dtype) -> np.ndarray:
+        """Return an array of what a store has; DataError if it has NumPy strings that were cut."""
+        stacked = store.stacked(self.n_items)
+        if kind in (np.str_, np.bytes_):
+            index = _values.cut_text(stacked, dtype)
+            if index is not None:
+                why = ValueError("NumPy drops zeros at the end")
+                raise _values.not_held(self.position + index, key, stacked[index], why) from why
+        return stacked
 
     def _along_axis(self, key: Any, stacked: np.ndarray) -> np.ndarray:
         """Return the concatenation along the axis of what has been stacked."""
@@ -287,7 +357,7 @@ class Batch:
         try:
             return np.concatenate(list(stacked), axis=self._axis)
         except ValueError as error:
-            raise _misfit(self._position, key, stacked[0], error) from error
+            raise _values.misfit(self.position, key, stacked[0], error) from error
 
 
 def _is_scalar(value: Any) -> bool:
@@ -315,31 +385,3 @@ def _check_fit(value: np.ndarray, values: list, axis: int | None) -> None:
     if axis is not None and all(-array.ndim <= axis < array.ndim for array in arrays):
         arrays = [array[(slice(None),) * (axis % array.ndim) + (slice(0),)] for array in arrays]
     _join(arrays, axis)
-
-
-def _check_text(value: Any, values: list) -> None:
-    """Refuse to join text and numbers, which NumPy would do, turning numbers into text."""
-    kinds = [np.asarray(each).dtype.kind for each in (value, *values[:1])]
-    if any(kind in "US" for kind in kinds) and any(kind in "biufc" for kind in kinds):
-        raise TypeError("text and numbers do not go into one array")
-
-
-def not_a_mapping(item: Any, position: int) -> DataError:
-    """Return the error for an item that is not a mapping."""
-    rule = f"item {position} of the stream is of type {type(item).__name__}, not a mapping"
-    error = DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))
-    error.__cause__ = TypeError(f"{type(item).__name__!r} object has no keys")
-    return error
-
-
-def _wrong_key(position: int, key: Any, what: str) -> DataError:
-    rule = f"item {position} of the stream: this key {what}"
-    return DataError(_validate.explain("key", key, rule, "give all items the same keys"))
-
-
-def _misfit(position: int, key: Any, value: Any, why: Exception) -> DataError:
-    given = getattr(value, "shape", None)
-    what = type(value).__name__ if given is None else f"{type(value).__name__} of shape {given}"
-    rule = f"item {position} of the stream, key {key!r}: {what} does not fit the others ({why})"
-    remedy = "give the values of a key the same shape"
-    return DataError(_validate.explain("value", value, rule, remedy))

@@ -32,6 +32,14 @@ def stopped(streamer: Any) -> RuntimeError:
     )
 
 
+def missing(value: Any, name: str, elsewhere: Mapping[str, str]) -> AttributeError:
+    """Return the error for an attribute that is not there, with where it is if that is known."""
+    text = f"{type(value).__name__!r} object has no attribute {name!r}"
+    if name in elsewhere:
+        text += f"; {elsewhere[name]}"
+    return AttributeError(text, name=name, obj=value)
+
+
 def _real(value: Any) -> int | float | None:
     """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
     if isinstance(value, (np.ndarray, np.generic)):
@@ -64,14 +72,16 @@ def whole(name: str, value: Any, minimum: int, remedy: str, maximum: int | None 
     if number is not None and minimum <= number <= (maximum or number) and number // 1 == number:
         return min(int(number), sys.maxsize)
     rule = f"must be a whole number >= {minimum}"
-    if maximum is not None:
+    if maximum is not None and (maximum != sys.maxsize or (number or 0) > maximum):
         rule += f" and <= {maximum}"
     raise refuse(name, value, rule, remedy)
 
 
 def whole_or_none(name: str, value: Any, minimum: int, remedy: str) -> int | None:
-    """Return ``value`` as an int, or None if it is None."""
-    return None if value is None else whole(name, value, minimum, remedy)
+    """Return ``value`` as an int, or None if it is None or infinite."""
+    if value is None or _real(value) == math.inf:
+        return None
+    return whole(name, value, minimum, remedy)
 
 
 def positive(name: str, value: Any, remedy: str) -> float:
@@ -91,10 +101,10 @@ def not_negative(name: str, value: Any, remedy: str) -> float:
 
 
 def probability(name: str, value: Any, remedy: str) -> float:
-    """Return ``value`` as a float in the closed interval [0, 1]."""
+    """Return ``value`` as a float: greater than 0, and at most 1."""
     number = _real(value)
-    if number is None or not 0 <= number <= 1:
-        raise refuse(name, value, "must be a number from 0 to 1", remedy)
+    if number is None or not 0 < number <= 1:
+        raise refuse(name, value, "must be a number > 0 and <= 1", remedy)
     return float(number)
 
 
@@ -167,16 +177,27 @@ def _real_array(value: Any, name: str, remedy: str) -> np.ndarray:
         given = np.asarray(value)
     except (TypeError, ValueError):
         given = np.array(None)  # ragged: the loop below finds where
-    if given.dtype.kind in "iuf":
+    if given.dtype.kind in "biuf":
         with np.errstate(over="ignore"):  # infinities are found later
             return given.astype(float)
-    if isinstance(value, (list, tuple)):  # say which; very large integers are fine, however
-        for index, weight in enumerate(value):
-            if not _is_finite(_real(weight)):
-                rule = "must be a number, finite and >= 0"
-                raise refuse(f"{name}[{index}]", weight, rule, remedy)
-        return np.array([float(weight) for weight in value])
-    raise refuse(name, value, "must be a sequence of numbers", remedy)
+    if given.dtype == object and given.ndim == 1:  # a column of a table
+        value = given.tolist()
+    if not isinstance(value, (list, tuple)):
+        raise refuse(name, value, "must be a sequence of numbers", remedy)
+    for index, weight in enumerate(value):  # say which; very large integers are fine, however
+        if not _is_finite(_weight(weight)):
+            rule = "must be a number, finite and >= 0"
+            raise refuse(f"{name}[{index}]", weight, rule, remedy)
+    return np.array([float(weight) for weight in value])
+
+
+def _weight(value: Any) -> int | float | None:
+    """Return a number of any type, a bool too, as Python's own; None if it is not one."""
+    if isinstance(value, (bool, np.bool_)):
+        return int(value)
+    if isinstance(value, numbers.Number) and not isinstance(value, (numbers.Complex, np.generic)):
+        return float(value)  # type: ignore[arg-type] # a Decimal
+    return _real(value)
 
 
 def random_state(value: Any, name: str = "random_state") -> Any:

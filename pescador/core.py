@@ -6,8 +6,8 @@ import copy
 import functools
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from types import FrameType, GeneratorType
 from typing import Any
 
@@ -19,12 +19,21 @@ from ._streaming import positions
 from ._streaming.binding import Binding, call_bound, open_by_iterate
 from ._streaming.closable import ClosableIterator
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
-from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
+from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed, misplaced
 from ._streaming.stream import Stream
+from ._warning import warn
 from .exceptions import PescadorError
 
 __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
+
+# Names that people look for on a streamer, which belong to its streams.
+_OF_STREAMS = {
+    name: f"that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
+    for name in ("state_dict", "save", "n_given", "max_iter", "failures", "close")
+}
+_OF_STREAMS["load_state_dict"] = "go on by stream = streamer.resume(state)"
+_OF_STREAMS["tuples"] = "give it to a map: pescador.tuples(streamer, 'X', 'Y')"
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
 _CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT, _BY_ITERATE, OWN = range(8)
@@ -162,6 +171,17 @@ class Streamer:
 
     __repr__, _repr_html_ = _repr.text_of, _html.html_of
 
+    def __getattr__(self, name: str) -> Any:
+        made_by = getattr(type(self), name, None)
+        if isinstance(made_by, property):  # whose own error has led here
+            return made_by.__get__(self)
+        if not _is_made(self):
+            raise AttributeError(
+                f"this {type(self).__name__} has not been made: nothing has called the __init__ of"
+                " pescador; let its own __init__ call super().__init__(...)"
+            )
+        raise _validate.missing(self, name, _OF_STREAMS)
+
     @property
     def active(self) -> int:
         """The number of runs of this streamer that are open."""
@@ -268,7 +288,7 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for all. Integral floats (``1e2``) are accepted.
+            The largest number of items; None for all. Integral floats (``1e2``) are accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -299,7 +319,7 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for no limit. Integral floats are accepted.
+            The largest number of items; None for no limit. Integral floats are accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -368,7 +388,7 @@ class Streamer:
             in another process, and from JSON.
         max_iter : int >= 0, optional
             The largest number of items that are still to come; None for what was left of the
-            limit that the run had.
+            limit that the run had, inf for no limit.
 
         Returns
         -------
@@ -399,13 +419,12 @@ class Streamer:
         True
         """
         fields = positions.unsealed(state)
-        max_iter = _validate.whole_or_none(
-            "max_iter", max_iter, 0, "give a number, or None for what was left"
-        )
         if max_iter is None:
             max_iter = fields["max_iter"]
         else:
-            max_iter += fields["n_given"]
+            remedy = "give a number, None for what was left, or inf for no limit"
+            max_iter = _validate.whole_or_none("max_iter", max_iter, 0, remedy)
+            max_iter = None if max_iter is None else max_iter + fields["n_given"]
         open_pass = self._open_run if fields["cycle"] else self._open_own
         return Stream(self, max_iter, fields["cycle"], open_pass, fields)
 
@@ -518,6 +537,9 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
             rule = "is neither iterable nor known to make an iterator when it is called"
         raise _validate.refuse("streamer", streamer, rule, ACCEPTED)
     check_arguments(call, args, kwargs)
+    _check_fresh_seeds(args, kwargs)
+    if isinstance(call, functools.partial):
+        _check_fresh_seeds(call.args, call.keywords)
     if (
         is_streamers
         or isinstance(call, functools.partial)
@@ -527,6 +549,26 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     return (_CALL_KWARGS if kwargs else _CALL), call
 
 
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_MOST_LOOKED_AT = 100  # of a container: one that holds data is not searched
+
+
+def _check_fresh_seeds(args: tuple, kwargs: dict) -> None:
+    """Refuse a FRESH_SEED that is inside an argument, where nothing would replace it."""
+    for index, value in enumerate((*args, *kwargs.values())):
+        if isinstance(value, _CONTAINERS) and _holds_fresh_seed(value):
+            names = [f"args[{number}]" for number in range(len(args))]
+            raise misplaced([*names, *kwargs][index], value)
+
+
+def _holds_fresh_seed(value: Any, depth: int = 3) -> bool:
+    if not isinstance(value, _CONTAINERS) or not depth:
+        return value is FRESH_SEED
+    if isinstance(value, dict):
+        value = value.values()
+    return any(_holds_fresh_seed(each, depth - 1) for each in islice(value, _MOST_LOOKED_AT))
+
+
 def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None:
     """Return the limit that a run was given, by its name or by one of the older ones."""
     for name, value in older.items():
@@ -534,11 +576,20 @@ def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
         if max_iter is not None:
             raise _validate.refuse(name, value, "is the same as max_iter", "give only max_iter")
-        warnings.warn(f"{name} is now called max_iter", DeprecationWarning, stacklevel=3)
+        warn(name, " is now called max_iter", DeprecationWarning)
         max_iter = value
     return _validate.whole_or_none(
         "max_iter", max_iter, 0, "give a number of items, or None for no limit"
     )
+
+
+def _is_made(streamer: Streamer) -> bool:
+    """Tell whether the ``__init__`` of a streamer has run."""
+    try:
+        object.__getattribute__(streamer, "active_count_")
+    except AttributeError:
+        return False
+    return True
 
 
 def as_streamer(value: Any, index: int) -> Streamer:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, exceptions, maps
+from . import _validate, _values, exceptions, maps, version
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -33,12 +33,12 @@ from ._learner import StreamLearner
 from ._streaming import positions
 from ._streaming.closable import read
 from ._streaming.seeds import Seed
+from ._warning import warn
 from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .util import DEPRECATED, batch_length
-from .version import version as __version__
 
 __all__ = [
     "FRESH_SEED",
@@ -61,6 +61,7 @@ __all__ = [
     "buffer_batch",
     "buffer_stream",
     "buffer_streamer",
+    "buffered",
     "cache",
     "core",
     "exceptions",
@@ -70,6 +71,7 @@ __all__ = [
     "streamable",
     "tuples",
     "util",
+    "version",
     "zmq_stream",
 ]
 
@@ -571,9 +573,9 @@ class _Remainder:
 
 
 def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
-    with closing(_rows(batches)) as rows, maps.buffer_stream(rows, size, has_tail, 0) as recut:
+    with closing(_rows(batches)) as rows:
         try:
-            yield from recut
+            yield from maps.batches(rows, size, has_tail, 0, _warn_of_no_batch)
         except DataError as error:
             frames = traceback.walk_tb(error.__traceback__)
             if not any(frame.f_code is _rows.__code__ for frame, _ in frames):
@@ -581,6 +583,12 @@ def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
                 text = re.sub(r"\bitem (?=\d+ of the stream)", "row ", str(error), count=1)
                 error.args = (text,)
             raise
+
+
+def _warn_of_no_batch(n_rows: int, size: int) -> None:
+    few = f": its streamer has {n_rows} row{'' if n_rows == 1 else 's'} in all, fewer than"
+    rest = f" buffer_size={size}; give strict_batch_size=False to get them as a short one"
+    warn("BufferedStreamer gave no batch", few + rest)
 
 
 def _rows(batches: Iterable) -> Generator:
@@ -597,14 +605,14 @@ def _rows(batches: Iterable) -> Generator:
 
 
 def _array(key: Any, value: Any) -> np.ndarray:
-    cause = None
+    cause, rule = None, "a field of a batch must be an array"
     try:
-        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        array = value if isinstance(value, np.ndarray) else _values.array_of(value)
         if array.ndim:
             return array
-    except (TypeError, ValueError) as error:
-        cause = error
-    rule, remedy = "a field of a batch must be an array", "give an array of shape (n_rows, ...)"
+    except Exception as error:  # of the value's own class, perhaps
+        cause, rule = error, f"{rule} ({error})"
+    remedy = "give an array of shape (n_rows, ...)"
     raise DataError(_validate.explain(f"batch[{key!r}]", value, rule, remedy)) from cause
 
 
@@ -769,6 +777,8 @@ for _each in (BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux)
     setattr(mux, _each.__name__, _each)
 zmq_stream.ZMQStreamer = ZMQStreamer  # type: ignore[attr-defined]
 
+__version__ = version.version
+buffered = SimpleNamespace(BufferedStreamer=BufferedStreamer)
 core = SimpleNamespace(
     FRESH_SEED=FRESH_SEED, Stream=Stream, Streamer=Streamer, streamable=streamable
 )

@@ -16,13 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
-from ._batch import Batch, not_a_mapping
+from . import _repr, _validate
+from ._batch import Batch
 from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
 from ._streaming.session import Session
+from ._values import not_a_mapping
+from ._warning import warn
+
+# Where programs of 2.x and 3.0 find these.
+from .exceptions import DataError as DataError
+from .exceptions import PescadorError as PescadorError
+from .util import get_rng as get_rng
 
 __all__ = ["buffer_stream", "cache", "keras_tuples", "tuples"]
 
@@ -67,6 +74,8 @@ class _reading:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Iterator:
         self._iterator = iter(self._stream)
+        # A streamer that is resumed here goes on where it stood.
+        self.n_before: int = getattr(self._iterator, "n_given", 0)
         return iter(self._iterator)
 
     def __exit__(self, *exc: object) -> None:
@@ -139,16 +148,35 @@ def buffer_stream(
     [[0, 1], [1, 2]] [0, 1]
     [[2, 3], [3, 4]] [0, 1]
     """
-    with _reading(stream) as items:
-        batch = Batch(buffer_size, axis, 0, None)
+    yield from batches(stream, buffer_size, partial, axis, _warn_of_no_batch)
+
+
+def batches(
+    stream: Iterable[Mapping],
+    size: int,
+    partial: bool,
+    axis: int | None,
+    warn_of_no_batch: Callable[[int, int], None],
+) -> Generator:
+    """Do the work of `buffer_stream`; call a function if a few items are all, and lost."""
+    reading = _reading(stream)
+    with reading as items:
+        batch = Batch(size, axis, reading.n_before, None)
         while True:
             batch.fill(items)
             n_items = batch.n_items
-            if n_items == buffer_size or (partial and n_items):
+            if n_items == size or (partial and n_items):
                 yield batch.result()
-            if n_items < buffer_size:
+            elif n_items and not batch.position:
+                warn_of_no_batch(n_items, size)
+            if n_items < size:
                 return
             batch = batch.next()
+
+
+def _warn_of_no_batch(n_items: int, size: int) -> None:
+    few = f": the stream has {_repr.of_items(n_items)}, fewer than buffer_size={size}"
+    warn("buffer_stream gave no batch", f"{few}; give partial=True to get them as a short one")
 
 
 def _check_tuples(stream: Any, *keys: Any) -> tuple:
@@ -222,7 +250,7 @@ def _check_keras_tuples(
         if keys is None or isinstance(keys, str):
             continue
         is_sequence = isinstance(keys, Sequence) and not isinstance(keys, bytes)
-        if not is_sequence or not keys or not all(isinstance(key, str) for key in keys):
+        if not is_sequence or not all(isinstance(key, str) for key in keys):
             rule = "must be a string or a sequence of strings"
             raise _validate.refuse(name, keys, rule, "give keys of the batches")
     return _iterable(stream), inputs, outputs, weights
@@ -304,8 +332,8 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
         Items of any kind that ``copy.deepcopy`` can copy.
     n_cache : int >= 1
         The number of items to keep.
-    prob : float in [0, 1]
-        The probability of a new item. With 0, the stream is not read any further.
+    prob : float, 0 < prob <= 1
+        The probability of a new item.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where the seed comes from, once, when the first item is asked for.
 

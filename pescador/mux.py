@@ -177,9 +177,10 @@ class BaseMux(Streamer):
     @property
     def weights(self) -> np.ndarray:
         """The weights of the streamers, which sum to one."""
-        if self._weights is None:
-            return np.full(self.n_streams, 1 / self.n_streams)
-        return self._weights.copy()
+        weights = self._weights
+        if weights is None:
+            weights = np.full(self.n_streams, 1 / self.n_streams)
+        return np.frombuffer(weights.tobytes())  # which cannot be written to
 
     @property
     def rng(self) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 from decorator import decorator
 
 from . import _validate
+from ._warning import warn
 from .exceptions import DataError
+from .exceptions import PescadorError as PescadorError  # where programs of 2.x and 3.0 find it
 
 __all__ = ["Deprecated", "batch_length", "deprecated", "get_rng", "moved", "rename_kw"]
 
@@ -113,11 +115,6 @@ class Deprecated:
 DEPRECATED = Deprecated()
 
 
-def _warn(text: str) -> None:
-    # Three frames up: past this function, the wrapper, and the one that decorator makes.
-    warnings.warn(text, category=DeprecationWarning, stacklevel=4)
-
-
 def deprecated(version: str, version_removed: str) -> Callable:
     """Mark a function as deprecated: calling it gives a DeprecationWarning.
 
@@ -140,10 +137,8 @@ def deprecated(version: str, version_removed: str) -> Callable:
     """
 
     def wrapper(func: Callable, *args: Any, **kwargs: Any) -> Any:
-        _warn(
-            f"{func.__module__}.{func.__name__} is deprecated since pescador {version}"
-            f" and will be removed in {version_removed}."
-        )
+        start = f"{func.__module__}.{func.__name__} is deprecated since pescador {version}"
+        warn(start, f" and will be removed in {version_removed}", DeprecationWarning)
         return func(*args, **kwargs)
 
     return decorator(wrapper)
@@ -173,10 +168,9 @@ def moved(moved_from: str, version: str, version_removed: str) -> Callable:
     """
 
     def wrapper(func: Callable, *args: Any, **kwargs: Any) -> Any:
-        _warn(
-            f"{moved_from} has moved to {func.__module__}.{func.__name__} in pescador {version};"
-            f" the old name will be removed in {version_removed}."
-        )
+        start = f"{moved_from} has moved to {func.__module__}.{func.__name__}"
+        rest = f" in pescador {version}; the old name will be removed in {version_removed}"
+        warn(start, rest, DeprecationWarning)
         return func(*args, **kwargs)
 
     return decorator(wrapper)
@@ -218,10 +212,7 @@ def rename_kw(
     """
     if isinstance(old_value, Deprecated):
         return new_value
-    warnings.warn(
-        f"The keyword {old_name!r} was renamed {new_name!r} in pescador {version_deprecated};"
-        f" the old name will be removed in {version_removed}.",
-        category=DeprecationWarning,
-        stacklevel=3,
-    )
+    start = f"The keyword {old_name!r} was renamed {new_name!r}"
+    rest = f" in pescador {version_deprecated}; the old name will be removed in {version_removed}"
+    warn(start, rest, DeprecationWarning, sys._getframe(1).f_back)  # where that keyword was given
     return old_value

@@ -9,6 +9,7 @@ from . import _validate
 from ._streaming import positions
 from ._streaming.seeds import Seed
 from .core import OWN, Streamer
+from .exceptions import DataError as DataError  # where programs of 2.x and 3.0 find it
 
 __all__ = ["ZMQStreamer"]
 

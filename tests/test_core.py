@@ -9,10 +9,12 @@ import inspect
 import io
 import itertools
 import pickle
+import rlcompleter
 import sys
 import threading
+import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import numpy as np
 import pytest
@@ -591,7 +593,15 @@ def test_a_limit_larger_than_the_source_changes_nothing():
     assert list(Streamer("abc").iterate(10**20)) == list("abc")
 
 
-BAD_LIMITS = [-1, -1.0, 2.5, float("nan"), float("inf"), "3", True, np.True_, [3], 1j]
+@pytest.mark.parametrize("limit", [float("inf"), np.float32("inf")])
+def test_an_infinite_limit_is_none(limit, start):
+    assert "".join(itertools.islice(start(Streamer("abc"), max_iter=limit), 3)) == "abc"
+    assert start(Streamer("abc"), max_iter=limit).max_iter is None
+    state = Streamer("abc").iterate(2).state_dict()
+    assert Streamer("abc").resume(state, limit).max_iter is None
+
+
+BAD_LIMITS = [-1, -1.0, 2.5, float("nan"), -float("inf"), "3", True, np.True_, [3], 1j]
 
 
 @pytest.mark.parametrize("limit", BAD_LIMITS, ids=repr)
@@ -646,7 +656,7 @@ EMPTY = {
     "generator function": lambda: Streamer(nothing),
     "streamer": lambda: Streamer(Streamer([])),
     "mux": lambda: pescador.RoundRobinMux([[], Streamer(nothing)]),
-    "map": lambda: Streamer(pescador.buffer_stream, Streamer(records, 0, 3), 4),
+    "map": lambda: Streamer(pescador.buffer_stream, Streamer(records, 0, 0), 4),
 }
 
 
@@ -1673,3 +1683,58 @@ def test_no_warning_is_given_in_normal_use():
         with Streamer(streamed(3)) as active:
             list(active.stream_)
     assert caught == []
+
+
+# At the prompt.
+
+OPEN = {
+    "a stream": lambda: Streamer("ab").iterate(),
+    "a map": lambda: pescador.buffer_stream([], 2),
+}
+
+
+@pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
+def test_what_is_listed_of_an_open_stream_is_what_its_class_has(make):
+    stream = make()
+    assert dir(stream) == dir(type(stream))
+    assert "close" in dir(stream)
+    assert not {"send", "throw", "gi_frame", "gi_running"} & {*dir(stream)}
+    assert isinstance(stream, types.GeneratorType)  # as Model.fit of Keras asks
+    found = rlcompleter.Completer({"stream": stream}).attr_matches("stream.")
+    assert {each.rstrip("()") for each in found} == {
+        f"stream.{name}" for name in dir(stream) if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize("make", OPEN.values(), ids=OPEN)
+@pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_open_stream_cannot_leave(make, leave):
+    stream = make()
+    for kind in (TypeError, PescadorError):
+        with pytest.raises(kind, match=r"neither pickled nor copied; .*state_dict"):
+            leave(stream)
+    stream.close()
+
+
+def test_a_streamer_is_no_iterator_and_has_no_length():
+    for streamer in (Streamer("ab"), pescador.ShuffledMux(["ab"]), pescador.ZMQStreamer("ab")):
+        assert not isinstance(streamer, (Iterator, Sized))
+        assert not hasattr(streamer, "state_dict")
+        assert getattr(streamer, "n_given", 5) == 5
+
+
+def test_names_that_nobody_has_are_answered_as_usual():
+    for value in (Streamer("ab"), pescador.ShuffledMux(["ab"]), Streamer("ab").iterate()):
+        with pytest.raises(AttributeError, match=r"object has no attribute 'lenght'$") as caught:
+            value.lenght
+        assert (caught.value.name, caught.value.obj) == ("lenght", value)
+
+
+def test_an_error_of_a_property_comes_out_as_it_is():
+    class Own(Streamer):
+        @property
+        def size(self):
+            return self.streamer.size
+
+    with pytest.raises(AttributeError, match="'str' object has no attribute 'size'"):
+        Own("ab").size

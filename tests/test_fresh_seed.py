@@ -1,9 +1,12 @@
 """`FRESH_SEED`: a seed for every activation, fixed by the one at the root."""
 
 import copy
+import dataclasses
 import functools
 import multiprocessing
+import operator
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -193,3 +196,62 @@ def test_processes_differ(method):
     found = values(mux)
     assert len(set(found)) == 3
     assert found == values(inline)
+
+
+# Where it is not replaced.
+
+INSIDE = {
+    "a list": lambda: Streamer(seeds, [3, FRESH_SEED]),
+    "a tuple": lambda: Streamer(seeds, x=(3, FRESH_SEED)),
+    "a dict": lambda: Streamer(seeds, {"seed": FRESH_SEED}),
+    "a set": lambda: Streamer(seeds, x={FRESH_SEED}),
+    "a nested one": lambda: Streamer(seeds, {"model": [{"seed": FRESH_SEED}]}),
+    "a partial": lambda: Streamer(functools.partial(seeds, [FRESH_SEED])),
+    "keywords of a partial": lambda: Streamer(functools.partial(seeds, x=[FRESH_SEED])),
+    "what is streamed": lambda: streamed([FRESH_SEED]),
+}
+PLACES = {"a tuple": "x", "a set": "x", "keywords of a partial": "x"}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_one_inside_an_argument_is_refused_at_construction(name):
+    place = re.escape(PLACES.get(name, "args[0]"))
+    with pytest.raises(pescador.PescadorError, match=rf"^{place}=.*FRESH_SEED.*; give it as"):
+        INSIDE[name]()
+
+
+@dataclasses.dataclass
+class Options:
+    seed: object = FRESH_SEED
+
+
+def by_options(options, use):
+    yield use(options.seed)
+
+
+USES = {
+    "default_rng": lambda seed: np.random.default_rng([3, seed]),
+    "RandomState": np.random.RandomState,
+    "int": int,
+    "index": operator.index,
+    "float": float,
+    "bool": bool,
+    "len": len,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_that_nobody_has_replaced_says_so_where_it_is_used(use):
+    streamer = Streamer(by_options, Options(), use)
+    with pytest.raises(pescador.PescadorError, match="itself an argument of a Streamer; give it"):
+        next(streamer.iterate())
+
+
+def test_large_arguments_are_not_searched():
+    class Data(list):
+        def __iter__(self):
+            for value in range(200):
+                assert value <= 100
+                yield value
+
+    Streamer(seeds, Data([1]))

@@ -650,6 +650,7 @@ def test_cutting_anew_loses_and_reorders_nothing(make, lengths, size):
 
 @examples(25)
 @given(lengths=st.lists(st.integers(1, 9), max_size=8), size=st.integers(1, 12))
+@pytest.mark.filterwarnings("ignore:BufferedStreamer gave no batch")
 def test_a_strict_buffer_leaves_out_the_tail(lengths, size):
     batches = list(pescador.BufferedStreamer(Streamer(chunks, *lengths), size))
     assert rows_of(batches) == list(range(sum(lengths) // size * size))
@@ -719,7 +720,6 @@ def test_a_buffered_streamer_refuses_the_state_of_one_without_a_buffer():
     [
         np.arange(6, dtype="f4"),
         np.arange(12, dtype=">i2").reshape(6, 2),
-        np.array([1, "a", None, [1], {}, 2.5], dtype=object),
         np.array(["a", "bb", "", "ccc", "d", "e"]),
         np.arange(6).astype("M8[s]"),
         np.array([(1, 2.0)] * 6, dtype=[("a", "i4"), ("b", "f8")]),
@@ -735,6 +735,39 @@ def test_dtypes_and_masks_stay(values):
     assert batch["x"].dtype == values.dtype.newbyteorder("=")
     assert batch["x"].tolist() == values.tolist()
     assert isinstance(batch["x"], np.ma.MaskedArray) == isinstance(values, np.ma.MaskedArray)
+
+
+def test_a_buffered_streamer_without_a_batch_is_told():
+    batches = [{"x": np.arange(3)}, {"x": np.arange(2)}]
+    text = (
+        "BufferedStreamer gave no batch: its streamer has 5 rows in all, fewer than buffer_size=6"
+    )
+    with pytest.warns(UserWarning, match=f"{text}; give strict_batch_size=False") as caught:
+        assert not list(pescador.BufferedStreamer(batches, 6))
+    assert [each.filename for each in caught] == [__file__]
+    assert len(list(pescador.BufferedStreamer(batches, 6, strict_batch_size=False))) == 1
+    assert len(list(pescador.buffer_batch(batches, 6))) == 1
+
+
+NOT_HELD = {
+    "objects": [np.array([1, None], dtype=object), "dtype object holds Python objects"],
+    "bytes": [[b"a", b"b\0"], "NumPy drops zeros at the end"],
+    "large numbers": [[1, 2**63], "int64 and uint64 make float64, which alters large numbers"],
+}
+
+
+@pytest.mark.parametrize("name", NOT_HELD)
+@pytest.mark.parametrize("make", [pescador.buffer_batch, pescador.BufferedStreamer])
+def test_what_no_batch_holds_is_refused(make, name):
+    values, why = NOT_HELD[name]
+    with pytest.raises(DataError, match=rf"'x'.*{why}"):
+        list(make([{"x": values}], 2))
+
+
+def test_ids_of_two_kinds_are_refused():
+    batches = [{"id": np.arange(3)}, {"id": np.arange(3, dtype="u8")}]
+    with pytest.raises(DataError, match=r"row 3 .*'id'.*int64 and uint64 make float64"):
+        list(pescador.buffer_batch(batches, 6))
 
 
 def test_fields_may_be_lists():

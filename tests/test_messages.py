@@ -1,6 +1,8 @@
 """Every message tells what was given, what the rule is, and what to do."""
 
+import copy
 import os
+import pickle
 import threading
 import warnings
 
@@ -61,6 +63,20 @@ def hanging():
     """Wait for ever."""
     threading.Event().wait()
     yield
+
+
+class Unmade(Streamer):
+    """Does not call the constructor of its base."""
+
+    def __init__(self):
+        self.path = "a"
+
+
+class UnmadeMux(ShuffledMux):
+    """Does not call the constructor of its base."""
+
+    def __init__(self):
+        self.path = "a"
 
 
 def used():
@@ -422,7 +438,8 @@ MISUSES = {
         "give keys of the batches",
     ),
     "n_cache": (lambda: cache([], 0), "n_cache=0", "must be a whole number >= 1", "give"),
-    "prob": (lambda: cache([], 1, 2), "prob=2", "must be a number from 0 to 1", "give"),
+    "no new items": (lambda: cache([], 1, 0), "prob=0", "must be a number > 0 and <= 1", "give"),
+    "prob": (lambda: cache([], 1, 2), "prob=2", "must be a number > 0 and <= 1", "give"),
     "state of a cache": (
         lambda: cache([], 1, random_state=-1),
         "random_state=-1",
@@ -503,6 +520,61 @@ MISUSES = {
     "get_rng": (lambda: get_rng(1.5), "random_state=1.5", "not a source of randomness", "give"),
     "no batch": (lambda: batch_length([1]), "batch=[1]", "must be a mapping", "give a dict"),
     "no length": (lambda: batch_length({"x": 1}), "batch['x']=1", "must have a length", "an array"),
+    # What belongs to something else.
+    "a state of a streamer": (
+        lambda: Streamer("ab").state_dict(),
+        "'Streamer' object has no attribute 'state_dict'",
+        "belongs to a stream",
+        "stream = streamer.iterate()",
+    ),
+    "a number of items of a mux": (
+        lambda: mux().n_given,
+        "'StochasticMux' object has no attribute 'n_given'",
+        "belongs to a stream",
+        "stream = streamer.iterate()",
+    ),
+    "loading into a streamer": (
+        lambda: Streamer("ab").load_state_dict({}),
+        "'Streamer' object has no attribute 'load_state_dict'",
+        "go on by",
+        "stream = streamer.resume(state)",
+    ),
+    "loading into a stream": (
+        lambda: Streamer("ab").iterate().load_state_dict({}),
+        "'Stream' object has no attribute 'load_state_dict'",
+        "go on by",
+        "stream = streamer.resume(state)",
+    ),
+    "sending to a stream": (
+        lambda: Streamer("ab").iterate().send(None),
+        "'Stream' object has no attribute 'send'",
+        "has no attribute",
+        "a generator of your own around it",
+    ),
+    "a stream that is pickled": (
+        lambda: pickle.dumps(Streamer("ab").iterate()),
+        "stream=<Stream of Streamer('ab'), 0 items given>",
+        "can be neither pickled nor copied",
+        "stream.state_dict(), and go on by streamer.resume(state)",
+    ),
+    "a map that is copied": (
+        lambda: copy.deepcopy(buffer_stream([], 2)),
+        "stream=<iterator of buffer_stream>",
+        "can be neither pickled nor copied",
+        "make a streamer of the map",
+    ),
+    "a streamer that was not made": (
+        lambda: list(Unmade()),
+        "this Unmade has not been made",
+        "nothing has called the __init__",
+        "call super().__init__(...)",
+    ),
+    "a mux that was not made": (
+        lambda: UnmadeMux().weights,
+        "this UnmadeMux has not been made",
+        "nothing has called the __init__",
+        "call super().__init__(...)",
+    ),
     "two lengths": (
         lambda: batch_length({"x": [1], "y": [1, 2]}),
         "batch['y']=[1, 2]",
@@ -521,6 +593,14 @@ def test_a_message_has_the_value_the_rule_and_the_remedy(misuse, value, rule, re
     assert rule in text
     assert remedy in text[text.index(rule) :]
     assert text.isprintable() and len(text) < 600
+
+
+@pytest.mark.parametrize("n_active", [0, -1, 1.5, None])
+def test_a_rule_that_nobody_needs_is_not_told(n_active):
+    with pytest.raises(PescadorError, match=r"must be a whole number >= 1; give"):
+        mux(n_active=n_active)
+    with pytest.raises(PescadorError, match=r"must be a whole number >= 1 and <= \d+; give"):
+        mux(n_active=10**30)
 
 
 WARNINGS = {

@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import decimal
+import fractions
 import functools
 import itertools
 import pickle
@@ -513,6 +515,8 @@ def test_shuffled_mux_never_opens_weight_zero(recorder, weights):
         [5e-324, 1e-323, 5e-324],
         [np.float32(1), 2, np.int8(1)],
         [10**30, 2 * 10**30, 10**30],
+        np.array([1, 2.0, np.int8(1)], dtype=object),
+        [decimal.Decimal(1), fractions.Fraction(2), True],
         range(1, 4),
     ],
     ids=repr,
@@ -525,6 +529,39 @@ def test_forms_of_weights(make, weights):
     assert len(list(mux.iterate(50))) == 50
 
 
+@pytest.mark.parametrize("weights", [[True, False, True], np.array([1, 0, 1], bool)], ids=type)
+def test_weights_may_be_truth_values(weights):
+    assert ShuffledMux(["a", "b", "c"], weights).weights.tolist() == [0.5, 0, 0.5]
+
+
+class Column:
+    """What a table has of one: an array of objects, behind a class of its own."""
+
+    def __init__(self, *values):
+        self.values = np.array(values, dtype=object)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_weights_may_be_a_column_of_a_table():
+    assert ShuffledMux(["a", "b"], Column(3, 1.0)).weights.tolist() == [0.75, 0.25]
+    with pytest.raises(PescadorError, match=r"^weights\[1\]=None: must be a number"):
+        ShuffledMux(["a", "b"], Column(3, None))
+
+
+@pytest.mark.parametrize("weights", [None, [3, 1]])
+def test_weights_cannot_be_written_to(weights):
+    """Else a program would go on in the belief that it had changed them."""
+    mux = ShuffledMux(["a", "b"], weights)
+    with pytest.raises(ValueError, match="read-only"):
+        mux.weights[:] = 1
+    with pytest.raises(ValueError):
+        mux.weights.flags.writeable = True
+    with mux as active, pytest.raises(ValueError, match="read-only"):
+        active.weights[0] = 1
+
+
 @pytest.mark.parametrize("is_writeable", [True, False])
 def test_weights_are_copied(is_writeable):
     weights = np.array([2.0, 1.0, 1.0])
@@ -532,7 +569,6 @@ def test_weights_are_copied(is_writeable):
     mux = ShuffledMux(["a", "b", "c"], weights, random_state=0)
     before = list(mux.iterate(50))
     assert weights.tolist() == [2.0, 1.0, 1.0]
-    mux.weights[:] = 0
     weights.flags.writeable = True
     weights[:] = [0, 0, 1]
     assert mux.weights.tolist() == [0.5, 0.25, 0.25]

@@ -65,9 +65,59 @@ def test_another_call_is_a_misfit(other):
         other(mux_of()).resume(state)
 
 
+OTHER_CALLS = {
+    "a size": (lambda mux: Streamer(pescador.buffer_stream, mux, 4), "buffer_size=3", "=4"),
+    "an option": (
+        lambda mux: Streamer(pescador.buffer_stream, mux, 3, partial=True),
+        "partial=False",
+        "=True",
+    ),
+    "by its name": (
+        lambda mux: Streamer(pescador.buffer_stream, mux, buffer_size=4),
+        "buffer_size=3",
+        "=4",
+    ),
+    "an axis": (
+        lambda mux: Streamer(pescador.buffer_stream, mux, 3, axis=np.int8(0)),
+        "axis=None",
+        "=0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CALLS)
+def test_another_argument_is_named_with_both_values(name):
+    make, before, now = OTHER_CALLS[name]
+    state = state_of(Streamer(pescador.buffer_stream, mux_of(), 3), 4)
+    argument = before.partition("=")[0]
+    text = rf"buffer_stream\(\.\.\.\) had {before} when .* taken, and has {argument}{now} now"
+    with pytest.raises(PescadorError, match=text):
+        make(mux_of()).resume(state)
+
+
+def test_another_key_and_one_more_are_named_with_both_values():
+    state = state_of(Streamer(pescador.tuples, mux_of(), "index"), 4)
+    with pytest.raises(PescadorError, match=r"had args\[1\]='index' .* has args\[1\]='name' now"):
+        Streamer(pescador.tuples, mux_of(), "name").resume(state)
+    with pytest.raises(PescadorError, match=r"had args\[2\]=nothing .* has args\[2\]='name' now"):
+        Streamer(pescador.tuples, mux_of(), "index", "name").resume(state)
+
+
+def test_a_state_that_has_only_a_digest_of_a_call_is_read():
+    streamer = Streamer(pescador.buffer_stream, mux_of(), 3)
+    fields = {**state_of(streamer, 4)}
+    expected = [repr(each) for each in taken(streamer.resume(fields), 5)]
+    fields["position"] = {**fields["position"], "call": fields["position"]["call"][:2]}
+    del fields["checksum"]
+    older = pescador._streaming.positions.sealed(fields)
+    assert [repr(each) for each in taken(streamer.resume(older), 5)] == expected
+    with pytest.raises(PescadorError, match="perhaps with other arguments"):
+        Streamer(pescador.buffer_stream, mux_of(), 4).resume(older)
+
+
 def test_another_limit_is_a_misfit():
     state = state_of(Streamer(Streamer(range, 9), 7), 4)
-    with pytest.raises(PescadorError, match="perhaps with other arguments"):
+    with pytest.raises(PescadorError, match=r"had max_iter=7 .* has max_iter=2 now"):
         Streamer(Streamer(range, 9), 2).resume(state)
 
 

@@ -344,6 +344,29 @@ def test_a_repr_that_fails_does_not_hide_the_error():
         pescador.buffer_stream([], Unspeakable())
 
 
+@pytest.mark.parametrize(
+    "place, name",
+    [
+        ("util", "PescadorError"),
+        ("maps", "PescadorError"),
+        ("maps", "DataError"),
+        ("core", "PescadorError"),
+        ("mux", "PescadorError"),
+        ("zmq_stream", "DataError"),
+        ("maps", "get_rng"),
+        ("mux", "get_rng"),
+    ],
+)
+def test_names_are_where_programs_of_2_and_3_find_them(place, name):
+    home = pescador.util if name == "get_rng" else pescador.exceptions
+    assert getattr(getattr(pescador, place), name) is getattr(home, name)
+
+
+@pytest.mark.parametrize("package", [pescador, pescador.legacy])
+def test_the_version_is_where_older_programs_find_it(package):
+    assert package.version.version == package.__version__ == pescador.__version__
+
+
 def an_error_of(call):
     with pytest.raises(PescadorError) as caught:
         call()

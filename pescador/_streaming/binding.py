@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._callables import FOLLOWS, SEEDED
-from .._repr import is_streamer
+from .._repr import is_streamer, named
 from . import positions
 from .closable import ClosableIterator, close_iterator
 from .recipe import Recipe
@@ -38,7 +38,7 @@ class Binding:
 class _Bound:
     """One call of a function that gives what the streamers among its arguments give."""
 
-    def __init__(self, bindings: list[Binding], call: Callable[[], list[str]]) -> None:
+    def __init__(self, bindings: list[Binding], call: Callable[[], list]) -> None:
         self._bindings = bindings
         self._call = call
         self._streams: list[Any] = []  # that have been started again (their bindings know them)
@@ -107,7 +107,7 @@ def call_bound(
     bindings: list[Binding] = []
     bound: list[Recipe] = []
     given = iter(position["streams"] if position else ())
-    call_now = functools.partial(_described, function, values[1:])
+    call_now = functools.partial(_described, function, values[1:], tuple(kwargs))
     for index, value in enumerate(values):
         if value is FRESH_SEED:
             values[index] = parent.fresh(place, number, index)
@@ -119,7 +119,7 @@ def call_bound(
             values[index] = _bound(value, bindings[-1])
             bound.append(values[index])
     if position:
-        _check_call(position, call_now(), len(bindings) if follows else -1)
+        _check_call(position, call_now(), len(bindings) if follows else -1, function)
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
@@ -129,27 +129,54 @@ def call_bound(
     return made
 
 
-def _check_call(position: dict, call: list[str], n_streams: int) -> None:
+def _check_call(position: dict, call: list, n_streams: int, function: Any) -> None:
     """Compare a call with what is known of the one whose streams had been read."""
     if len(position["streams"]) != n_streams:
         what = "reads other streamers than when the state was taken"
         raise positions.misfit(f"{call[0]}(...)", what)
-    if position["call"] != call:
-        what = f"was {position['call'][0]}(...), perhaps with other arguments"
-        raise positions.misfit(f"{call[0]}(...)", what)
+    if position["call"][:2] != call[:2]:
+        raise positions.misfit(f"{call[0]}(...)", _difference(position["call"], call, function))
 
 
-def _described(function: Any, values: list) -> list[str]:
-    """Return the name of a function, and a digest of its plain arguments."""
-    plain = []
-    for value in values:
+def _difference(before: list, now: list, function: Any) -> str:
+    """Return in which argument two calls differ, as `_described` tells of them."""
+    if before[0] == now[0] and len(before) == 3:  # (older states have no values)
+        values = [_by_name(function, call[2]) for call in (before, now)]
+        for name in {**values[0], **values[1]}:
+            one, other = (each.get(name, "nothing") for each in values)
+            if one != other:
+                return f"had {name}={one} when the state was taken, and has {name}={other} now"
+    return f"was {before[0]}(...), perhaps with other arguments"
+
+
+def _by_name(function: Any, values: list) -> dict[str, str]:
+    """Return the values of a call by the names of their parameters, those not given too."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # written in C
+        parameters = []
+    found = {
+        each.name: named(each.default) for each in parameters if each.default is not each.empty
+    }
+    places = [each.name for each in parameters if each.kind <= each.POSITIONAL_OR_KEYWORD]
+    for index, (name, value) in enumerate(values):
+        found[name or (places[index] if index < len(places) else f"args[{index}]")] = value
+    return found
+
+
+def _described(function: Any, values: list, keywords: tuple[str, ...]) -> list:
+    """Return the name of a function, a digest of its plain arguments, and these as texts."""
+    plain, shown = [], []
+    names = (len(values) - len(keywords)) * ("",) + keywords
+    for name, value in zip(names, values):
         value = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         is_plain = isinstance(value, (str, int, float, type(None)))
         plain.append(value if is_plain else type(value).__name__)
+        shown.append([name, named(value) if is_plain else type(value).__name__])
     name = getattr(function, "__qualname__", type(function).__name__)
-    return [name, positions.digest(repr(plain).encode())]
+    return [name, positions.digest(repr(plain).encode()), shown]
 
 
 def _seeds_below(seed: Seed, place: int) -> Iterator[Seed]:

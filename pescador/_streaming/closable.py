@@ -13,7 +13,15 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from itertools import compress, repeat
 from types import FrameType, GeneratorType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from .. import _validate
+from ..exceptions import PescadorError
+
+
+class NotPicklableError(PescadorError, TypeError):
+    """An open stream cannot leave its process (a TypeError too, as from pickle)."""
+
 
 _Self = TypeVar("_Self", bound="ClosableIterator")
 _COLLISION = ("generator already executing",)  # the arguments of CPython's error
@@ -29,9 +37,26 @@ class ClosableIterator(Iterator):
 
     __slots__ = ("__weakref__", "_front", "_gate", "_is_closed", "_items", "_lock", "_ticks")
 
+    def _class_for_isinstance(self) -> type:
+        asks_for_names = sys._getframe(1).f_globals.get("__name__") == "rlcompleter"
+        return type(self) if asks_for_names else GeneratorType
+
     # For isinstance() it is what it stands for, a generator: ``Model.fit`` of Keras 3 takes these,
-    # and no other iterators. (``type()`` tells the truth.)
-    __class__ = property(lambda self: GeneratorType)
+    # and no other iterators. ``type()`` and ``dir()`` tell the truth; so does Tab at Python's
+    # prompt, which also offers the names of what this says.
+    __class__ = property(_class_for_isinstance)
+
+    def __dir__(self) -> list[str]:
+        return dir(type(self))
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise NotPicklableError(_validate.explain("stream", self, *self._NOT_PICKLED))
+
+    _NOT_PICKLED = (
+        "an iterator over a stream can be neither pickled nor copied",
+        "make a streamer of the map and its arguments, and save where its stream stands:"
+        " Streamer(buffer_stream, streamer, 32).iterate().state_dict()",
+    )
 
     def __init__(self, front: Generator | None) -> None:
         self._lock = threading.RLock()

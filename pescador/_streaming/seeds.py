@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _validate
 from ..exceptions import PescadorError
 
 _PLACE = struct.Struct("<qq")
@@ -45,6 +46,13 @@ def entropy_of(random_state: Any) -> bytes:
     return b"words:" + words.astype("<u4").tobytes()
 
 
+def misplaced(name: str, value: Any) -> PescadorError:
+    """Return the error for a FRESH_SEED that is no argument of a streamer."""
+    rule = "FRESH_SEED is replaced by a seed only where it is itself an argument of a Streamer"
+    remedy = "give it as an argument of its own, and use the integer that comes in its place"
+    return _validate.refuse(name, value, rule, remedy)
+
+
 class FreshSeed:
     """The type of `FRESH_SEED`, of which there is one object."""
 
@@ -61,6 +69,13 @@ class FreshSeed:
 
     def __reduce__(self) -> str:
         return "FRESH_SEED"
+
+    def _refuse(self) -> int:
+        """Say where it belongs, to whoever takes it for the seed that it stands for."""
+        raise misplaced("FRESH_SEED", self)
+
+    # What seeds are asked for: by NumPy, by ``int()``, by a test whether one was given.
+    __index__ = __int__ = __float__ = __len__ = _refuse
 
 
 #: Given as an argument of a streamer, it stands for a seed that every activation gets anew: an

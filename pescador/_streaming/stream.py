@@ -83,6 +83,14 @@ class Stream(ClosableIterator):
     def __repr__(self) -> str:
         return f"<Stream of {_repr.head(self._streamer)}, {_repr.of_items(self.n_given)} given>"
 
+    _NOT_PICKLED = (
+        "an open stream can be neither pickled nor copied",
+        "save where it stands, stream.state_dict(), and go on by streamer.resume(state)",
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        raise _validate.missing(self, name, _ELSEWHERE)
+
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The sources that have failed so far, by the order of their first failures.
@@ -282,6 +290,18 @@ class Stream(ClosableIterator):
                 self._close_source()
             finally:
                 self._streamer._counted_by().active_count_ -= 1
+
+
+# Names that people look for on a stream, and where they are.
+_ELSEWHERE = dict.fromkeys(
+    ("load_state_dict", "resume"), "go on by stream = streamer.resume(state), on its streamer"
+)
+_ELSEWHERE |= dict.fromkeys(
+    ("iterate", "cycle", "generate", "active", "streamers", "weights", "n_streams"),
+    "that belongs to its streamer, the recipe, and this is one run of it",
+)
+_ELSEWHERE |= dict.fromkeys(("send", "throw"), "write a generator of your own around it")
+_ELSEWHERE["tuples"] = "give it to a map: pescador.tuples(stream, 'X', 'Y')"
 
 
 def _in_an_item() -> PescadorError:
