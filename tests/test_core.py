@@ -1280,6 +1280,59 @@ def test_an_error_between_passes_ends_a_cycle():
     assert (next(stream, "over"), streamer.active) == ("over", 0)
 
 
+# A loop over a streamer reads a stream by way of something that is quicker.
+
+
+def test_what_a_loop_over_a_streamer_reads_stands_for_a_stream():
+    streamer = Streamer(range(5))
+    items = iter(streamer)
+    assert isinstance(items, Stream) and isinstance(items, types.GeneratorType)
+    assert (next(items), items.n_given, items.max_iter, items.failures) == (0, 1, None, ())
+    assert repr(items) == repr(_read(streamer, 1))
+    state = items.state_dict()
+    assert list(items) == list(streamer.resume(state)) == [1, 2, 3, 4]
+
+
+def _read(streamer, n_items):
+    stream = streamer.iterate()
+    for _ in range(n_items):
+        next(stream)
+    return stream
+
+
+@pytest.mark.parametrize("leave", ["close", "with", "drop"])
+def test_leaving_what_a_loop_reads_closes_the_stream(recorder, leave):
+    streamer = Streamer(recorder.source)
+    items = iter(streamer)
+    next(items)
+    assert (recorder.n_open, streamer.active) == (1, 1)
+    if leave == "close":
+        items.close()
+    elif leave == "with":
+        with items as same:
+            assert same is items
+    else:
+        del items
+    assert (recorder.n_open, streamer.active) == (0, 0)
+    if leave != "drop":
+        assert next(items, "over") == "over"
+
+
+def test_an_error_closes_what_a_loop_reads(recorder):
+    streamer = Streamer(recorder.source, fails_after=3)
+    items = iter(streamer)
+    with pytest.raises(KeyError):
+        list(items)
+    assert (recorder.n_open, streamer.active) == (0, 0)
+    assert next(items, "over") == "over"
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_threads_may_loop_over_what_a_loop_reads():
+    got = read_together(iter(Streamer(_slow_numbers, N_ITEMS)), [by_for] * 4)
+    assert sorted(itertools.chain(*got)) == list(range(N_ITEMS))
+
+
 # Several threads.
 
 N_ITEMS = 2000
