@@ -31,6 +31,7 @@ class Case(NamedTuple):
 def table():
     """Yield the rows."""
     yield Case("Streamer.iterate", "iterate", n_items_peer=100_000, goal_hand=2.5, goal_peer=1.2)
+    yield from as_called()
     for n in (8, 64, 512):
         goals = {"by_hand": ("slots_by_hand", n), "goal_hand": 2.5, "goal_peer": 80}
         yield Case(f"ShuffledMux, {n} open", "shuffled", (n,), **goals)
@@ -73,8 +74,31 @@ def table():
         yield Case(title, "buffered", (size,), **hand, **counts, goal_peer=goal)
 
 
+def as_called():
+    """Yield the rows of what programs call, with a limit and without."""
+    for how, text in (("looped", LOOP), ("counted", COUNT)):
+        both = {"by_hand": (f"{how}_by_hand",), "n_items_peer": 100_000, "goal_peer": 1.2}
+        for is_bounded in (True, False):
+            title = f"{text[is_bounded]}, Streamer"
+            yield Case(title, how, ("streamer", is_bounded), **both)
+    for n in (8, 512):
+        hand = {"by_hand": ("counted_slots_by_hand", n), "goal_peer": 20}
+        for is_bounded in (True, False):
+            title = f"{COUNT[is_bounded]}, StochasticMux(rate=None), {n} open"
+            yield Case(title, "counted", (f"stochastic_{n}", is_bounded), **hand)
+
+
+# By whether there is a limit.
+LOOP = ("for item in streamer", "for item in streamer.iterate(n)")
+COUNT = ("count of islice(streamer.iterate(), n)", "count of streamer.iterate(n)")
+
 # Rows whose cost is compared, and the largest ratio.
 ALIKE = [
+    (f"{LOOP[True]}, Streamer", f"{LOOP[False]}, Streamer", 1.15),
+    *(
+        (f"{COUNT[True]}, {kind}", f"{COUNT[False]}, {kind}", 1.15)
+        for kind in ("Streamer", *(f"StochasticMux(rate=None), {n} open" for n in (8, 512)))
+    ),
     *(
         (f"the same, {n:,} streamers, {mode}", f"{TITLE_1000}, {mode}", 1.3)
         for n in (100_000, 1_000_000)

@@ -42,6 +42,46 @@ def iterate():
     return pescador.Streamer(numbers).iterate()
 
 
+def counted(kind, is_bounded):
+    """Return a function that counts items, as a program would: up to a limit, or sliced."""
+    streamer = RECIPES[kind]()
+    if is_bounded:
+        return lambda n_items: sum(1 for _ in streamer.iterate(n_items))
+    return lambda n_items: sum(1 for _ in itertools.islice(streamer.iterate(), n_items))
+
+
+def looped(kind, is_bounded):
+    """Return a function that reads items in a loop; without a limit, to their end."""
+    if is_bounded:
+        streamer = RECIPES[kind]()
+        return lambda n_items: exhaust(streamer.iterate(n_items))
+    return lambda n_items: exhaust(RECIPES[kind](n_items))
+
+
+def exhaust(items):
+    for _ in items:
+        pass
+
+
+def counted_by_hand():
+    return lambda n_items: sum(1 for _ in numbers(n_items))
+
+
+def looped_by_hand():
+    return lambda n_items: exhaust(numbers(n_items))
+
+
+def counted_slots_by_hand(n):
+    return lambda n_items: sum(1 for _ in itertools.islice(slots_by_hand(n), n_items))
+
+
+RECIPES = {
+    "streamer": lambda n_items=10**12: pescador.Streamer(numbers, n_items),
+    "stochastic_8": lambda: pescador.StochasticMux(streamers(8), 8, None),
+    "stochastic_512": lambda: pescador.StochasticMux(streamers(512), 512, None),
+}
+
+
 def shuffled(n):
     return pescador.ShuffledMux(streamers(n)).iterate()
 

@@ -18,6 +18,7 @@ from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_ite
 from ._streaming import positions
 from ._streaming.binding import Binding, call_bound, open_by_iterate
 from ._streaming.closable import ClosableIterator
+from ._streaming.entry import Entry
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
 from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed, misplaced
 from ._streaming.stream import Stream
@@ -437,7 +438,9 @@ class Streamer:
         return cls.iterate is not cls._iterate_of_the_house
 
     def __iter__(self) -> Stream:
-        return self.iterate()
+        stream = self.iterate()
+        entry: Any = Entry(stream) if type(stream) is Stream else stream
+        return entry
 
     def __enter__(self) -> Streamer:
         if self.is_activated_copy:

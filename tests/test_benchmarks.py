@@ -34,6 +34,9 @@ def test_every_case_gives_items_in_every_column(benchmarks):
         hand, *arguments = case.by_hand
         for name, given in ((case.name, case.arguments), (hand, arguments)):
             items = getattr(cases, name)(*given)
+            if callable(items):
+                assert items(3) in (3, None), case.title
+                continue
             assert len(list(itertools.islice(items, 3))) == 3, case.title
             items.close()
 
@@ -51,6 +54,7 @@ def test_batches_by_hand_are_those_of_the_library(benchmarks):
 def test_a_measurement_is_a_time(benchmarks):
     _, worker, _ = benchmarks
     assert 0 < worker.measure("iterate", [], 10, 1000) < 1e6
+    assert 0 < worker.measure("counted", ["streamer", True], 10, 1000) < 1e6
 
 
 def test_goals_that_are_missed_are_marked(benchmarks):

@@ -1280,6 +1280,59 @@ def test_an_error_between_passes_ends_a_cycle():
     assert (next(stream, "over"), streamer.active) == ("over", 0)
 
 
+# A loop over a streamer reads a stream by way of something that is quicker.
+
+
+def test_what_a_loop_over_a_streamer_reads_stands_for_a_stream():
+    streamer = Streamer(range(5))
+    items = iter(streamer)
+    assert isinstance(items, Stream) and isinstance(items, types.GeneratorType)
+    assert (next(items), items.n_given, items.max_iter, items.failures) == (0, 1, None, ())
+    assert repr(items) == repr(_read(streamer, 1))
+    state = items.state_dict()
+    assert list(items) == list(streamer.resume(state)) == [1, 2, 3, 4]
+
+
+def _read(streamer, n_items):
+    stream = streamer.iterate()
+    for _ in range(n_items):
+        next(stream)
+    return stream
+
+
+@pytest.mark.parametrize("leave", ["close", "with", "drop"])
+def test_leaving_what_a_loop_reads_closes_the_stream(recorder, leave):
+    streamer = Streamer(recorder.source)
+    items = iter(streamer)
+    next(items)
+    assert (recorder.n_open, streamer.active) == (1, 1)
+    if leave == "close":
+        items.close()
+    elif leave == "with":
+        with items as same:
+            assert same is items
+    else:
+        del items
+    assert (recorder.n_open, streamer.active) == (0, 0)
+    if leave != "drop":
+        assert next(items, "over") == "over"
+
+
+def test_an_error_closes_what_a_loop_reads(recorder):
+    streamer = Streamer(recorder.source, fails_after=3)
+    items = iter(streamer)
+    with pytest.raises(KeyError):
+        list(items)
+    assert (recorder.n_open, streamer.active) == (0, 0)
+    assert next(items, "over") == "over"
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_threads_may_loop_over_what_a_loop_reads():
+    got = read_together(iter(Streamer(_slow_numbers, N_ITEMS)), [by_for] * 4)
+    assert sorted(itertools.chain(*got)) == list(range(N_ITEMS))
+
+
 # Several threads.
 
 N_ITEMS = 2000
@@ -1353,14 +1406,33 @@ def test_threads_may_share_a_cycle(recorder):
 
 
 @pytest.mark.usefixtures("many_switches")
-def test_threads_pull_no_more_than_the_limit(recorder):
+@pytest.mark.parametrize("readers", READERS.values(), ids=READERS)
+def test_threads_pull_no_more_than_the_limit(recorder, readers):
     streamer = Streamer(recorder.source)
-    got = read_together(streamer.iterate(N_ITEMS), READERS["mixed"])
+    got = read_together(streamer.iterate(N_ITEMS), readers)
     assert sum(map(len, got)) == recorder.n_pulled == N_ITEMS
     assert (recorder.n_open, streamer.active) == (0, 0)
 
 
-def collide(share, reader):
+@pytest.mark.usefixtures("many_switches")
+@pytest.mark.parametrize("limit", [1, 2, 3, 50])
+def test_threads_that_collide_at_the_limit_pull_no_more(limit):
+    pulled = []
+
+    def source():
+        for value in _slow_numbers(N_ITEMS):
+            pulled.append(value)
+            yield value
+
+    for _ in range(N_ITEMS // 10 // limit):
+        pulled.clear()
+        stream = Streamer(source).iterate(limit)
+        got = read_together(stream, READERS["mixed"])
+        assert sorted(itertools.chain(*got)) == pulled == list(range(limit))
+        assert stream.n_given == limit
+
+
+def collide(share, reader, limit=None):
     """Let a thread read what ``share`` makes of a stream while another is in its source."""
     entered, go_on = threading.Event(), threading.Event()
 
@@ -1369,7 +1441,7 @@ def collide(share, reader):
         assert go_on.wait(TIMEOUT)
         yield from range(10)
 
-    shared = share(Streamer(source).iterate())
+    shared = share(Streamer(source).iterate(limit))
     got = []
 
     def second():
@@ -1381,9 +1453,48 @@ def collide(share, reader):
     return sorted(got)
 
 
+@pytest.mark.parametrize("limit", [None, 1, 7, 10, 11])
 @pytest.mark.parametrize("reader", [by_for, by_next], ids=["for", "next"])
-def test_a_thread_waits_while_another_is_in_the_source(reader):
-    assert collide(lambda stream: stream, reader) == list(range(10))
+def test_a_thread_waits_while_another_is_in_the_source(reader, limit):
+    n_items = 10 if limit is None else min(limit, 10)
+    assert collide(lambda stream: stream, reader, limit) == list(range(n_items))
+
+
+def test_every_thread_that_finds_another_in_the_source_waits():
+    """The second one's error ends what all of them read; a third one finds only that end."""
+    entered, go_on, has_met = threading.Event(), threading.Event(), threading.Event()
+
+    def source():
+        entered.set()
+        assert go_on.wait(TIMEOUT)
+        yield from range(10)
+
+    class Watched(pescador.Stream):
+        __slots__ = ()
+
+        def _wait_until_idle(self):
+            has_met.set()
+            return super()._wait_until_idle()
+
+        def _wait_for_turn(self):
+            go_on.set()
+            super()._wait_for_turn()
+
+    streamer = Streamer(source)
+    stream = Watched(streamer, 4, False, streamer._open_run)
+    got = []
+
+    def late():
+        assert has_met.wait(TIMEOUT)
+        by_next(stream, got)
+
+    def second():
+        assert entered.wait(TIMEOUT)
+        by_next(stream, got)
+
+    assert run_together(functools.partial(by_next, stream, got), second, late) == []
+    assert sorted(got) == [0, 1, 2, 3]
+    assert (stream.n_given, streamer.active) == (4, 0)
 
 
 @pytest.mark.usefixtures("many_switches")
@@ -1396,10 +1507,11 @@ def test_one_thread_gets_the_error_and_the_others_an_end(recorder):
 
 
 @pytest.mark.usefixtures("many_switches")
+@pytest.mark.parametrize("limit", [None, 10**9])
 @pytest.mark.parametrize("reader", [by_for, by_next])
-def test_a_stream_may_be_closed_while_others_read_it(reader, recorder):
+def test_a_stream_may_be_closed_while_others_read_it(reader, limit, recorder):
     streamer = Streamer(recorder.source)
-    stream = streamer.iterate()
+    stream = streamer.iterate(limit)
     started = threading.Event()
 
     def close():
@@ -1414,7 +1526,8 @@ def test_a_stream_may_be_closed_while_others_read_it(reader, recorder):
     got = [Noting() for _ in range(3)]
     errors = run_together(close, *[functools.partial(reader, stream, mine) for mine in got])
     assert errors == []
-    assert sum(map(len, got)) == recorder.n_pulled >= 1
+    # One item may have been in the making.
+    assert 1 <= sum(map(len, got)) <= recorder.n_pulled <= sum(map(len, got)) + 1
     assert (recorder.n_open, streamer.active) == (0, 0)
 
 
@@ -1464,9 +1577,10 @@ def _own_list(stream):
     list(stream)
 
 
+@pytest.mark.parametrize("limit", [None, 3])
 @pytest.mark.parametrize("use", [_own_next, _own_for, _own_list])
 @pytest.mark.parametrize("nest", ["one", "streamers", "maps", "muxes"])
-def test_a_source_that_reads_its_own_stream_gets_an_error(nest, use):
+def test_a_source_that_reads_its_own_stream_gets_an_error(nest, use, limit):
     streams, seen = [], []
 
     def source():
@@ -1478,7 +1592,7 @@ def test_a_source_that_reads_its_own_stream_gets_an_error(nest, use):
         yield {"x": 1}
 
     streamer = NESTED[nest](Streamer(source))
-    streams.append(streamer.iterate())
+    streams.append(streamer.iterate(limit))
     with pytest.raises(Exception) as caught:
         within(TIMEOUT, next, streams[0])
     assert caught.value is seen[0]
@@ -1515,6 +1629,23 @@ def test_a_source_that_survives_reading_its_own_stream_is_closed_all_the_same(re
     within(TIMEOUT, next, streams[0])
     streams[0].close()
     assert (recorder.n_open, streamer.active) == (0, 0)
+
+
+def test_a_source_that_survives_reading_its_own_stream_gives_all_up_to_the_limit():
+    streams, errors = [], []
+
+    def source():
+        for value in range(9):
+            for _ in range(3):
+                try:
+                    next(streams[0])
+                except ValueError as error:
+                    errors.append(str(error))
+            yield value
+
+    streams.append(Streamer(source).iterate(4))
+    assert within(TIMEOUT, list, streams[0]) == [0, 1, 2, 3]
+    assert errors == 12 * ["generator already executing"]
 
 
 def test_a_source_that_closes_its_own_stream_does_not_hang(recorder):

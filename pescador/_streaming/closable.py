@@ -140,6 +140,11 @@ class ClosableIterator(Iterator):
             pause = min(2 * pause + 1e-6, _LONGEST_PAUSE)
         return True
 
+    def _wait_for_turn(self) -> None:
+        """Wait until no other thread is in the generator; it is an error if this one is."""
+        if not self._wait_until_idle():
+            raise ValueError(*_COLLISION)
+
     def close(self) -> None:
         """End the iteration, and run the ``finally`` blocks of everything underneath, now.
 

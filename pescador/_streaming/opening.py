@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from itertools import islice
 from types import GeneratorType
 from typing import Any
 
@@ -79,11 +78,9 @@ def is_finished(iterator: Any) -> bool:
 
 
 def lend(iterator: Iterator) -> Generator:
-    """Read an iterator that belongs to the user: closing the reader does not close it."""
+    """Read an iterator in a generator, which only one thread at a time can be in.
+
+    Closing the generator does not close the iterator.
+    """
     for item in iterator:  # noqa: UP028 - 'yield from' would close it
         yield item
-
-
-def bounded(source: Iterator, n_items: int | None) -> Generator:
-    """Read at most ``n_items``; a generator, so that only one thread at a time is in it."""
-    yield from islice(source, n_items)

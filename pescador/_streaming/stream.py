@@ -6,7 +6,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
 from operator import length_hint
 from types import GeneratorType
 from typing import Any
@@ -16,7 +16,7 @@ from ..exceptions import PescadorError
 from . import positions
 from .closable import ClosableIterator, close_iterator
 from .failures import Failure
-from .opening import bounded
+from .opening import lend
 from .recipe import Recipe
 from .seeds import Seed
 from .session import Session
@@ -230,19 +230,41 @@ class Stream(ClosableIterator):
         with self._lock:
             if self._items is not ended:
                 return True  # another thread has been here
-            if not self._is_closed and not self._has_ended and self._has_next_pass():
-                try:
-                    if self._n_passes:
-                        self._close_source()
-                        self._begin_pass()
-                    else:
-                        self._begin()
-                except BaseException:
-                    self.close()
-                    raise
+            is_cut_off = self._is_cut_off()
+            if not is_cut_off and self._begin_next_pass():
                 return True
-        self.close()
-        return False
+            if is_cut_off and not self._is_in_an_item():
+                self._read_front()
+                return True
+        if is_cut_off:
+            self._wait_for_turn()
+        else:
+            self.close()
+        return is_cut_off
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether the readers have lost a source that is not over, by a collision.
+
+        ``islice`` drops its source at any error, also at that of a second thread.
+        """
+        if self._is_closed or self._max_iter is None or not isinstance(self._front, GeneratorType):
+            return False
+        return self._front.gi_frame is not None and self.n_given < self._max_iter
+
+    def _begin_next_pass(self) -> bool:
+        """Begin the first pass, or the next one; tell whether there is one."""
+        if self._is_closed or self._has_ended or not self._has_next_pass():
+            return False
+        try:
+            if self._n_passes:
+                self._close_source()
+                self._begin_pass()
+            else:
+                self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return True
 
     def _has_next_pass(self) -> bool:
         given = self.n_given
@@ -271,11 +293,15 @@ class Stream(ClosableIterator):
         except StopIteration as error:  # here it would pass for the end of the data
             raise _validate.stopped(self._streamer) from error
         self._source = source
-        if type(source) is not GeneratorType or self._max_iter is not None:
-            limit = None if self._max_iter is None else self._max_iter - self.n_given
-            source = bounded(source, limit)
-        self._front = source
-        self._items = compress(source, self._ticks)
+        self._front = source if type(source) is GeneratorType else lend(source)
+        self._read_front()
+
+    def _read_front(self) -> None:
+        """Let readers in, up to the limit. (The limit costs no frame.)"""
+        items: Any = self._front
+        if self._max_iter is not None:
+            items = islice(items, min(self._max_iter - self.n_given, sys.maxsize))
+        self._items = compress(items, self._ticks)
 
     def _close_source(self) -> None:
         source, self._source = self._source, None
