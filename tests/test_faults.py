@@ -27,9 +27,6 @@ if not Path("/proc/self/stat").exists():
 import _fault_programs
 from _fault_programs import relatives
 
-# One process runs the programs of all tests.
-pytestmark = pytest.mark.xdist_group("faults")
-
 METHODS = ("fork", "spawn", "forkserver")
 PICKLING = ("spawn", "forkserver")
 

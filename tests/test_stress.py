@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from _cases import some
-from _leaks import LeakGuard
+from _leaks import LeakGuard, descendants
 from _sources import TIMEOUT, records
 
 import pescador
@@ -397,15 +397,18 @@ def _n_tasks():
 
 
 def _family():
-    """Return the ids of all processes that were forked from this one, at whatever remove."""
-    found = set()
-    own, group = Path("/proc/self/cmdline").read_bytes(), os.getpgid(0)
-    for process in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            pid = int(process.name)
-            if (process / "cmdline").read_bytes() == own and os.getpgid(pid) == group:
-                found.add(pid)
-    return found
+    """Return the ids of all processes that this one has started.
+
+    In a session of its own, those whose parent was killed are seen as well.
+    """
+    session, found = os.getpid(), set()
+    if os.getsid(0) != session:
+        return descendants(session)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(int(process.name)) == session:
+                found.add(int(process.name))
+    return found - {session}
 
 
 def in_a_small_program(code):
@@ -419,6 +422,7 @@ def in_a_small_program(code):
         capture_output=True,
         text=True,
         timeout=LIMIT,
+        start_new_session=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
