@@ -16,6 +16,8 @@ from _search import Search, load_profile
 pytest.register_assert_rewrite("_sources")
 
 COLLECTED = pytest.StashKey()
+# pytest-xdist leaves each of these files to one process: their tests share what takes long to make.
+IN_ONE_PROCESS = ("tests/test_faults.py", "tests/test_wheel.py")
 
 
 def pytest_addoption(parser):
@@ -37,6 +39,19 @@ def pytest_collection_modifyitems(config, items):
     config.stash[COLLECTED] = {
         item.nodeid: {mark.name for mark in item.iter_markers()} for item in items
     }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Share the cases out one by one, but for those files."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return path if path in IN_ONE_PROCESS else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

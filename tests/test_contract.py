@@ -603,7 +603,6 @@ def items_elsewhere(request):
     return read_in_child(request.param, pickles)
 
 
-@pytest.mark.xdist_group("pickles of the contract")
 @pytest.mark.parametrize("name", some(dict(zip(CASES, CASES)), 0, DEFAULT))
 def test_a_pickle_gives_the_same_items_in_another_process(name, items_elsewhere):
     assert items_elsewhere[name] == first_items(built(CASES[name]))

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sized
 
 import numpy as np
 import pytest
+from _cases import some
 from _sources import (
     READERS,
     TIMEOUT,
@@ -1055,7 +1056,7 @@ def test_a_pickled_streamer_gives_the_same_items(streamer, expected):
     assert list(pickle.loads(pickle.dumps(streamer))) == expected
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("start_method", some(["spawn", "forkserver"]))
 def test_streamers_can_be_sent_to_a_process(start_method):
     pickles = {name: pickle.dumps(streamer) for name, (streamer, _) in PICKLED.items()}
     expected = {name: items for name, (_, items) in PICKLED.items()}

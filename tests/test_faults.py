@@ -105,7 +105,13 @@ def programs(name, *args, methods=METHODS):
         for each in args or ((),)
         for method in methods
     ]
-    return pytest.mark.parametrize("run", runs, indirect=True, ids=str)
+    cases = [pytest.param(run, marks=marks_of(run.method, methods)) for run in runs]
+    return pytest.mark.parametrize("run", cases, indirect=True, ids=str)
+
+
+def marks_of(method, methods):
+    """Return the marks of the cases of a start method: by default, the first one runs."""
+    return () if method == methods[0] else pytest.mark.full
 
 
 def grouped(name, *args, methods=METHODS):
@@ -120,7 +126,11 @@ def grouped(name, *args, methods=METHODS):
         for method in methods
     ]
     ids = [f"{run.method}-{call.partition('/')[2] or name}" for run, call in runs]
-    return pytest.mark.parametrize(("run", "call"), runs, indirect=["run"], ids=ids)
+    cases = [
+        pytest.param(*each, id=name, marks=marks_of(each[0].method, methods))
+        for each, name in zip(runs, ids)
+    ]
+    return pytest.mark.parametrize(("run", "call"), cases, indirect=["run"])
 
 
 @pytest.fixture

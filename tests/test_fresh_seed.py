@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from _cases import some
 
 import pescador
 from pescador import FRESH_SEED, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
@@ -107,7 +108,7 @@ def test_other_arguments_are_handed_over_as_they_are():
     assert item["0"] is item["x"] is thing
 
 
-@pytest.mark.parametrize("number", [0, 10**6, 2**32 - 50_000])
+@pytest.mark.parametrize("number", some([0, 10**6, 2**32 - 50_000]))
 def test_no_two_activations_of_a_run_share_a_seed(number):
     """Certain, not likely: 100,000 random numbers of 32 bits would."""
     seed = Seed.root(Session()).owned_by(0)
@@ -182,13 +183,13 @@ def test_streamers_among_arguments_get_their_own():
     assert len(set(found)) == 30
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", some(METHODS))
 def test_a_background_process_gets_the_same(method):
     there = pescador.ZMQStreamer(mixture(11), start_method=method)
     assert values(there) == values(mixture(11))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", some(METHODS))
 def test_processes_differ(method):
     there = pescador.ZMQStreamer(Streamer(seeds, value=FRESH_SEED), start_method=method)
     mux = ChainMux([there] * 3, random_state=0)

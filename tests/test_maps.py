@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 import pytest
+from _cases import matrix, some
 from _search import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,8 +148,11 @@ def check_batches(items, size, partial, axis=None):
 # buffer_stream: values.
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype", NUMBERS + OTHERS, ids=lambda dtype: str(np.dtype(dtype)))
+@matrix(
+    cover=1,
+    shape={str(each): each for each in SHAPES},
+    dtype={str(np.dtype(each)): each for each in NUMBERS + OTHERS},
+)
 def test_batches_of_each_dtype(dtype, shape):
     items = [{"x": laid_out(filled(dtype, shape, 5 + n), LAYOUTS[n % 7])} for n in range(11)]
     check_batches(items, 4, True)
@@ -160,10 +164,12 @@ def test_batches_of_numpy_scalars(dtype):
     check_batches(items, 3, True)
 
 
-@pytest.mark.parametrize("n_keys", [1, 2])
-@pytest.mark.parametrize("excess", [-1, 0, 1])
-@pytest.mark.parametrize("n_bytes", [2**10, 2**16])
-@pytest.mark.parametrize("dtype", ["u1", "f8", ">f4", "M8[s]", RECORD], ids=str)
+@matrix(
+    n_keys=[1, 2],
+    excess=[-1, 0, 1],
+    n_bytes=[2**10, 2**16],
+    dtype={str(each): each for each in ["u1", "f8", ">f4", "M8[s]", RECORD]},
+)
 def test_batches_of_values_of_about_a_size(dtype, n_bytes, excess, n_keys):
     n_values = n_bytes // np.dtype(dtype).itemsize + excess
     items = [
@@ -221,7 +227,10 @@ def test_batches_of_values_of_many_megabytes():
     ],
     ids=lambda values: repr(values[:3])[:60],
 )
-@pytest.mark.parametrize("others", [[], [1], [np.zeros(3)], [0.5, np.zeros(9000)]], ids=len)
+@pytest.mark.parametrize(
+    "others",
+    some({"alone": [], "one": [1], "array": [np.zeros(3)], "large": [0.5, np.zeros(9000)]}, 1),
+)
 def test_batches_of_values_that_change_in_kind(values, others):
     before, after = ({f"{place} {n}": x for n, x in enumerate(others)} for place in "<>")
     items = [{**before, "x": value, **after} for value in values]
@@ -1728,7 +1737,7 @@ def test_every_new_item_comes_once_as_such_and_in_order():
     assert max(seen) > 100
 
 
-@pytest.mark.parametrize("n_cache", [1, 2, 8])
+@pytest.mark.parametrize("n_cache", some([1, 2, 8]))
 def test_no_more_items_are_kept_than_asked_for(n_cache):
     seen = taken(pescador.cache(itertools.count(), n_cache, 0.2, random_state=4), 2000)
     last = {value: index for index, value in enumerate(seen)}

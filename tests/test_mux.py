@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from _cases import shown
+from _cases import matrix, shown
 from _sources import first_items, read_in_child
 
 import pescador
@@ -447,10 +447,12 @@ class Fitful:
             self.fruitless.add(place)
 
 
-@pytest.mark.parametrize("mode", REPLACING)
-@pytest.mark.parametrize("n_active", [1, 2, 3, 5])
-@pytest.mark.parametrize("rate", [None, 1.5])
-@pytest.mark.parametrize("weights", [None, [1, 2, 1, 4, 1]])
+@matrix(
+    mode=REPLACING,
+    n_active=[1, 2, 3, 5],
+    rate=[None, 1.5],
+    weights={"equal": None, "unequal": [1, 2, 1, 4, 1]},
+)
 def test_a_mux_ends_when_every_candidate_has_given_nothing(mode, n_active, rate, weights):
     n_given = 0
     for seed in range(60):
@@ -472,11 +474,13 @@ def test_shuffled_mux_drops_streams_that_give_nothing(recorder):
 # Weights.
 
 
-@every_mode
-@pytest.mark.parametrize("n_active", [1, 2, 3, 10])
-@pytest.mark.parametrize("rate", [None, 3])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_weight_zero_is_never_opened(recorder, mode, n_active, rate, seed):
+@matrix(mode=MODES, n_active=[1, 2, 3, 10], rate=[None, 3])
+def test_weight_zero_is_never_opened(mode, n_active, rate):
+    for seed in SEEDS:
+        check_weight_zero(Recorder(), mode, n_active, rate, seed)
+
+
+def check_weight_zero(recorder, mode, n_active, rate, seed):
     streamers = recorder.finite(5, 6)
     weights = [0, 2, 0, 1, 1]
     mux = StochasticMux(streamers, n_active, rate, weights, mode, random_state=seed)
@@ -1448,8 +1452,7 @@ WRAPPERS = {
 }
 
 
-@every_mux
-@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+@matrix(cover=1, make=MUXES, wrap=WRAPPERS)
 def test_the_seed_of_the_root_fixes_the_tree(make, wrap):
     def run(seed, global_seed):
         np.random.seed(global_seed)
@@ -1514,7 +1517,7 @@ def test_copies_give_the_same_items(make):
     assert order(pickle.loads(pickle.dumps(mux))) == wanted
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.full)])
 def test_seeded_muxes_give_the_same_items_in_another_process(method):
     muxes = {
         name: make([epoch_mux(), shuffled(), *streams_of(3, 5)], random_state=7)
@@ -1858,8 +1861,7 @@ def seconds_of(function):
     return time.thread_time() - start
 
 
-@every_mode
-@pytest.mark.parametrize("is_weighted", [False, True])
+@matrix(cover=1, mode=MODES, is_weighted=[False, True])
 def test_the_first_item_of_a_million_streamers_comes_soon(million, mode, is_weighted):
     weights = np.arange(MANY) if is_weighted else None
     assert_starts_soon(StochasticMux(million, 32, 16, weights, mode, random_state=0))
@@ -1886,9 +1888,7 @@ def count_calls(stream, n_items):
     return n_calls
 
 
-@every_mode
-@pytest.mark.parametrize("is_weighted", [False, True])
-@pytest.mark.parametrize("dist", DISTS)
+@matrix(cover=1, mode=MODES, is_weighted=[False, True], dist=DISTS)
 def test_the_cost_of_a_replacement_does_not_grow_with_the_pool(million, mode, is_weighted, dist):
     n_calls = []
     for n_streams in (2_000, 200_000):

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+from _cases import matrix, some
 from _resume_sources import (
     Counted,
     Hurried,
@@ -121,9 +122,7 @@ class Iterable:
         return self.make()
 
 
-@pytest.mark.parametrize("prune", (True, False))
-@pytest.mark.parametrize("weights", (None, WEIGHTS))
-@pytest.mark.parametrize("mode", MODES)
+@matrix(cover=1, prune=(True, False), weights={"equal": None, "unequal": WEIGHTS}, mode=MODES)
 def test_stochastic_mux(mode, weights, prune):
     for dist, rate in (("poisson", None), ("poisson", 3), ("constant", 8.5), ("binomial", 4)):
         for cycle in (False, True):
@@ -134,8 +133,7 @@ def test_stochastic_mux(mode, weights, prune):
             )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("rate", (1, 20, 40))
+@matrix(cover=1, mode=MODES, rate=(1, 20, 40))
 def test_long_streams_with_weights_are_drawn_a_block_at_a_time(mode, rate):
     def make():
         streamers = [Streamer(pairs, *each) for each in enumerate((9, 50, 60, 30, 25, 11))]
@@ -333,7 +331,7 @@ def run(*arguments):
     subprocess.run(program, check=True, timeout=60)
 
 
-@pytest.mark.parametrize("method", ("none", *METHODS))
+@pytest.mark.parametrize("method", some(("none", *METHODS), 2))
 def test_another_process_goes_on(method, tmp_path):
     path = tmp_path / "state.json"
     run(method, "take", path)
@@ -348,7 +346,7 @@ needs_fork = pytest.mark.skipif("fork" not in METHODS, reason="there is no fork 
 
 
 @needs_fork
-@pytest.mark.parametrize("every", (0, 1000))
+@pytest.mark.parametrize("every", some((0, 1000)))
 def test_what_counts_is_what_has_been_received(every, monkeypatch):
     monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", every)
     background = functools.partial(ZMQStreamer, start_method="fork")
@@ -695,9 +693,7 @@ def empty_at_times(log, every):
         yield from ({"every": every, "index": index} for index in range(3))
 
 
-@pytest.mark.parametrize("prune", (True, False))
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("weights", (None, "some"))
+@matrix(cover=1, prune=(True, False), mode=MODES, weights=(None, "some"))
 def test_streamers_that_give_nothing(mode, prune, weights):
     sources = [[], range(3), [], [], (), range(2), "", range(6), []] * 2
     weights = weights and [1 + index % 3 for index in range(len(sources))]

@@ -7,6 +7,7 @@ import logging
 
 import numpy as np
 import pytest
+from _cases import matrix, some
 from _search import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,9 +141,12 @@ def check(make, cycle=False):
 OPTIONS = {"on_error": "replace"}
 
 
-@pytest.mark.parametrize("max_failures", (1, 3))
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("weights", (None, [3, 1, 2, 2, 1, 1, 0, 2, 1, 1]))
+@matrix(
+    cover=1,
+    max_failures=(1, 3),
+    mode=MODES,
+    weights={"equal": None, "unequal": [3, 1, 2, 2, 1, 1, 0, 2, 1, 1]},
+)
 def test_stochastic(mode, weights, max_failures):
     def make():
         sources = [source(kind, label, 4) for label, kind in enumerate(2 * KINDS)]
@@ -176,7 +180,7 @@ def test_shares(mode):
         (ChainMux, "cycle"),
     ],
 )
-@pytest.mark.parametrize("cycle", (False, True))
+@pytest.mark.parametrize("cycle", some((False, True)))
 def test_in_turn(mux, mode, cycle):
     def make():
         sources = [source(kind, label, 2) for label, kind in enumerate(KINDS)]
@@ -218,7 +222,7 @@ def changing(n_items):
     return np.roll([0, 1, 3, 1, 2], n_items // 1000)
 
 
-@pytest.mark.parametrize("mode", (*MODES[:2], None))
+@pytest.mark.parametrize("mode", some((*MODES[:2], None)))
 def test_weights_that_change(mode):
     """States on both sides of every change."""
 

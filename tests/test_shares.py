@@ -11,6 +11,7 @@ import pickle
 
 import numpy as np
 import pytest
+from _cases import matrix
 from scipy import stats
 
 from pescador import PescadorError, RoundRobinMux, ShuffledMux, StochasticMux, Streamer
@@ -32,7 +33,7 @@ def forever(place):
         yield place
 
 
-def some(place, n_items):
+def a_few(place, n_items):
     for _ in range(n_items):
         yield place
 
@@ -43,7 +44,7 @@ def endless(n_streams=10):
 
 def short(n_streams=10):
     """Return streamers of very unequal lengths, those of the largest weights the shortest."""
-    return [Streamer(some, place, 1 + 3 * place) for place in range(n_streams)]
+    return [Streamer(a_few, place, 1 + 3 * place) for place in range(n_streams)]
 
 
 def share_mux(streamers, n_active, rate, weights, mode="with_replacement", **kwargs):
@@ -74,8 +75,7 @@ def check_independent(items, weights, n_checks=1):
 # Shares.
 
 
-@pytest.mark.parametrize("rate", [1, 2, 16, 200])
-@pytest.mark.parametrize("dist", DISTS)
+@matrix(cover=1, rate=[1, 2, 16, 200], dist=DISTS)
 def test_shares_are_the_weights_whatever_the_lengths(dist, rate):
     mux = share_mux(short(), 3, rate, WEIGHTS, dist=dist)
     n_items = 50_000 + 1000 * rate
@@ -118,8 +118,7 @@ def test_shares_of_more_streamers_than_a_node_has_children():
     assert 1 not in items
 
 
-@pytest.mark.parametrize("weights", SINGLE.values(), ids=SINGLE)
-@pytest.mark.parametrize("dist", DISTS)
+@matrix(cover=1, weights=SINGLE, dist=DISTS)
 def test_shares_of_different_streamers(dist, weights):
     """Here activations depend on each other. Replacing one of n open streamers after the other
     has a spectral gap of at least 1 / n (Anari, Oveis Gharan & Rezaei, 2016), so that variances

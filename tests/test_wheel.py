@@ -61,7 +61,7 @@ def built(tmp_path_factory):
     return wheel, sdist
 
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.full
 
 
 def test_the_wheel_and_the_sdist_hold_every_file_of_the_package(built):

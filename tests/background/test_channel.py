@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from _cases import some
 from _sources import TIMEOUT, plain, records, within
 
 import pescador
@@ -428,7 +429,7 @@ def _listeners(family):
 
 
 @on_linux
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", some(["fork", "spawn"]))
 @every_transport
 def test_what_listens_during_a_stream(transport, method):
     before = _listeners(_family())
@@ -461,7 +462,7 @@ def test_what_listens_before_the_process_has_come():
 
 
 @on_linux
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", some(["fork", "spawn", "forkserver"]))
 @every_transport
 def test_the_token_is_told_to_nobody(transport, method, monkeypatch):
     tokens = []

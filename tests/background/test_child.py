@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from _cases import some
 from _sources import TIMEOUT, within
 
 from pescador import PescadorError, WorkerError
@@ -30,7 +31,7 @@ METHODS = [
 HAS_FORK_WARNING = sys.version_info >= (3, 12)
 STUBBORN = 20  # seconds, in which a process that has to be killed is certainly dead
 
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", some(METHODS))
 
 
 # Mains: what the process runs. They say what they do over the descriptor.
@@ -316,7 +317,7 @@ def test_under_fork_the_task_is_not_pickled():
         assert line.hear() == ["ready"]
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "fork"])
+@pytest.mark.parametrize("method", some([m for m in METHODS if m != "fork"]))
 def test_a_task_that_cannot_be_pickled_is_refused_and_leaves_no_process(method):
     with pytest.raises(PescadorError, match="cannot be pickled") as caught:
         Child(idle, (threading.Lock(),), method)

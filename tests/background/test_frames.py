@@ -18,7 +18,7 @@ import weakref
 
 import numpy as np
 import pytest
-from _cases import shown
+from _cases import matrix, shown, some
 from _search import examples
 from _sources import TIMEOUT
 from hypothesis import example, given
@@ -266,8 +266,7 @@ def overwrite(array):
 # What arrives.
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=dtype_name)
+@matrix(cover=1, layout=list(LAYOUTS), dtype={dtype_name(each): each for each in DTYPES})
 def test_an_array_arrives_as_it_was(dtype, layout, monkeypatch):
     for make_way, n_items in itertools.product(WAYS.values(), [1, 3]):
         way = make_way()
@@ -849,7 +848,7 @@ MISFITS = {
 }
 
 
-@pytest.mark.parametrize("n_before", [1, 2, 3])
+@pytest.mark.parametrize("n_before", some([1, 2, 3]))
 @pytest.mark.parametrize("misfit", MISFITS)
 @two_ways
 def test_a_run_meets_a_value_that_does_not_fit(misfit, n_before, tmp_path, way):

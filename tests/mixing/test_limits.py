@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from _cases import matrix
 from scipy import stats
 
 from pescador._mixing.choosers import Choices
@@ -67,14 +68,12 @@ def check_table(dist, rate, share):
     assert variance == pytest.approx(wanted, rel=1e-8, abs=1e-9 + rounding)
 
 
-@pytest.mark.parametrize("dist", ["constant", "poisson"])
-@pytest.mark.parametrize("rate", RATES + LARGE_RATES)
+@matrix(cover=1, dist=["constant", "poisson"], rate=RATES + LARGE_RATES)
 def test_mean_and_variance_of_limits(dist, rate):
     check_table(dist, rate, 1.0)
 
 
-@pytest.mark.parametrize("share", SHARES + TINY_SHARES)
-@pytest.mark.parametrize("rate", RATES + LARGE_RATES)
+@matrix(cover=1, share=SHARES + TINY_SHARES, rate=RATES + LARGE_RATES)
 def test_mean_and_variance_of_binomial_limits(rate, share):
     check_table("binomial", rate, share)
 
@@ -134,8 +133,7 @@ def test_no_rate_means_no_limit(dist):
     assert limits_of(dist, None, 0.5).draw_block(np.array([0, 0.5, LARGEST])) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("rate", (*RATES, *LARGE_RATES, *HUGE_RATES))
+@matrix(cover=1, dist=DISTS, rate=(*RATES, *LARGE_RATES, *HUGE_RATES))
 def test_limits_are_whole_and_grow_with_the_draw(dist, rate):
     draws = np.array([0.0, 2.0**-53, 1e-9, 0.1, 0.25, 0.5, 0.75, 0.9, 1 - 1e-9, 1 - 1e-15])
     numbers = limits_of(dist, rate, 0.5).draw_block(draws)
@@ -147,16 +145,14 @@ def test_limits_are_whole_and_grow_with_the_draw(dist, rate):
     assert numbers[-1] <= rate + 10 * deviation + 60
 
 
-@pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("rate", [*RATES, *LARGE_RATES, *HUGE_RATES])
+@matrix(cover=1, dist=DISTS, rate=[*RATES, *LARGE_RATES, *HUGE_RATES])
 def test_limits_of_the_smallest_and_the_largest_draw(dist, rate):
     smallest, largest = limits_of(dist, rate, 0.5).draw_block(np.array([0.0, LARGEST]))
     assert 1 <= smallest <= rate
     assert math.ceil(rate) <= largest <= rate + 10 * rate**0.5 + 60
 
 
-@pytest.mark.parametrize("dist", DISTS)
-@pytest.mark.parametrize("rate", HUGE_RATES)
+@matrix(cover=1, dist=DISTS, rate=HUGE_RATES)
 def test_mean_and_variance_of_huge_limits(dist, rate):
     n = 100_001
     draws = Grid(n).random_sample(n)

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import numpy as np
 import pytest
+from _cases import matrix
 
 from pescador._mixing import choosers
 from pescador._mixing import slots as slots_module
@@ -179,9 +180,11 @@ def test_equal_slots_that_come_and_go():
     assert not slots.is_stale
 
 
-@pytest.mark.parametrize("make", [EqualSlots, WeightedSlots])
-@pytest.mark.parametrize("n_slots", [1, 3, 64, 65, 300, 5000])
-@pytest.mark.parametrize("draw", [0.0, 2.0**-53, 0.5, LARGEST])
+@matrix(
+    make=[EqualSlots, WeightedSlots],
+    n_slots=[1, 3, 64, 65, 300, 5000],
+    draw=[0.0, 2.0**-53, 0.5, LARGEST],
+)
 def test_draws_at_the_ends(make, n_slots, draw):
     class Same:
         def random_sample(self, size):
@@ -193,8 +196,7 @@ def test_draws_at_the_ends(make, n_slots, draw):
         assert set(slots.block()) <= set(range(n_slots))
 
 
-@pytest.mark.parametrize("draw", [0.0, LARGEST])
-@pytest.mark.parametrize("n_slots", [5, 64, 70, 300])
+@matrix(cover=1, draw=[0.0, LARGEST], n_slots=[5, 64, 70, 300])
 def test_a_slot_that_is_gone_is_not_drawn(draw, n_slots):
     class Same:
         def random_sample(self, size):
