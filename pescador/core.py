@@ -288,7 +288,8 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for all. Integral floats (``1e2``) are accepted; inf is None.
+            The largest number of items; None for all. Integral floats (``1e2``) are
+            accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -319,7 +320,8 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for no limit. Integral floats are accepted; inf is None.
+            The largest number of items; None for no limit. Integral floats are accepted; inf is
+            None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
