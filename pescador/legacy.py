@@ -530,6 +530,7 @@ def _list_of(seed_pool: Any) -> list:
     remedy = "give a list of streamers"
     if isinstance(seed_pool, (str, bytes, Mapping)) or not is_iterable(seed_pool):
         raise _validate.refuse("seed_pool", seed_pool, "is not a collection of streamers", remedy)
+    _validate.ordered("seed_pool", seed_pool)
     pool = list(seed_pool)
     if not pool:
         rule = "there is nothing to mix"
@@ -539,6 +540,7 @@ def _list_of(seed_pool: Any) -> list:
 
 def _seed_of(value: Any, index: int) -> current.Streamer:
     """Return a streamer that may be opened again and again."""
+    _validate.ordered(f"seed_pool[{index}]", value)
     try:
         seed = value if isinstance(value, current.Streamer) else current.Streamer(value)
     except PescadorError as error:

@@ -640,7 +640,7 @@ class ChainMux(BaseMux):
         on_error: str = "raise",
         max_failures: int = 3,
     ) -> None:
-        _refuse_mapping(streamers)
+        _refuse_disorder(streamers)
         self.reader = Streamer(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
@@ -781,7 +781,7 @@ class Mux(StochasticMux):
 
 def _collect(streamers: Any) -> list[Streamer]:
     """Return the streamers of a finite collection, in its order."""
-    _refuse_mapping(streamers)
+    _refuse_disorder(streamers)
     if not isinstance(streamers, (list, tuple)):
         try:
             streamers = Streamer(streamers).iterate()
@@ -799,7 +799,9 @@ def _collect(streamers: Any) -> list[Streamer]:
     return collected
 
 
-def _refuse_mapping(streamers: Any) -> None:
+def _refuse_disorder(streamers: Any) -> None:
+    """Refuse what is no sequence of streamers, though it can be iterated."""
+    _validate.ordered("streamers", streamers)
     if isinstance(streamers, (Mapping, str, bytes)):
         rule = f"a {type(streamers).__name__} is not a collection of streamers"
         remedy = "give a list of streamers (of a dict d, list(d.values()))"
