@@ -40,6 +40,14 @@ def missing(value: Any, name: str, elsewhere: Mapping[str, str]) -> AttributeErr
     return AttributeError(text, name=name, obj=value)
 
 
+def ordered(name: str, value: Any) -> None:
+    """Refuse a set: its order is another in every process, so that no seed fixes what it gives."""
+    is_kind = isinstance(value, type) and issubclass(value, (set, frozenset))
+    if is_kind or isinstance(value, (set, frozenset)):
+        rule = "a set has no order that a seed could fix, nor a state could find again"
+        raise refuse(name, value, rule, "sort it into a list: sorted(...)")
+
+
 def _real(value: Any) -> int | float | None:
     """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
     if isinstance(value, (np.ndarray, np.generic)):

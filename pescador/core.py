@@ -37,12 +37,33 @@ _OF_STREAMS["load_state_dict"] = "go on by stream = streamer.resume(state)"
 _OF_STREAMS["tuples"] = "give it to a map: pescador.tuples(streamer, 'X', 'Y')"
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
-_CALL, _CALL_KWARGS, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT, _BY_ITERATE, OWN = range(8)
-# (OWN: its class has an `_open_own`.)
+_CALL, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
+_BY_ITERATE, OWN, _STALE = range(6, 9)
+# (OWN: its class has an `_open_own`. STALE: it has been given other arguments since.)
 
 # What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
 _NOT_STATE = {"__dict__", "__weakref__", "_blocks", "_binding", "_call", "_how", "_origin"}
 _NOT_STATE |= {"active_count_", "stream_"}
+_ASSIGNABLE = {"_args", "_kwargs", "_streamer"}  # in a state without the underscore
+
+
+class _Assignable:
+    """An attribute that says what a streamer opens: a run that starts later goes by the new one."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._slot = f"_{name}"
+
+    def __get__(self, streamer: Any, owner: type | None = None) -> Any:
+        return self if streamer is None else getattr(streamer, self._slot)
+
+    def __set__(self, streamer: Any, value: Any) -> None:
+        setattr(streamer, self._slot, value)
+        if _is_made(streamer):
+            streamer._how = _STALE
+
+
+def _assignable() -> Any:
+    return _Assignable()
 
 
 class Streamer:
@@ -118,32 +139,50 @@ class Streamer:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_args",
         "_binding",
         "_blocks",
         "_call",
         "_how",
+        "_kwargs",
         "_origin",
+        "_streamer",
         "_ticket",
         "active_count_",
-        "args",
-        "kwargs",
         "stream_",
-        "streamer",
     )
+
+    streamer: Any = _assignable()
+    args: Any = _assignable()
+    kwargs: Any = _assignable()
 
     def __init__(self, streamer: Any, *args: Any, **kwargs: Any) -> None:
         self.streamer = streamer
         self.args = args
         self.kwargs = kwargs
+        self._ticket: list | None = None
         self._prepare()
-        # Copies share the ticket, because they share the one pass that it stands for.
-        self._ticket: list | None = [] if self._how == _ONE_SHOT else None
+        self._take_ticket()
 
     def _prepare(self) -> None:
+        self._decide_how()
+        self._forget_runs()
+
+    def _decide_how(self) -> None:
+        """Decide how this streamer is opened."""
         self._how, self._call = self._classified()
         if self._has_own_iterate():
             self._how = _BY_ITERATE
-        self._forget_runs()
+
+    def _take_ticket(self) -> None:
+        # Copies share the ticket, because they share the one pass that it stands for.
+        has_one_pass = isinstance(self.streamer, Iterator) and not (self.args or self.kwargs)
+        self._ticket = [] if has_one_pass else None
+
+    def _decide_again(self) -> None:
+        """Do the same, once something has been assigned to `streamer`, `args` or `kwargs`."""
+        self._decide_how()
+        self._take_ticket()
 
     def _classified(self) -> tuple[int, Callable]:
         """Return how this streamer is opened, and what is called for it (if anything)."""
@@ -159,7 +198,9 @@ class Streamer:
     def __getstate__(self) -> tuple[dict, dict]:
         names = {name for cls in type(self).__mro__ for name in vars(cls).get("__slots__", ())}
         slots = {
-            name: getattr(self, name) for name in sorted(names - _NOT_STATE) if hasattr(self, name)
+            name.lstrip("_") if name in _ASSIGNABLE else name: getattr(self, name)
+            for name in sorted(names - _NOT_STATE)
+            if hasattr(self, name)
         }
         return vars(self).copy(), slots
 
@@ -198,16 +239,20 @@ class Streamer:
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         """Start activation ``number`` of the child at ``place`` of the run seeded ``parent``."""
         if self._how == _CALL:  # without keywords: by far the commonest, so first
-            source = self._call(*self.args)
+            source = self._call(*self._args)
             if type(source) is GeneratorType:
                 return source
             return iterator_of(source, parent, place, number)
+        if self._how == _STALE:
+            self._decide_again()
         if self._how == _BY_ITERATE:
             return open_by_iterate(self, parent, place, number)
         return self._open_own(parent, place, number)
 
     def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
         """Do the same without regard to an ``iterate()`` of the user's, which may call this."""
+        if self._how == _STALE:
+            self._decide_again()
         how = self._how
         if how == _BY_ITERATE:
             how, _ = self._classified()
@@ -217,11 +262,16 @@ class Streamer:
             return nested(self.streamer, parent, place, number)
         if how == _ONE_SHOT:
             return self._open_once()
+        return iterator_of(self._made(how, parent, place, number), parent, place, number)
+
+    def _made(self, how: int, parent: Seed, place: int, number: int) -> Any:
+        """Return what the call of this streamer's function returns."""
+        _check_unfinished(self.args, self.kwargs)
+        if isinstance(self._call, functools.partial):
+            _check_unfinished(self._call.args, self._call.keywords)
         if how == _CALL_BOUND:
-            made = call_bound(self._call, self.args, self.kwargs, parent, place, number)
-        else:
-            made = self._call(*self.args, **self.kwargs)
-        return iterator_of(made, parent, place, number)
+            return call_bound(self._call, self.args, self.kwargs, parent, place, number)
+        return self._call(*self.args, **self.kwargs)
 
     def _use_ticket(self) -> None:
         """Refuse to start a one-shot iterator for a second time."""
@@ -239,6 +289,8 @@ class Streamer:
             source = self._open_run(parent, place, number)
             with parent.session.failures.as_known():
                 return positions.moved(source, position, self)
+        if self._how == _STALE:
+            self._decide_again()
         bound = self._how == _CALL_BOUND and "streams" in position
         if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT, _BY_ITERATE):
             raise positions.misfit(self, "was of another kind when the state was taken")
@@ -247,10 +299,7 @@ class Streamer:
         if bound:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number, position)
             return iterator_of(made, parent, place, number)
-        if self._how == _CALL_BOUND:
-            made = call_bound(self._call, self.args, self.kwargs, parent, place, number)
-        else:
-            made = self._call(*self.args, **self.kwargs)
+        made = self._made(self._how, parent, place, number)
         if not isinstance(made, Streamer):
             what = "made a streamer when the state was taken, and does not now"
             raise positions.misfit(self, what)
@@ -289,8 +338,8 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for all. Integral floats (``1e2``) and inf are
-            accepted.
+            The largest number of items; None for all. Integral floats (``1e2``) are
+            accepted; inf is None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -321,7 +370,8 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for no limit. Integral floats and inf are accepted.
+            The largest number of items; None for no limit. Integral floats are accepted; inf is
+            None.
         **older
             ``max_items`` and ``max_batches``, the older names of ``max_iter``; deprecated.
 
@@ -528,6 +578,7 @@ def streamable(function: Callable[..., Iterator]) -> Callable[..., Streamer]:
 def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     """Return how to open a streamer, and what to call for it (if anything)."""
     has_arguments = bool(args or kwargs)
+    _validate.ordered("streamer", streamer)
     if is_iterable(streamer) and not has_arguments:
         if isinstance(streamer, Streamer):
             return _NESTED, iter
@@ -544,13 +595,25 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     _check_fresh_seeds(args, kwargs)
     if isinstance(call, functools.partial):
         _check_fresh_seeds(call.args, call.keywords)
+    values = (*args, *kwargs.values())
     if (
         is_streamers
         or isinstance(call, functools.partial)
-        or any(isinstance(each, (Streamer, FreshSeed)) for each in (*args, *kwargs.values()))
+        or any(isinstance(each, (Streamer, FreshSeed)) for each in values)
     ):
         return _CALL_BOUND, call
-    return (_CALL_KWARGS if kwargs else _CALL), call
+    is_plain = not kwargs and not any(isinstance(each, GeneratorType) for each in values)
+    return (_CALL if is_plain else _CALL_CHECKED), call
+
+
+def _check_unfinished(args: tuple, kwargs: Mapping) -> None:
+    """Refuse a stream, a map or a generator that has been read to its end."""
+    for index, value in enumerate((*args, *kwargs.values())):
+        if isinstance(value, GeneratorType) and is_finished(value):
+            name = [*(f"args[{number}]" for number in range(len(args))), *kwargs][index]
+            rule = "can be read only once, and it is at its end"
+            remedy = "give a streamer, which starts afresh each time (mux, not mux.iterate())"
+            raise _validate.refuse(name, value, rule, remedy)
 
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
@@ -603,6 +666,7 @@ def as_streamer(value: Any, index: int) -> Streamer:
     if isinstance(value, Mapping):
         remedy = "give a list of streamers, also of a single one: [streamer]"
         raise _validate.refuse(f"streamers[{index}]", value, "is an item, not a streamer", remedy)
+    _validate.ordered(f"streamers[{index}]", value)
     try:
         return Streamer(value)
     except PescadorError as error:

@@ -59,6 +59,7 @@ def _iterable(stream: Any) -> Iterable:
     if isinstance(stream, (str, bytes, Mapping)) or not is_iterable(stream):
         remedy = "give a streamer, a generator, a list or the like"
         raise _validate.refuse("stream", stream, "must be an iterable of items", remedy)
+    _validate.ordered("stream", stream)
     return stream
 
 

@@ -6,7 +6,6 @@ What the user makes. Their runs are in the room ``_mixing``.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,9 +19,10 @@ from ._mixing.stochastic_run import StochasticRun
 from ._mixing.turn_run import ChainRun, RoundRobinRun
 from ._streaming import positions
 from ._streaming.seeds import GENERATORS, Seed
+from ._warning import warn
 from .core import OWN, Streamer, as_streamer
 from .exceptions import PescadorError
-from .util import DEPRECATED, get_rng, rename_kw
+from .util import DEPRECATED, get_rng
 
 __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
 
@@ -640,7 +640,7 @@ class ChainMux(BaseMux):
         on_error: str = "raise",
         max_failures: int = 3,
     ) -> None:
-        _refuse_mapping(streamers)
+        _refuse_disorder(streamers)
         self.reader = Streamer(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
@@ -669,6 +669,9 @@ class ChainMux(BaseMux):
         return super()._make_setup(**more)
 
 
+_RATE_OF_1 = 256.0
+
+
 class Mux(StochasticMux):
     """The mux of pescador 1.x and 2.0; use `StochasticMux` instead.
 
@@ -690,8 +693,8 @@ class Mux(StochasticMux):
         Without replacement: whether a streamer may be opened again once its stream has ended.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
-    lam : float > 0 or None
-        The older name of ``rate``.
+    lam, pool_weights, prune_empty_seeds, seed_pool : object
+        The older names of ``rate``, ``weights``, ``prune_empty_streams`` and ``streamers``.
 
     Raises
     ------
@@ -711,23 +714,32 @@ class Mux(StochasticMux):
 
     def __init__(
         self,
-        streamers: Any,
-        k: int,
-        rate: float | None = 256.0,
+        streamers: Any = DEPRECATED,
+        k: Any = DEPRECATED,
+        rate: float | None = _RATE_OF_1,
         weights: Any = None,
         with_replacement: bool = True,
         prune_empty_streams: bool = True,
         revive: bool = False,
         random_state: Any = None,
         lam: Any = DEPRECATED,
+        *,
+        pool_weights: Any = DEPRECATED,
+        prune_empty_seeds: Any = DEPRECATED,
+        seed_pool: Any = DEPRECATED,
     ) -> None:
-        warnings.warn(
-            "Mux is deprecated since pescador 2.0;"
-            " use StochasticMux(streamers, n_active, rate, mode=...)",
-            DeprecationWarning,
-            stacklevel=2,
+        instead = "; use StochasticMux(streamers, n_active, rate, mode=...)"
+        self._tell("Mux is deprecated", f" since pescador 2.0{instead}")
+        rename = self._renamed
+        streamers = rename("streamers", streamers, DEPRECATED, "seed_pool", seed_pool)
+        rate = rename("rate", rate, _RATE_OF_1, "lam", lam)
+        weights = rename("weights", weights, None, "pool_weights", pool_weights)
+        prunes = rename(
+            "prune_empty_streams", prune_empty_streams, True, "prune_empty_seeds", prune_empty_seeds
         )
-        rate = rename_kw("lam", lam, "rate", rate, "2.0", "3.0")
+        for name, value in (("streamers", streamers), ("k", k)):
+            if value is DEPRECATED:
+                raise TypeError(f"{type(self).__name__}() missing required argument: {name!r}")
         if rate is not None:
             remedy = "give the mean number of items of a stream, or None for no limit"
             rate = _validate.positive("rate", rate, remedy)
@@ -742,10 +754,23 @@ class Mux(StochasticMux):
             rate,
             weights,
             "with_replacement" if self.with_replacement else without,
-            prune_empty_streams,
+            prunes,
             random_state,
         )
         self.k = self.n_active
+
+    def _renamed(self, name: str, value: Any, default: Any, old_name: str, old_value: Any) -> Any:
+        """Return the value of a parameter that may have been given by its older name."""
+        if old_value is DEPRECATED:
+            return value
+        if value is not default:
+            raise _validate.refuse(old_name, old_value, f"is the same as {name}", f"give {name}")
+        rest = " in pescador 2.0; the old name will be removed in 3.0"
+        self._tell(f"The keyword {old_name!r} was renamed {name!r}", rest)
+        return old_value
+
+    def _tell(self, start: str, rest: str) -> None:
+        warn(start, rest, DeprecationWarning)
 
     def _mean_limit(self) -> float | None:
         return None if self.rate is None else self.rate + 1
@@ -756,7 +781,7 @@ class Mux(StochasticMux):
 
 def _collect(streamers: Any) -> list[Streamer]:
     """Return the streamers of a finite collection, in its order."""
-    _refuse_mapping(streamers)
+    _refuse_disorder(streamers)
     if not isinstance(streamers, (list, tuple)):
         try:
             streamers = Streamer(streamers).iterate()
@@ -774,7 +799,9 @@ def _collect(streamers: Any) -> list[Streamer]:
     return collected
 
 
-def _refuse_mapping(streamers: Any) -> None:
+def _refuse_disorder(streamers: Any) -> None:
+    """Refuse what is no sequence of streamers, though it can be iterated."""
+    _validate.ordered("streamers", streamers)
     if isinstance(streamers, (Mapping, str, bytes)):
         rule = f"a {type(streamers).__name__} is not a collection of streamers"
         remedy = "give a list of streamers (of a dict d, list(d.values()))"

@@ -125,8 +125,6 @@ class ZMQStreamer(Streamer):
         item_timeout: float | None = None,
     ) -> None:
         super().__init__(streamer)
-        if isinstance(self.streamer, Iterator):
-            self._ticket = []  # there is one pass, here or in the process
         ports = "give a port number"
         self.min_port = _validate.whole("min_port", min_port, 1, ports, _LAST_PORT)
         ports += " that is not below min_port"

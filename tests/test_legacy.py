@@ -213,6 +213,57 @@ def test_signatures(name):
     assert str(bare) == SIGNATURES[name]
 
 
+# The mux of 1.x.
+
+OLDER = {
+    "lam": ("rate", None),
+    "pool_weights": ("weights", [1, 2, 0]),
+    "prune_empty_seeds": ("prune_empty_streams", False),
+    "seed_pool": ("streamers", ["abc", "de", "f"]),
+}
+
+
+def mux_of_1(module, **changed):
+    return module.Mux(**{"streamers": ["abc", "de", "f"], "k": 2, "random_state": 0, **changed})
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_the_older_names_of_the_parameters_of_a_mux(name):
+    new, value = OLDER[name]
+    others = {} if new == "streamers" else {"streamers": ["abc", "de", "f"]}
+    older = pescador.Mux(**others, k=2, random_state=0, **{name: value})
+    with pytest.warns(DeprecationWarning) as caught:
+        newer = current.Mux(**others, k=2, random_state=0, **{name: value})
+    assert {each.filename for each in caught} == {__file__}
+    assert any(f"keyword '{name}' was renamed '{new}'" in str(each.message) for each in caught)
+    expected = list(mux_of_1(pescador, **{new: value}).iterate(50))
+    assert list(older.iterate(50)) == list(newer.iterate(50)) == expected
+
+
+def test_a_mux_as_training_programs_of_1_make_it():
+    seeds = [Streamer(range, 10 * n, 10 * n + 10) for n in range(4)]
+    mux = pescador.mux.Mux(
+        seeds, 2, pool_weights=[1, 1, 2, 4], lam=8, prune_empty_seeds=False,
+        with_replacement=False, revive=True, random_state=5,
+    )  # fmt: skip
+    assert (mux.rate, mux.prune_empty_streams, mux.mode) == (8, False, "single_active")
+    assert mux.weights.tolist() == [0.125, 0.125, 0.25, 0.5]
+    assert len(list(mux.generate(max_batches=100))) == 100
+
+
+@pytest.mark.parametrize("name", OLDER)
+def test_a_parameter_by_both_its_names_is_refused(name):
+    new, value = OLDER[name]
+    with pytest.raises(PescadorError, match=f"^{name}=.*is the same as {new}; give {new}"):
+        mux_of_1(pescador, **{new: value if value is not None else 3, name: value})
+
+
+@pytest.mark.parametrize("arguments", [{"k": 2}, {"streamers": ["ab"]}])
+def test_a_mux_of_1_without_what_it_needs(arguments):
+    with pytest.raises(TypeError, match=r"Mux\(\) missing required argument: '(streamers|k)'"):
+        pescador.Mux(**arguments)
+
+
 # The streamer.
 
 

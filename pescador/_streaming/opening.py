@@ -64,6 +64,7 @@ def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
         return made
     if is_streamer(made):
         return nested(made, parent, place, number)
+    _validate.ordered("result", made)
     try:
         return iter(made)
     except TypeError as error:
