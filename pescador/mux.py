@@ -27,7 +27,7 @@ from .util import DEPRECATED, get_rng
 __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
 
 STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
-ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
+ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle", "shortest")
 CHAIN_MODES = ("exhaustive", "cycle")
 ON_ERRORS = ("raise", "replace")
 DISTS = ("poisson", "constant", "binomial")
@@ -523,15 +523,17 @@ class ShuffledMux(BaseMux):
 class RoundRobinMux(BaseMux):
     """Take one item from each stream in turn, in strict order.
 
-    A stream that ends drops out of the round; a pass ends when all have.
+    A stream that ends drops out of the round; a pass ends when all have, or with the first.
 
     Parameters
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
-    mode : {"exhaustive", "cycle", "permuted_cycle"}
+    mode : {"exhaustive", "cycle", "permuted_cycle", "shortest"}
         What follows a pass: nothing; another one; or another one in a new random order (then
         the first pass has a random order too). A pass that gives nothing ends the mux.
+        ``"shortest"`` ends the mux at the turn of the first stream that has no more (one that
+        fails, with ``on_error="replace"``, is left out instead).
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace"}
@@ -559,6 +561,8 @@ class RoundRobinMux(BaseMux):
     >>> import pescador
     >>> list(pescador.RoundRobinMux(["abc", "x"]))
     ['a', 'x', 'b', 'c']
+    >>> list(pescador.RoundRobinMux(["abc", "x"], mode="shortest"))
+    ['a', 'x', 'b']
     """
 
     mode: str = _parameter()

@@ -32,6 +32,7 @@ MUXES = {
     "in turn": RoundRobinMux,
     "in turn, cycle": functools.partial(RoundRobinMux, mode="cycle"),
     "in turn, permuted": functools.partial(RoundRobinMux, mode="permuted_cycle"),
+    "in turn, shortest": functools.partial(RoundRobinMux, mode="shortest"),
     "chain": ChainMux,
     "chain, cycle": functools.partial(ChainMux, mode="cycle"),
 }
@@ -388,7 +389,8 @@ def test_a_mux_of_empty_streamers_ends(recorder, make, start):
     for _ in range(2):
         recorder.started.clear()
         assert list(start(mux)) == []
-        assert set(recorder.started) == set(range(5))
+        n_tried = 1 if make is MUXES["in turn, shortest"] else 5
+        assert set(recorder.started) == set(range(n_tried))
 
 
 @every_mode
@@ -632,6 +634,61 @@ def test_the_order_of_permuted_cycle_is_fixed_by_the_seed():
         for seed in (5, 5, 6)
     )
     assert first == second != other
+
+
+SHORTEST = {
+    ("abc", "de", "fghi"): "adfbegc",
+    ("ab", "cd"): "acbd",
+    ("ab", "c"): "acb",
+    ("a", "bc"): "ab",
+    ("", "ab"): "",
+    ("ab", "", "cd"): "a",
+    ("abc",): "abc",
+}
+
+
+@pytest.mark.parametrize("sources, expected", SHORTEST.items(), ids=SHORTEST.values())
+def test_shortest_ends_at_the_turn_of_the_first_that_has_no_more(recorder, sources, expected):
+    mux = RoundRobinMux([Streamer(recorder.read, each, each) for each in sources], "shortest")
+    for stream in (mux.iterate(), Streamer(mux), mux.iterate(99)):
+        assert "".join(stream) == expected
+        assert not recorder.open
+    for n_items in range(len(expected) + 1):
+        stream = mux.iterate()
+        assert "".join(itertools.islice(stream, n_items)) == expected[:n_items]
+        state = stream.state_dict()
+        stream.close()
+        assert "".join(mux.resume(state)) == expected[n_items:]
+    if expected:
+        assert "".join(mux.cycle(3 * len(expected))) == 3 * expected
+
+
+def test_shortest_pulls_no_more_than_it_gives(recorder):
+    mux = RoundRobinMux([Streamer(recorder.read, n, "ab") for n in range(3)], "shortest")
+    stream = mux.iterate()
+    for n_items in range(1, 7):
+        next(stream)
+        assert recorder.n_pulled == n_items
+    assert next(stream, None) is None
+
+
+def test_shortest_shows_its_streams():
+    with RoundRobinMux(["abc", "de"], "shortest") as active:
+        assert [next(active.stream_) for _ in range(3)] == ["a", "d", "b"]
+        assert active.stream_counts_.tolist() == [2, 1]
+    assert active.active == 0
+
+
+def test_a_source_that_fails_is_not_the_shortest():
+    def failing():
+        yield "x"
+        raise ValueError
+
+    mux = RoundRobinMux(["abc", Streamer(failing), "de"], "shortest", on_error="replace")
+    assert "".join(mux) == "axdbec"
+    mux = RoundRobinMux([Streamer(failing)], "shortest", on_error="replace")
+    with pytest.raises(ValueError):
+        list(mux)
 
 
 # One after the other.
@@ -1060,7 +1117,7 @@ NO_RATES = (*NO_NUMBERS[1:], 0, 0.0, -0.0, -1, -1e-9, NAN, INF, -INF, np.float32
 NO_TRUTHS = (None, "yes", "", 2, -1, 0.5, NAN, [], [True], object)
 NO_SEEDS = (True, False, np.True_, -1, np.int64(-5), 1.5, 3.0, NAN, "seed", [1, 2], {}, random, 1j)
 STOCHASTIC_MODES = "'with_replacement', 'single_active', 'exhaustive'"
-ROUND_ROBIN_MODES = "'exhaustive', 'cycle', 'permuted_cycle'"
+ROUND_ROBIN_MODES = "'exhaustive', 'cycle', 'permuted_cycle', 'shortest'"
 MUX_CLASSES = (StochasticMux, ShuffledMux, RoundRobinMux, ChainMux)
 WRONG = [
     *((StochasticMux, "n_active", value, "must be a whole number >= 1") for value in NO_COUNTS),
