@@ -146,6 +146,45 @@ def test_no_more_than_n_active_streams_are_open(recorder, mode, n_active, dist):
     assert max(n_open) == n_active
 
 
+def test_a_shuffled_mux_shows_a_slot_of_no_weight_for_what_gave_nothing():
+    streamers = [Streamer(each) for each in ["a", [], "b", [], [], "c"]]
+    mux = ShuffledMux(streamers, random_state=1234)
+    with mux as active:
+        assert (mux.active, active.active) == (1, 0)
+        assert len(active.streams_) == len(active.stream_weights_) == 6
+        assert active.stream_counts_.tolist() == [0] * 6
+        for _ in active.iterate(30):
+            pass
+        stream = active.iterate()
+        items = [next(stream) for _ in range(60)]
+        assert len(active.streams_) == 6
+        assert active.stream_weights_.astype(bool).tolist() == [1, 0, 1, 0, 0, 1]
+        assert [active.streams_[place] for place in (0, 2, 5)]
+        assert [next(active.streams_[place], None) for place in (1, 3, 4)] == [None] * 3
+        assert active.stream_counts_[[1, 3, 4]].tolist() == [0, 0, 0]
+        assert set(items) == {"a", "b", "c"}
+        stream.close()
+        assert not active.streams_
+    assert sum(each.active for each in streamers) == 0
+
+
+@every_mux
+def test_an_activated_copy_shows_the_run_that_it_started_last(make):
+    mux = make(streams_of(4, 50))
+    with mux as active:
+        next(active.stream_)
+        for number, _ in enumerate(active.iterate(10), start=1):
+            n_shown = active.stream_counts_.sum()
+            # (What was replaced is not shown any more.)
+            assert n_shown == number or (
+                number > 3 and n_shown < number and make is not ShuffledMux
+            )
+        for n_items in (1, 2):
+            assert len(list(itertools.islice(active.stream_, n_items))) == n_items
+    assert sum(each.active for each in mux.streamers) == 0
+    assert mux.active == 0
+
+
 @pytest.mark.parametrize("mode", REPLACING)
 def test_the_working_set_stays_full(recorder, mode):
     streamers = recorder.endless(10)
