@@ -27,7 +27,7 @@ from .util import DEPRECATED, get_rng
 __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "StochasticMux"]
 
 STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
-ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle")
+ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle", "shortest")
 CHAIN_MODES = ("exhaustive", "cycle")
 ON_ERRORS = ("raise", "replace")
 DISTS = ("poisson", "constant", "binomial")
@@ -147,7 +147,8 @@ class BaseMux(Streamer):
 
     def _forget_runs(self) -> None:
         super()._forget_runs()
-        self._run: Run | None = None
+        self._run: Run | None = None  # of an activated copy: the last that was started
+        self._first_run: Run | None = None  # of its `stream_`
         self._setup: Setup | None = None  # of the next run, if it is known
 
     def _counted_copy(self) -> BaseMux:
@@ -157,7 +158,7 @@ class BaseMux(Streamer):
 
     def __getstate__(self) -> tuple[dict, dict]:
         attributes, slots = super().__getstate__()
-        del attributes["_run"], attributes["_setup"]
+        del attributes["_run"], attributes["_first_run"], attributes["_setup"]
         return attributes, slots
 
     def _parts(self) -> tuple[Any, ...]:
@@ -213,8 +214,8 @@ class BaseMux(Streamer):
         if setup is None or setup.n_streams != self.n_streams:
             setup = self._setup = self._make_setup()
         run = self._run_class(setup, parent.child(place, number).owned_by(self.random_state))
-        if self.stream_ is not None and self._run is None:  # an activated copy
-            self._run = run
+        if self.stream_ is not None:  # an activated copy
+            self._first_run, self._run = self._first_run or run, run
         return run
 
     def _make_setup(self, **more: Any) -> Setup:
@@ -246,25 +247,30 @@ class BaseMux(Streamer):
 
     def _deactivate(self) -> None:
         super()._deactivate()
-        assert self._run is not None
-        self._run.close()
-        self._run = None
+        assert self._first_run is not None
+        self._first_run.close()
+        self._run = self._first_run = None
 
     @property
     def streams_(self) -> list[Iterator]:
         """The open streams, one for each slot; on activated copies only."""
-        return list(self._record("streams_").sources)
+        return [stream for stream, _, _ in self._record("streams_").shown()]
 
     @property
     def stream_weights_(self) -> np.ndarray:
         """The weights of the open streams; on activated copies only."""
         run = self._record("stream_weights_")
-        return (self.weights if run.current_weights is None else run.current_weights)[run.places]
+        weights = self.weights if run.current_weights is None else run.current_weights
+        is_open = set(run.places)
+        shown = [weights[place] * (place in is_open) for _, place, _ in run.shown()]
+        return np.array(shown, dtype=float)
 
     @property
     def stream_counts_(self) -> np.ndarray:
         """The numbers of items that the open streams have given; on activated copies only."""
-        return np.array(self._record("stream_counts_").counts(), dtype=int)
+        return np.array(
+            [count for _, _, count in self._record("stream_counts_").shown()], dtype=int
+        )
 
 
 class StochasticMux(BaseMux):
@@ -523,15 +529,17 @@ class ShuffledMux(BaseMux):
 class RoundRobinMux(BaseMux):
     """Take one item from each stream in turn, in strict order.
 
-    A stream that ends drops out of the round; a pass ends when all have.
+    A stream that ends drops out of the round; a pass ends when all have, or with the first.
 
     Parameters
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
-    mode : {"exhaustive", "cycle", "permuted_cycle"}
+    mode : {"exhaustive", "cycle", "permuted_cycle", "shortest"}
         What follows a pass: nothing; another one; or another one in a new random order (then
         the first pass has a random order too). A pass that gives nothing ends the mux.
+        ``"shortest"`` ends the mux at the turn of the first stream that has no more (one that
+        fails, with ``on_error="replace"``, is left out instead).
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace"}
@@ -559,6 +567,8 @@ class RoundRobinMux(BaseMux):
     >>> import pescador
     >>> list(pescador.RoundRobinMux(["abc", "x"]))
     ['a', 'x', 'b', 'c']
+    >>> list(pescador.RoundRobinMux(["abc", "x"], mode="shortest"))
+    ['a', 'x', 'b']
     """
 
     mode: str = _parameter()

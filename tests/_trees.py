@@ -126,7 +126,7 @@ class Builder:
 
     def round_robin(self, below, n):
         """Return a RoundRobinMux."""
-        mode = self.rng.choice(["exhaustive", "cycle", "permuted_cycle"])
+        mode = self.rng.choice(["exhaustive", "cycle", "permuted_cycle", "shortest"])
         return RoundRobinMux(below, mode, self.random_state(), **self.on_error())
 
     def chain(self, below, n):

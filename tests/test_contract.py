@@ -152,7 +152,12 @@ def _round_robin(mode):
     def make(leaf, seed):
         return RoundRobinMux(pool(leaf), mode=mode, random_state=seed)
 
-    return Case(make, is_endless=mode != "exhaustive", is_random=mode == "permuted_cycle")
+    return Case(
+        make,
+        is_endless=mode not in ("exhaustive", "shortest"),
+        is_complete=mode != "shortest",
+        is_random=mode == "permuted_cycle",
+    )
 
 
 def _chain(mode, collect=list):

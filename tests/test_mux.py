@@ -32,6 +32,7 @@ MUXES = {
     "in turn": RoundRobinMux,
     "in turn, cycle": functools.partial(RoundRobinMux, mode="cycle"),
     "in turn, permuted": functools.partial(RoundRobinMux, mode="permuted_cycle"),
+    "in turn, shortest": functools.partial(RoundRobinMux, mode="shortest"),
     "chain": ChainMux,
     "chain, cycle": functools.partial(ChainMux, mode="cycle"),
 }
@@ -143,6 +144,45 @@ def test_no_more_than_n_active_streams_are_open(recorder, mode, n_active, dist):
     n_open = [sum(each.active for each in streamers) for _ in mux.iterate(400)]
     assert recorder.most_open == n_active
     assert max(n_open) == n_active
+
+
+def test_a_shuffled_mux_shows_a_slot_of_no_weight_for_what_gave_nothing():
+    streamers = [Streamer(each) for each in ["a", [], "b", [], [], "c"]]
+    mux = ShuffledMux(streamers, random_state=1234)
+    with mux as active:
+        assert (mux.active, active.active) == (1, 0)
+        assert len(active.streams_) == len(active.stream_weights_) == 6
+        assert active.stream_counts_.tolist() == [0] * 6
+        for _ in active.iterate(30):
+            pass
+        stream = active.iterate()
+        items = [next(stream) for _ in range(60)]
+        assert len(active.streams_) == 6
+        assert active.stream_weights_.astype(bool).tolist() == [1, 0, 1, 0, 0, 1]
+        assert [active.streams_[place] for place in (0, 2, 5)]
+        assert [next(active.streams_[place], None) for place in (1, 3, 4)] == [None] * 3
+        assert active.stream_counts_[[1, 3, 4]].tolist() == [0, 0, 0]
+        assert set(items) == {"a", "b", "c"}
+        stream.close()
+        assert not active.streams_
+    assert sum(each.active for each in streamers) == 0
+
+
+@every_mux
+def test_an_activated_copy_shows_the_run_that_it_started_last(make):
+    mux = make(streams_of(4, 50))
+    with mux as active:
+        next(active.stream_)
+        for number, _ in enumerate(active.iterate(10), start=1):
+            n_shown = active.stream_counts_.sum()
+            # (What was replaced is not shown any more.)
+            assert n_shown == number or (
+                number > 3 and n_shown < number and make is not ShuffledMux
+            )
+        for n_items in (1, 2):
+            assert len(list(itertools.islice(active.stream_, n_items))) == n_items
+    assert sum(each.active for each in mux.streamers) == 0
+    assert mux.active == 0
 
 
 @pytest.mark.parametrize("mode", REPLACING)
@@ -388,7 +428,8 @@ def test_a_mux_of_empty_streamers_ends(recorder, make, start):
     for _ in range(2):
         recorder.started.clear()
         assert list(start(mux)) == []
-        assert set(recorder.started) == set(range(5))
+        n_tried = 1 if make is MUXES["in turn, shortest"] else 5
+        assert set(recorder.started) == set(range(n_tried))
 
 
 @every_mode
@@ -636,6 +677,61 @@ def test_the_order_of_permuted_cycle_is_fixed_by_the_seed():
         for seed in (5, 5, 6)
     )
     assert first == second != other
+
+
+SHORTEST = {
+    ("abc", "de", "fghi"): "adfbegc",
+    ("ab", "cd"): "acbd",
+    ("ab", "c"): "acb",
+    ("a", "bc"): "ab",
+    ("", "ab"): "",
+    ("ab", "", "cd"): "a",
+    ("abc",): "abc",
+}
+
+
+@pytest.mark.parametrize("sources, expected", SHORTEST.items(), ids=SHORTEST.values())
+def test_shortest_ends_at_the_turn_of_the_first_that_has_no_more(recorder, sources, expected):
+    mux = RoundRobinMux([Streamer(recorder.read, each, each) for each in sources], "shortest")
+    for stream in (mux.iterate(), Streamer(mux), mux.iterate(99)):
+        assert "".join(stream) == expected
+        assert not recorder.open
+    for n_items in range(len(expected) + 1):
+        stream = mux.iterate()
+        assert "".join(itertools.islice(stream, n_items)) == expected[:n_items]
+        state = stream.state_dict()
+        stream.close()
+        assert "".join(mux.resume(state)) == expected[n_items:]
+    if expected:
+        assert "".join(mux.cycle(3 * len(expected))) == 3 * expected
+
+
+def test_shortest_pulls_no_more_than_it_gives(recorder):
+    mux = RoundRobinMux([Streamer(recorder.read, n, "ab") for n in range(3)], "shortest")
+    stream = mux.iterate()
+    for n_items in range(1, 7):
+        next(stream)
+        assert recorder.n_pulled == n_items
+    assert next(stream, None) is None
+
+
+def test_shortest_shows_its_streams():
+    with RoundRobinMux(["abc", "de"], "shortest") as active:
+        assert [next(active.stream_) for _ in range(3)] == ["a", "d", "b"]
+        assert active.stream_counts_.tolist() == [2, 1]
+    assert active.active == 0
+
+
+def test_a_source_that_fails_is_not_the_shortest():
+    def failing():
+        yield "x"
+        raise ValueError
+
+    mux = RoundRobinMux(["abc", Streamer(failing), "de"], "shortest", on_error="replace")
+    assert "".join(mux) == "axdbec"
+    mux = RoundRobinMux([Streamer(failing)], "shortest", on_error="replace")
+    with pytest.raises(ValueError):
+        list(mux)
 
 
 # One after the other.
@@ -1064,7 +1160,7 @@ NO_RATES = (*NO_NUMBERS[1:], 0, 0.0, -0.0, -1, -1e-9, NAN, INF, -INF, np.float32
 NO_TRUTHS = (None, "yes", "", 2, -1, 0.5, NAN, [], [True], object)
 NO_SEEDS = (True, False, np.True_, -1, np.int64(-5), 1.5, 3.0, NAN, "seed", [1, 2], {}, random, 1j)
 STOCHASTIC_MODES = "'with_replacement', 'single_active', 'exhaustive'"
-ROUND_ROBIN_MODES = "'exhaustive', 'cycle', 'permuted_cycle'"
+ROUND_ROBIN_MODES = "'exhaustive', 'cycle', 'permuted_cycle', 'shortest'"
 MUX_CLASSES = (StochasticMux, ShuffledMux, RoundRobinMux, ChainMux)
 WRONG = [
     *((StochasticMux, "n_active", value, "must be a whole number >= 1") for value in NO_COUNTS),

@@ -160,7 +160,7 @@ SMALL = {
     "shuffled, weights": lambda: ShuffledMux(pool(), WEIGHTS, random_state=1),
     **{
         f"round robin, {mode}": lambda mode=mode: RoundRobinMux(FEW, mode, random_state=1)
-        for mode in ("exhaustive", "cycle", "permuted_cycle")
+        for mode in pescador.mux.ROUND_ROBIN_MODES
     },
     **{
         f"chain, {mode}": lambda mode=mode: ChainMux(pool()[:3], mode, random_state=1)

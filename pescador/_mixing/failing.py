@@ -31,7 +31,7 @@ class FailingRun:
         self.seed = seed
         self.n_opened = 0
         # Where every streamer has one turn, the first failure ends it.
-        self.is_finite = setup.mode == "exhaustive"
+        self.is_finite = setup.mode in ("exhaustive", "shortest")
         self.max_failures = 1 if self.is_finite else setup.max_failures
         self.failed: dict[int, int] = {}  # by place: how often
         self._last: Remains | Recalled | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,14 @@ class ShuffledRun(PoolRun):
         if isinstance(self.slots, WeightedSlots) and not self.slots.total:
             self.close()  # all that are left have no weight now
         return most
+
+    def shown(self) -> list[tuple[Iterator, int, int]]:
+        """Return the same with a slot for each that is left out, in the order of the streamers."""
+        shown = super().shown()
+        if self.dropped and shown:
+            shown += [(iter(()), place, 0) for place in self.dropped]
+            shown.sort(key=itemgetter(1))
+        return shown
 
     def position(self, n_given: int) -> Any:
         position = super().position(n_given)

@@ -265,6 +265,10 @@ class Run(FailingRun):
         """Return the number of items given by the open stream of each slot."""
         return [self.n_given(slot) for slot in range(len(self.sources))]
 
+    def shown(self) -> list[tuple[Iterator, int, int]]:
+        """Return, of each slot that users see: its stream, its streamer, and how much it gave."""
+        return list(zip(self.sources, self.places, self.counts()))
+
     def close(self) -> None:
         """Close every open stream, also when closing some of them fails, or is interrupted."""
         failure: BaseException | None = None

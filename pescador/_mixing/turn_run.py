@@ -41,13 +41,15 @@ class RoundRobinRun(Run):
                 yield None
                 item = None
             has_ended = NO_SOURCE in self.sources
+            ends_with_first = self.setup.mode == "shortest"
             while True:
                 while self.sources:
                     for iterator in self.turns:
                         try:
                             item = next(iterator)
                         except StopIteration:
-                            pass
+                            if ends_with_first:
+                                return
                         except Exception as error:
                             if not self.outlives(error, self._turn() - 1):
                                 raise
@@ -64,7 +66,7 @@ class RoundRobinRun(Run):
                 # A streamer that has failed may give something in the next pass.
                 n_failures, self.n_failures = self.n_failures, sum(self.failed.values())
                 pass_is_empty = item is NOTHING and n_failures == self.n_failures
-                if self.setup.mode == "exhaustive" or pass_is_empty:
+                if self.is_finite or pass_is_empty:
                     break
                 self._begin_pass()
                 self.turns = iter(self.iterators)

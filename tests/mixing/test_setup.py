@@ -55,7 +55,7 @@ MUXES = {
             lambda mode=mode: RoundRobinMux(sources(), mode, 0),
             ORDERED | {"mode": "cycle" if mode == "exhaustive" else "exhaustive"},
         )
-        for mode in ("exhaustive", "cycle", "permuted_cycle")
+        for mode in ("exhaustive", "cycle", "permuted_cycle", "shortest")
     },
     "chain": (lambda: ChainMux(sources(), "exhaustive", 0), ORDERED | {"mode": "cycle"}),
     "chain, cycle": (lambda: ChainMux(sources(), "cycle", 0), ORDERED | {"mode": "exhaustive"}),
