@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import _validate
+from ._background.layouts import MIX_FIRST
 from ._streaming import positions
 from ._streaming.seeds import Seed
 from .core import OWN, Streamer
@@ -63,7 +64,8 @@ class ZMQStreamer(Streamer):
         If the process dies before the end of the stream, or raises something that cannot cross.
         It is a TimeoutError too if nothing came for ``item_timeout`` seconds.
     OSError
-        If too few file descriptors are left to start a process.
+        If the system lacks what a process needs: file descriptors, tasks, a folder for a socket,
+        a current folder, or a loopback interface. It says what to do.
 
     See Also
     --------
@@ -80,6 +82,7 @@ class ZMQStreamer(Streamer):
 
     The process ends with the stream, when that is closed, fails, ends, or is no longer
     referenced; when this process ends; and within a second or two of this process being killed.
+    It ignores what a terminal or a scheduler sends to the whole job, such as SIGINT and SIGTERM.
 
     The seed of the run goes along: muxes give the same items as without a process. NumPy's
     global generator and that of ``random`` are seeded from it in the process, so that no two
@@ -97,7 +100,8 @@ class ZMQStreamer(Streamer):
     Resuming goes to where the source stood at most about a second earlier, and skips the rest.
 
     Closing a stream early raises what the ``finally`` blocks of its source raise, as it does
-    without a process. Ctrl-C while the process is being ended ends it by force.
+    without a process. Ctrl-C (or SIGTERM, if the program handles it) while the process is being
+    ended ends it by force.
 
     Examples
     --------
@@ -124,6 +128,7 @@ class ZMQStreamer(Streamer):
         max_bytes: int = 64 * 2**20,
         item_timeout: float | None = None,
     ) -> None:
+        _refuse_streamers(streamer)
         super().__init__(streamer)
         ports = "give a port number"
         self.min_port = _validate.whole("min_port", min_port, 1, ports, _LAST_PORT)
@@ -179,6 +184,12 @@ class ZMQStreamer(Streamer):
             items.close()
             raise
         return items
+
+
+def _refuse_streamers(streamer: Any) -> None:
+    """Refuse a list of streamers, whose items would be streamers."""
+    if isinstance(streamer, (list, tuple)) and any(isinstance(each, Streamer) for each in streamer):
+        raise _validate.refuse("streamer", streamer, "is several streamers, not one", MIX_FIRST)
 
 
 def _seconds(name: str, value: Any, remedy: str) -> float | None:

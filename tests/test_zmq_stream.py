@@ -1353,3 +1353,24 @@ def test_what_nested_sources_do_at_last_is_done(tmp_path):
     with quick(RoundRobinMux([sources[0], inner])).iterate(8) as stream:
         assert len(list(stream)) == 8
     until(lambda: all(path.exists() and path.read_text() for path in paths))
+
+
+# Several streamers.
+
+
+def of_streamers(n_streamers):
+    for _ in range(n_streamers):
+        yield pescador.Streamer(records, 0, 3)
+
+
+@pytest.mark.parametrize("make", [list, tuple])
+def test_several_streamers_have_to_be_mixed_first(make):
+    streamers = make(of_streamers(2))
+    with pytest.raises(PescadorError, match=r"mix them first: ZMQStreamer\(StochasticMux"):
+        ZMQStreamer(streamers)
+
+
+@forking
+def test_a_source_of_streamers_is_told_to_mix_them_first():
+    with pytest.raises(DataError, match=r"item 0 .* is a streamer, .*mix them first"):
+        list(quick(pescador.Streamer(of_streamers, 2)))

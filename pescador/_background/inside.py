@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from . import limits
 from .orders import POLL_SECONDS, SEND_ERROR, STOP
 from .signals import STOP_SIGNAL, settle
 
@@ -90,8 +91,12 @@ class Parent:
     def watching(self) -> Iterator[None]:
         """Watch the consumer in a thread; `Stopped` may be raised anywhere in the block."""
         watch = threading.Thread(target=self._watch, name="pescador-watch", daemon=True)
+        try:
+            watch.start()
+        except RuntimeError as error:
+            self._is_error_wanted.set()  # nothing reads the pipe: an error is sent at once
+            raise limits.no_tasks() from error
         self._may_interrupt = True
-        watch.start()
         try:
             yield
         finally:
@@ -252,15 +257,18 @@ def run(link: Connection, main: Callable, unpack: Callable[[], Any]) -> None:
             problem = None
         except OSError as error:
             problem = error
-        with parent.watching():
-            try:
-                if problem is not None:
-                    raise problem
-                main(parent, unpack(), order, descriptor)
-            except Stopped:
-                raise
-            except BaseException as error:
-                parent.report(error, False)
+        try:
+            with parent.watching():
+                try:
+                    if problem is not None:
+                        raise problem
+                    main(parent, unpack(), order, descriptor)
+                except Stopped:
+                    raise
+                except BaseException as error:
+                    parent.report(error, False)
+        except OSError as error:
+            parent.report(error, False)
 
 
 def _show_crashes() -> None:

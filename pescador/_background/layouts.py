@@ -12,10 +12,15 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _validate
+from .._repr import is_streamer
 from ..exceptions import DataError
 
 _ALIGNMENT = 64  # of arrays in shared memory
 _SCALARS = (np.generic, bool, int, float, complex, str, bytes)
+MIX_FIRST = (
+    "mix them first: ZMQStreamer(StochasticMux(streamers, n_active, rate)), or chain them:"
+    " ZMQStreamer(ChainMux(streamers))"
+)
 _REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
 _MOST_BITS = 4096  # of a key: Python does not write down much larger numbers
 _ENCODING = ("utf-8", "surrogatepass")  # any string can be a key
@@ -176,6 +181,9 @@ def order_of(array: ndarray) -> tuple[tuple, tuple | None]:
 
 def arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
     """Return the item with arrays for values, or raise the DataError that says why not."""
+    if is_streamer(item):
+        rule = f"item {position} of the stream is a streamer, not a dict"
+        raise DataError(_validate.explain("item", item, rule, MIX_FIRST))
     if not isinstance(item, dict):
         rule = f"item {position} of the stream is of type {type(item).__name__}, not a dict"
         raise DataError(_validate.explain("item", item, rule, "yield dicts of arrays"))

@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -176,7 +176,12 @@ class Holder:
         if not self._is_closed:
             self._freed.append(offset)
             return
-        self._map.madvise(mmap.MADV_REMOVE, offset, size)
+        self._advise_to_remove(offset, offset + size)
+
+    def _advise_to_remove(self, start: int, end: int) -> None:
+        """Give back memory before all of it goes. Some systems refuse, and lose nothing by it."""
+        with suppress(OSError, ValueError):
+            self._map.madvise(mmap.MADV_REMOVE, start, end - start)
 
     def take_freed(self, n_most: int = sys.maxsize) -> list[int]:
         """Return blocks that have become free since the last call."""
@@ -212,7 +217,7 @@ class Holder:
         _open.pop(id(self), None)
         _lingering.add(self)
         for start, end in _gaps(dict(self._sizes), len(self._map)):
-            self._map.madvise(mmap.MADV_REMOVE, start, end - start)
+            self._advise_to_remove(start, end)
         if not self._arrays:
             _lingering.discard(self)
 

@@ -108,15 +108,22 @@ def _check_folder(method: str) -> None:
 
 def _context(method: str | None) -> Any:
     try:
+        # (A worker of loky, joblib's, has a start method of its own, with other processes.)
+        usual = multiprocessing.get_start_method()
+        if usual in _METHODS:
+            return multiprocessing.get_context(method)
+        method = method or multiprocessing.get_all_start_methods()[0]
         context = multiprocessing.get_context(method)
-        if context.get_start_method() in _METHODS:
-            return context
-        # A worker of loky (joblib) has a context of its own, with other processes.
-        return multiprocessing.get_context(multiprocessing.get_all_start_methods()[0])
     except ValueError as error:
         known = ", ".join(map(repr, multiprocessing.get_all_start_methods()))
         rule = "does not exist on this platform"
         raise _validate.refuse("start_method", method, rule, f"choose one of {known}") from error
+    if method != "fork":
+        rule = f"cannot start a process in a worker of {usual} (of joblib, say), whose own start"
+        rule += f" method {usual!r} such a process does not know"
+        remedy = "use start_method='fork' where there is one, or another backend of joblib"
+        raise _validate.refuse("start_method", method, rule, remedy)
+    return context
 
 
 @contextlib.contextmanager

@@ -664,13 +664,13 @@ def test_a_stream_that_is_collected_while_another_one_starts(monkeypatch):
         check()
         gc.collect()
 
-    check = channel._check_descriptors
+    check = channel.limits.check_descriptors
     context = channel._Context()
     monkeypatch.setattr(channel, "_context", context)  # a deadlock hurts this test alone
     dropped = Stream()
     dropped.listener = Listener("ipc", os.getpid(), *PORTS)
     dropped.cycle = dropped
-    monkeypatch.setattr(channel, "_check_descriptors", check_and_collect)
+    monkeypatch.setattr(channel.limits, "check_descriptors", check_and_collect)
     gc.disable()
     try:
         del dropped
@@ -704,7 +704,7 @@ def few_descriptors(n_left):
 def test_too_few_descriptors_are_told_before_anything_is_opened(n_left, leak_guard):
     with few_descriptors(n_left):
         for attempt in (
-            channel._check_descriptors,
+            channel.limits.check_descriptors,
             lambda: Listener("ipc", os.getpid(), *PORTS),
             lambda: Caller(json.dumps(["ipc:///nowhere", "", "token"]).encode()),
         ):
@@ -718,7 +718,7 @@ def test_too_few_descriptors_are_told_before_anything_is_opened(n_left, leak_gua
 
 def test_enough_descriptors():
     with few_descriptors(60):
-        channel._check_descriptors()
+        channel.limits.check_descriptors()
         with listening("ipc") as listener:
             assert_serves(listener)
 
