@@ -1,5 +1,7 @@
 """States that do not fit are found at once, however deep."""
 
+import pickle
+
 import numpy as np
 import pytest
 from _resume_sources import pairs
@@ -7,6 +9,7 @@ from test_resume import mux_of, state_of, taken, through_json
 
 import pescador
 from pescador import ChainMux, PescadorError, ShuffledMux, StochasticMux, Streamer, ZMQStreamer
+from pescador._streaming import positions
 
 
 def misfits():
@@ -186,3 +189,16 @@ def test_generators_are_looked_for_no_longer_than_needed():
         expected = taken(mux.resume(state), 9)
         again = StochasticMux([Shy(range, 9)] * 5, 2, 3, random_state=make(7))
         assert taken(again.resume(state), 9) == expected
+
+
+def test_the_error_is_a_pescador_error_and_nothing_else():
+    """Also as its class shows in a traceback, and in another process."""
+    stream = pescador.Streamer(range, 5).iterate()
+    next(stream)
+    state = stream.state_dict()
+    with pytest.raises(pescador.PescadorError) as caught:
+        pescador.ShuffledMux(["ab"]).resume(state)
+    assert type(caught.value) is pescador.PescadorError
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+    assert positions.is_misfit(copy)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from .. import _validate
 from .._repr import of_items
 from .._streaming.failures import LOG, Recalled, Remains, add_note, told
-from .._streaming.positions import Misfit
+from .._streaming.positions import is_misfit
 from .._streaming.seeds import Seed
 from .setup import Setup
 
@@ -49,7 +49,7 @@ class FailingRun:
 
         (All this takes the same time for any number of open streams, where the run goes on.)
         """
-        if self.setup.on_error == "raise" or isinstance(error, Misfit):
+        if self.setup.on_error == "raise" or is_misfit(error):
             moment += f" (item {self.n_given_in_all()} of the run)"
             self.blame(error, place, streamer, moment)
             return False

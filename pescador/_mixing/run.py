@@ -133,9 +133,9 @@ class Run(FailingRun):
             source = self.opener.open(
                 self.streamers[place], self.seed_of_children, place, number, limit, position
             )
-        except positions.Misfit:
-            raise
         except Exception as error:
+            if positions.is_misfit(error):
+                raise
             if not self.outlives(error, slot, "as it was started again"):
                 raise
             return

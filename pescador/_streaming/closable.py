@@ -62,9 +62,9 @@ class ClosableIterator(Iterator):
         self._lock = threading.RLock()
         self._is_closed = False
         self._front = front
-        # Each item takes one tick along, in C. Closing the gate, of which every tick is one more
-        # sight, ends all loops over the items: a memoryview that has been released is neither
-        # true nor false. This costs the readers nothing, and nothing else could reach them.
+        # Each item takes one tick along, in C. Every tick is this memoryview; releasing it ends
+        # all loops over the items, since a released one is neither true nor false. This costs the
+        # readers nothing, and nothing else could reach them.
         self._gate = memoryview(b"open")
         self._ticks = repeat(self._gate, sys.maxsize)
         # What is read has no close() of its own, so that a loop that is left early does not
@@ -112,7 +112,7 @@ class ClosableIterator(Iterator):
         """Wait, if another thread is inside the generator; else close, and raise the error."""
         try:
             if self._is_closed and _is_raised_here(error):
-                return  # the gate was closed
+                return  # another thread has closed it
             if not self._is_collision(error):
                 try:
                     self.close()

@@ -75,27 +75,23 @@ def _shorter(streamer: Any, before: int, now: int) -> PescadorError:
     return misfit(streamer, what)
 
 
-class Misfit(PescadorError):
-    """A state does not fit the streamer; this is for the user to know, whatever a mux outlives."""
+def misfit(streamer: Any, what: str) -> PescadorError:
+    """Return the error for a state that does not fit a streamer (or what is called by a name).
 
-    __module__ = "pescador.exceptions"  # what it is called in a traceback
-    __qualname__ = "PescadorError"
-
-    def __reduce__(self) -> tuple:
-        return _misfit, self.args
-
-
-def _misfit(*args: Any) -> Misfit:
-    return Misfit(*args)
-
-
-def misfit(streamer: Any, what: str) -> Misfit:
-    """Return the error for a state that does not fit a streamer (or what is called by a name)."""
+    It is for the user to know, whatever a mux outlives: `is_misfit` tells it from others.
+    """
     name = streamer if isinstance(streamer, str) else short(streamer)
-    return Misfit(
+    error: Any = PescadorError(
         f"the state does not fit the streamer: {name} {what};"
         " resume with the streamer, the arguments and the data that the state was taken of"
     )
+    error.is_misfit = True  # (an attribute goes along into other processes)
+    return error
+
+
+def is_misfit(error: BaseException) -> bool:
+    """Tell whether an error says that a state does not fit."""
+    return isinstance(error, PescadorError) and hasattr(error, "is_misfit")
 
 
 # What a state has no more of than a digest, which says nothing to a person.
