@@ -228,7 +228,7 @@ MISUSES = {
         lambda: Streamer(range(5)).resume(state(), 0.5),
         "max_iter=0.5",
         "must be a whole number >= 0",
-        "give a number, or None for what was left",
+        "give a number, None for what was left",
     ),
     "less data": (
         lambda: Streamer("a").resume(state()),
@@ -501,7 +501,7 @@ MISUSES = {
     "a streamer that cannot be pickled": (
         lambda: list(ZMQStreamer(Streamer(lambda: (yield 1)), start_method="spawn")),
         "Streamer(<lambda>)",
-        "cannot be pickled, which this start method needs",
+        "cannot be pickled, which start_method='spawn' needs",
         "defined in a module",
     ),
     "a process that ends": (

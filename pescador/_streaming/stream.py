@@ -284,7 +284,9 @@ class Stream(ClosableIterator):
     def _open(self, number: int, position: Any) -> None:
         """Open the source of a pass."""
         try:
-            if isinstance(position, int):
+            if position == 0:
+                source = self._open_pass(self._seed, 0, number)
+            elif isinstance(position, int) and self._streamer._has_own_iterate():
                 source = self._open_pass(self._seed, 0, number)
                 with self._seed.session.failures.as_known():
                     source = positions.moved(source, position, self._streamer)
