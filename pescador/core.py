@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -15,7 +16,7 @@ from decorator import decorate
 
 from . import _html, _repr, _validate
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
-from ._streaming import positions
+from ._streaming import positions, saving
 from ._streaming.binding import Binding, call_bound, open_by_iterate
 from ._streaming.closable import ClosableIterator
 from ._streaming.entry import Entry
@@ -430,14 +431,14 @@ class Streamer:
         """
         return self.iterate(_item_limit("generate", max_iter, older))
 
-    def resume(self, state: Mapping, max_iter: int | None = None) -> Stream:
+    def resume(self, state: Any, max_iter: int | None = None) -> Stream:
         """Continue a run from where it stood.
 
         Parameters
         ----------
-        state : dict
+        state : dict, str or path-like
             What `Stream.state_dict` returned, of a run of this streamer or one made alike; also
-            in another process, and from JSON.
+            in another process, and from JSON. Or the file that `Stream.save` wrote.
         max_iter : int >= 0, optional
             The largest number of items that are still to come; None for what was left of the
             limit that the run had, inf for no limit.
@@ -470,7 +471,8 @@ class Streamer:
         >>> list(mux.resume(state)) == list(stream)
         True
         """
-        fields = positions.unsealed(state)
+        is_path = isinstance(state, (str, os.PathLike))
+        fields = positions.unsealed(saving.load(state) if is_path else state)
         if max_iter is None:
             max_iter = fields["max_iter"]
         else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import _repr, _validate
 from ..exceptions import PescadorError
-from . import positions
+from . import positions, saving
 from .closable import ClosableIterator, close_iterator
 from .failures import Failure
 from .opening import lend
@@ -154,6 +154,37 @@ class Stream(ClosableIterator):
                 fields["taken"] = self._seed.taken(functools.partial(generators_of, self._streamer))
                 fields["failures"] = self._seed.session.failures.state()
             return positions.sealed(fields)
+
+    def save(self, path: Any) -> None:
+        """Write where this run stands to a file, for `Streamer.resume`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. It is replaced as a whole: should the disk be full or the program be killed,
+            it holds what it held before.
+
+        Raises
+        ------
+        PescadorError
+            As for `state_dict`.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import pescador
+        >>> streamer = pescador.Streamer(range, 5)
+        >>> stream = streamer.iterate()
+        >>> next(stream), next(stream)
+        (0, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     stream.save(os.path.join(folder, "state.json"))
+        ...     list(streamer.resume(os.path.join(folder, "state.json")))
+        [2, 3, 4]
+        """
+        saving.save(self.state_dict(), path)
 
     def _fields(self) -> dict:
         """Return where this run stands, but for where its seeds come from."""
