@@ -41,7 +41,9 @@ def simulate(n_active, rate, n_items, seed=0, weights=None, n_turnovers=None):
     n_turnovers = 2 + rate / 16 if n_turnovers is None else n_turnovers
     n_streamers = N_STREAMERS if weights is None else len(weights)
     streamers = [source(number, pescador.FRESH_SEED) for number in range(n_streamers)]
-    mux = pescador.StochasticMux(streamers, n_active, rate, weights, random_state=seed)
+    mux = pescador.StochasticMux(
+        streamers, n_active, rate, weights, random_state=seed, weighting="active"
+    )
     n_before = int(n_turnovers * n_active * rate)
     values = itertools.chain.from_iterable(mux.iterate(n_before + n_items))
     items = np.fromiter(values, dtype=np.int64).reshape(-1, 2)[n_before:]

@@ -366,7 +366,12 @@ _SHOWN_ELSEWHERE = {"self", "streamer", "streamers", "args", "kwargs", "weights"
 def _usual(kind: type) -> list[tuple[str, Any]]:
     """Return the parameters of a class of the library, with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
-    return [(each.name, each.default) for each in parameters if each.name not in _SHOWN_ELSEWHERE]
+    none = getattr(kind, "_STANDS_FOR_NONE", {})
+    return [
+        (each.name, none.get(each.name, each.default))
+        for each in parameters
+        if each.name not in _SHOWN_ELSEWHERE
+    ]
 
 
 def _notes(streamer: Any) -> list[str]:

@@ -358,6 +358,7 @@ def mux(
         weights,
         "with_replacement" if with_replacement else without,
         prunes,
+        weighting="active",  # the only one that 0.1 had
     )
     return current.Streamer(mixed, max_iter=n_samples)
 

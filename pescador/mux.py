@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -313,13 +313,13 @@ class StochasticMux(BaseMux):
         where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
         variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
         a rounded normal variable stands for Poisson and binomial.)
-    weighting : {"active", "share"}
-        What weights decide. Active: which of the open streams is drawn from. Share: which
-        streamer is opened, so that the fraction of the items that come from streamer i is
-        ``weights[i]``, for any ``n_active``, ``rate`` and ``dist``. A stream that ends before its
-        limit is then started again for the rest. It needs a ``rate`` and, in the mode
-        ``"single_active"``, shares of at most ``1 / n_active``; it is not possible in the mode
-        ``"exhaustive"``.
+    weighting : {"active", "share"}, optional
+        What weights decide; None is "active", with a warning where that may surprise. Active:
+        which of the open streams is drawn from. Share: which streamer is opened, so that the
+        fraction of the items that come from streamer i is ``weights[i]``, for any ``n_active``,
+        ``rate`` and ``dist``. A stream that ends before its limit is then started again for the
+        rest. It needs a ``rate`` and, in the mode ``"single_active"``, shares of at most
+        ``1 / n_active``; it is not possible in the mode ``"exhaustive"``.
     on_error : {"raise", "replace"}
         What an error in a source does. It comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, is logged as a warning, and a streamer is
@@ -402,7 +402,7 @@ class StochasticMux(BaseMux):
         random_state: Any = None,
         *,
         dist: str = "poisson",
-        weighting: str = "active",
+        weighting: str | None = None,
         on_error: str = "raise",
         max_failures: int = 3,
     ) -> None:
@@ -421,10 +421,27 @@ class StochasticMux(BaseMux):
             "prune_empty_streams", prune_empty_streams, remedy
         )
         self.dist = _validate.option("dist", dist, DISTS)
-        self.weighting = _validate.option("weighting", weighting, WEIGHTINGS)
+        self.weighting = _validate.option(
+            "weighting", "active" if weighting is None else weighting, WEIGHTINGS
+        )
+        if weighting is None:
+            self._warn_of_little_weight()
         self._setup = self._make_setup()  # which refuses shares that cannot be
 
     _run_class = StochasticRun
+    _STANDS_FOR_NONE: ClassVar = {"weighting": "active"}
+
+    def _warn_of_little_weight(self) -> None:
+        """Warn if weights decide less than one might think, and could decide more."""
+        if self._weights is None or self.rate is None or self.mode == "exhaustive":
+            return
+        positive = self._weights[self._weights > 0]
+        if len(positive) > self.n_active and positive.min() < positive.max():
+            which = f": of {len(positive)} streamers of different weights n_active={self.n_active}"
+            rule = f"{which} are open at a time, and weights choose among these alone, so that"
+            shares = ' shares drift towards equality; give weighting="share" for shares that are'
+            rest = f'{rule}{shares} the weights, or weighting="active" if this is what you mean'
+            warn("weights may decide little", rest)
 
     def __setstate__(self, state: tuple[dict, dict]) -> None:
         state[0].pop("_table", None)  # which pickles of earlier releases hold
@@ -766,6 +783,7 @@ class Mux(StochasticMux):
             "with_replacement" if self.with_replacement else without,
             prunes,
             random_state,
+            weighting="active",  # the only one that it had
         )
         self.k = self.n_active
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import threading
 import warnings
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import pescador
+import pescador.legacy
 from pescador import (
     ChainMux,
     PescadorError,
@@ -593,6 +595,81 @@ def test_a_message_has_the_value_the_rule_and_the_remedy(misuse, value, rule, re
     assert rule in text
     assert remedy in text[text.index(rule) :]
     assert text.isprintable() and len(text) < 600
+
+
+LIKELY_MISTAKES = {
+    "weights that decide little": (
+        lambda: mux(streamers=["a"] * 4, weights=[97, 1, 1, 1]),
+        "weights may decide little: of 4 streamers of different weights n_active=2 are open",
+        'give weighting="share" for shares that are the weights, or weighting="active"',
+    ),
+    "weights of a function": (
+        lambda: mux(streamers=["a"] * 4, weights=lambda n_items: [97, 1, 1, 1]),
+        "weights may decide little: of 4 streamers of different weights n_active=2 are open",
+        'give weighting="share" for shares that are the weights, or weighting="active"',
+    ),
+    "different ones": (
+        lambda: mux(streamers=["a"] * 4, weights=[4, 3, 2, 0], mode="single_active"),
+        "weights may decide little: of 3 streamers of different weights n_active=2 are open",
+        'give weighting="share" for shares that are the weights, or weighting="active"',
+    ),
+    "too few items": (
+        lambda: list(buffer_stream([{"x": 1}], 2)),
+        "buffer_stream gave no batch: the stream has 1 item, fewer than buffer_size=2",
+        "give partial=True",
+    ),
+}
+
+
+@pytest.mark.parametrize("use, rule, remedy", LIKELY_MISTAKES.values(), ids=LIKELY_MISTAKES)
+def test_a_likely_mistake_is_told_once_with_a_remedy_and_how_to_silence_it(use, rule, remedy):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        use()
+        use()
+    (warning,) = caught
+    assert (warning.category, warning.filename) == (UserWarning, __file__)
+    text = str(warning.message)
+    assert text.startswith(rule)
+    assert remedy in text
+    assert text.isprintable() and len(text) < 600
+    silence = re.search(r"\(to silence this: (.*)\)$", text)[1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        eval(silence)
+        use()
+    assert not caught
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"weights": [97, 1, 1, 1], "weighting": "active"},
+        {"weights": [3, 1, 1, 1], "weighting": "share"},
+        {"weights": [97, 1, 1, 1], "n_active": 4},
+        {"weights": [97, 1, 0, 0]},
+        {"weights": [2, 2, 2, 0]},
+        {"weights": [97, 1, 1, 1], "rate": None},
+        {"weights": [97, 1, 1, 1], "mode": "exhaustive"},
+        {},
+    ],
+    ids=repr,
+)
+def test_weights_that_decide_are_no_mistake(changed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = mux(streamers=["a"] * 4, **changed)
+    assert made.weighting == changed.get("weighting", "active")
+    assert "active'" not in repr(made)
+
+
+def test_the_muxes_of_older_versions_have_no_other_way():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pescador.Mux(["a"] * 4, 2, 4, [97, 1, 1, 1])
+        pescador.legacy.Mux(["a"] * 4, 2, 4, [97, 1, 1, 1])
+        pescador.legacy.mux(["a"] * 4, None, 2, 4, [97, 1, 1, 1])
 
 
 @pytest.mark.parametrize("n_active", [0, -1, 1.5, None])
