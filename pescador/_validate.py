@@ -48,6 +48,22 @@ def ordered(name: str, value: Any) -> None:
         raise refuse(name, value, rule, "sort it into a list: sorted(...)")
 
 
+def depth(what: str, value: Any, n_levels: int) -> None:
+    """Refuse what is nested too deep for Python, before anything fails half-way or stays open."""
+    if n_levels < _SAFE_DEPTH:
+        return
+    deepest = sys.getrecursionlimit() // _CALLS_PER_LEVEL
+    if n_levels > deepest:
+        rule = f"{what} are nested more than {deepest} deep, which takes more nested calls than"
+        rule += f" Python allows ({sys.getrecursionlimit()})"
+        remedy = "put the streamers into fewer levels, or call sys.setrecursionlimit with more"
+        raise refuse("streamer", value, rule, remedy)
+
+
+_CALLS_PER_LEVEL = 12  # of closing, and of resuming, a mux in a streamer
+_SAFE_DEPTH = 20  # under which there is no need to look
+
+
 def _real(value: Any) -> int | float | None:
     """Return a real number as Python's own int or float; None if it is not one (a bool is not)."""
     if isinstance(value, (np.ndarray, np.generic)):

@@ -164,6 +164,8 @@ class Streamer:
         self._ticket: list | None = None
         self._prepare()
         self._take_ticket()
+        if self._how in (_NESTED, _CALL_BOUND):
+            _validate.depth("streamers", self, _levels_of(self))
 
     def _prepare(self) -> None:
         self._decide_how()
@@ -636,6 +638,16 @@ def _holds_fresh_seed(value: Any, depth: int = 3) -> bool:
     if isinstance(value, dict):
         value = value.values()
     return any(_holds_fresh_seed(each, depth - 1) for each in islice(value, _MOST_LOOKED_AT))
+
+
+def _levels_of(streamer: Streamer) -> int:
+    """Return how deep streamers are nested in streamers (a mux counts for itself)."""
+    n_levels, level = 0, [streamer]
+    while level:
+        n_levels += 1
+        below = [each for above in level if above._how != OWN for each in above._parts()]
+        level = list({id(each): each for each in below if isinstance(each, Streamer)}.values())
+    return n_levels
 
 
 def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None:

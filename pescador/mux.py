@@ -213,7 +213,9 @@ class BaseMux(Streamer):
         setup = self._setup
         if setup is None or setup.n_streams != self.n_streams:
             setup = self._setup = self._make_setup()
-        run = self._run_class(setup, parent.child(place, number).owned_by(self.random_state))
+        seed = parent.child(place, number)
+        _validate.depth("muxes", self, len(seed.display_path))
+        run = self._run_class(setup, seed.owned_by(self.random_state))
         if self.stream_ is not None:  # an activated copy
             self._first_run, self._run = self._first_run or run, run
         return run

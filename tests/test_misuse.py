@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import sys
 
 import pytest
 
@@ -204,3 +205,54 @@ def stream_state(streamer):
     stream = streamer.iterate()
     next(stream)
     return stream.state_dict()
+
+
+# Depth: each level of a tree takes some of the nested calls that Python allows.
+
+LEVELS = {
+    "chain": lambda below: ChainMux([below]),
+    "shuffled": lambda below: ShuffledMux([below]),
+    "stochastic": lambda below: StochasticMux([below], 1, 2),
+    "in turn": lambda below: RoundRobinMux([below]),
+    "in streamers": lambda below: ShuffledMux([Streamer(below)]),
+    "streamers": Streamer,
+    "calls": lambda below: Streamer(relayed, below),
+}
+
+
+def relayed(stream):
+    yield from stream
+
+
+def nested(make, n_levels):
+    streamer = Streamer(range, 5)
+    for _ in range(n_levels):
+        streamer = make(streamer)
+    return streamer
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_a_deep_tree_is_read_closed_and_resumed(name):
+    streamer = nested(LEVELS[name], 50)
+    with streamer.iterate(3) as stream:
+        assert next(stream) == 0
+        state = stream.state_dict()
+    assert len(list(streamer.resume(state))) == 2
+    assert streamer.active == 0
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("n_levels", [190, 1000])
+def test_a_tree_that_is_too_deep_is_refused_when_it_is_opened(name, n_levels):
+    with pytest.raises(PescadorError, match=r"nested more than 83 deep.*; put the .* into fewer"):
+        next(nested(LEVELS[name], n_levels).iterate())
+
+
+def test_more_nested_calls_allow_more_levels():
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(3000)
+    try:
+        streamer = nested(LEVELS["chain"], 190)
+        assert list(streamer) == list(range(5))
+    finally:
+        sys.setrecursionlimit(before)
