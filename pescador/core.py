@@ -8,20 +8,20 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from types import FrameType, GeneratorType
-from typing import Any
+from typing import Any, ClassVar
 
 from decorator import decorate
 
 from . import _html, _repr, _validate
 from ._callables import GENERATOR, SEEDED, callable_for, check_arguments, is_iterable
 from ._streaming import positions, saving
+from ._streaming.arguments import check_fresh_seeds, check_unfinished
 from ._streaming.binding import Binding, call_bound, open_by_iterate
 from ._streaming.closable import ClosableIterator
 from ._streaming.entry import Entry
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
-from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed, misplaced
+from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
 from ._streaming.stream import Stream
 from ._warning import warn
 from .exceptions import PescadorError
@@ -167,6 +167,16 @@ class Streamer:
         if self._how in (_NESTED, _CALL_BOUND):
             _validate.depth("streamers", self, _levels_of(self))
 
+    # What 2.x and 3.0 called, and nothing calls any more.
+    _NOT_CALLED: ClassVar = frozenset(["_activate"])
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in sorted(cls._NOT_CALLED & vars(cls).keys()):
+            rule = "older releases called it, and nothing does now"
+            remedy = "override iterate(), which is called; or rename it, if it is your own"
+            raise _validate.refuse(f"{cls.__qualname__}.{name}", vars(cls)[name], rule, remedy)
+
     def _prepare(self) -> None:
         self._decide_how()
         self._forget_runs()
@@ -269,9 +279,9 @@ class Streamer:
 
     def _made(self, how: int, parent: Seed, place: int, number: int) -> Any:
         """Return what the call of this streamer's function returns."""
-        _check_unfinished(self.args, self.kwargs)
+        check_unfinished(self.args, self.kwargs)
         if isinstance(self._call, functools.partial):
-            _check_unfinished(self._call.args, self._call.keywords)
+            check_unfinished(self._call.args, self._call.keywords)
         if how == _CALL_BOUND:
             return call_bound(self._call, self.args, self.kwargs, parent, place, number)
         return self._call(*self.args, **self.kwargs)
@@ -596,9 +606,9 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
             rule = "is neither iterable nor known to make an iterator when it is called"
         raise _validate.refuse("streamer", streamer, rule, ACCEPTED)
     check_arguments(call, args, kwargs)
-    _check_fresh_seeds(args, kwargs)
+    check_fresh_seeds(args, kwargs)
     if isinstance(call, functools.partial):
-        _check_fresh_seeds(call.args, call.keywords)
+        check_fresh_seeds(call.args, call.keywords)
     values = (*args, *kwargs.values())
     if (
         is_streamers
@@ -608,36 +618,6 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
         return _CALL_BOUND, call
     is_plain = not kwargs and not any(isinstance(each, GeneratorType) for each in values)
     return (_CALL if is_plain else _CALL_CHECKED), call
-
-
-def _check_unfinished(args: tuple, kwargs: Mapping) -> None:
-    """Refuse a stream, a map or a generator that has been read to its end."""
-    for index, value in enumerate((*args, *kwargs.values())):
-        if isinstance(value, GeneratorType) and is_finished(value):
-            name = [*(f"args[{number}]" for number in range(len(args))), *kwargs][index]
-            rule = "can be read only once, and it is at its end"
-            remedy = "give a streamer, which starts afresh each time (mux, not mux.iterate())"
-            raise _validate.refuse(name, value, rule, remedy)
-
-
-_CONTAINERS = (list, tuple, dict, set, frozenset)
-_MOST_LOOKED_AT = 100  # of a container: one that holds data is not searched
-
-
-def _check_fresh_seeds(args: tuple, kwargs: dict) -> None:
-    """Refuse a FRESH_SEED that is inside an argument, where nothing would replace it."""
-    for index, value in enumerate((*args, *kwargs.values())):
-        if isinstance(value, _CONTAINERS) and _holds_fresh_seed(value):
-            names = [f"args[{number}]" for number in range(len(args))]
-            raise misplaced([*names, *kwargs][index], value)
-
-
-def _holds_fresh_seed(value: Any, depth: int = 3) -> bool:
-    if not isinstance(value, _CONTAINERS) or not depth:
-        return value is FRESH_SEED
-    if isinstance(value, dict):
-        value = value.values()
-    return any(_holds_fresh_seed(each, depth - 1) for each in islice(value, _MOST_LOOKED_AT))
 
 
 def _levels_of(streamer: Streamer) -> int:

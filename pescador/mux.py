@@ -108,6 +108,17 @@ class BaseMux(Streamer):
     (True, 2, [0.75, 0.25])
     """
 
+    _NOT_CALLED = Streamer._NOT_CALLED | {
+        "_activate_stream",
+        "_new_stream",
+        "_next_sample_index",
+        "_on_stream_exhausted",
+        "_replace_stream",
+        "_reset",
+        "_setup_streams",
+        "_streamers_available",
+    }
+
     streamers: Any = _parameter()
     on_error: str = _parameter()
     max_failures: int = _parameter()

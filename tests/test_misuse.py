@@ -207,6 +207,38 @@ def stream_state(streamer):
     return stream.state_dict()
 
 
+# Subclasses.
+
+
+@pytest.mark.parametrize(
+    "base, name",
+    [
+        (Streamer, "_activate"),
+        (ZMQStreamer, "_activate"),
+        (pescador.legacy.Streamer, "_activate"),
+        (StochasticMux, "_activate"),
+        (StochasticMux, "_next_sample_index"),
+        (ShuffledMux, "_new_stream"),
+        (RoundRobinMux, "_setup_streams"),
+        (ChainMux, "_replace_stream"),
+        (pescador.BaseMux, "_on_stream_exhausted"),
+        (pescador.legacy.Mux, "_streamers_available"),
+    ],
+)
+def test_a_method_that_nobody_calls_any_more_is_refused_in_a_subclass(base, name):
+    with pytest.raises(PescadorError, match=rf"^Own.{name}=.*nothing does now; override iterate"):
+        type("Own", (base,), {name: lambda self: None})
+    assert type("Own", (base,), {"_helper": lambda self: None})
+
+
+def test_a_streamer_may_have_helpers_of_any_other_name():
+    class Own(Streamer):
+        def _reset(self):
+            return 5
+
+    assert Own("ab")._reset() == 5
+
+
 # Depth: each level of a tree takes some of the nested calls that Python allows.
 
 LEVELS = {
