@@ -589,10 +589,10 @@ def test_the_context_goes_with_the_last_stream():
         with contextlib.ExitStack() as stack:
             for transport in TRANSPORTS * 100:
                 stack.enter_context(listening(transport))
-            assert n_tasks() == with_one
-            assert before < with_one
+            # (A thread of the suite that has just ended may have been counted.)
+            assert before < n_tasks() <= with_one
             assert len({id(first._context)}) == 1
-        assert n_tasks() == with_one
+        assert n_tasks() <= with_one
         assert_serves(first)
     assert channel._context._context is None
     end = time.monotonic() + TIMEOUT

@@ -83,8 +83,8 @@ def main():
 
 def run(name, method, *args, before=(), **options):
     """Return what a case saw; it ended well, and left nothing."""
-    code = "import multiprocessing.forkserver, multiprocessing.resource_tracker, test_limits"
-    command = [*before, sys.executable, "-c", f"{code}; test_limits.main()", name, method]
+    code = "import multiprocessing.forkserver, multiprocessing.resource_tracker, test_system_limits"
+    command = [*before, sys.executable, "-c", f"{code}; test_system_limits.main()", name, method]
     path = os.pathsep.join(filter(None, sys.path))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
