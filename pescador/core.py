@@ -298,17 +298,20 @@ class Streamer:
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         """Start an activation, and move it to where one like it stood."""
+        if self._passes_on():
+            at, n_skipped = positions.parts(position)
+            if isinstance(at, dict) and "inner" in at:
+                at = at["inner"]  # (a state of 2.2)
+            position = positions.skipping(at, n_skipped)
+            return nested(self.streamer, parent, place, number, position)
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
             with parent.session.failures.as_known():
                 return positions.moved(source, position, self)
-        if self._how == _STALE:
-            self._decide_again()
         bound = self._how == _CALL_BOUND and "streams" in position
-        if not (bound or "inner" in position) or self._how in (_ITERATE, _ONE_SHOT, _BY_ITERATE):
+        has_made = positions.inner_of(position) is not None
+        if not (bound or has_made) or self._how in (_ITERATE, _ONE_SHOT, _BY_ITERATE):
             raise positions.misfit(self, "was of another kind when the state was taken")
-        if self._how == _NESTED:
-            return nested(self.streamer, parent, place, number, position["inner"])
         if bound:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number, position)
             return iterator_of(made, parent, place, number)
@@ -316,13 +319,21 @@ class Streamer:
         if not isinstance(made, Streamer):
             what = "made a streamer when the state was taken, and does not now"
             raise positions.misfit(self, what)
-        return nested(made, parent, place, number, position["inner"])
+        return nested(made, parent, place, number, positions.inner_of(position), is_made=True)
 
     def _open_once(self) -> Iterator:
         self._use_ticket()
         if isinstance(self.streamer, (GeneratorType, ClosableIterator)):
             return self.streamer
         return lend(self.streamer)
+
+    def _passes_on(self) -> bool:
+        if self._how == _STALE:
+            self._decide_again()
+        return self._how == _NESTED
+
+    def _kind(self) -> str:
+        return self.streamer._kind() if self._passes_on() else type(self).__name__
 
     def _parts(self) -> tuple[Any, ...]:
         """Return what this streamer is made of, where other streamers may be found."""

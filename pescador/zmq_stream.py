@@ -150,18 +150,21 @@ class ZMQStreamer(Streamer):
         _, call = super()._classified()  # which refuses what is not a source
         return OWN, call
 
+    def _passes_on(self) -> bool:
+        return not self._has_own_iterate()
+
+    def _kind(self) -> str:
+        return self.streamer._kind() if isinstance(self.streamer, Streamer) else Streamer.__name__
+
     def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
-        return self._open_at(parent, place, number, None)
+        return self._open_at(parent, place, number, 0)
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no process.
-        from ._background.consumer import Consumer, HeldInterrupts, Options, Start
+        from ._background.consumer import Consumer, HeldInterrupts, Options
 
-        if isinstance(position, int) and self._has_own_iterate():
+        if isinstance(position, int) and position and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
-        if position and not (isinstance(position, dict) and position.keys() == {*Start._fields}):
-            raise positions.misfit(self, "was of another kind when the state was taken")
-
         options = Options(
             min_port=self.min_port,
             max_port=self.max_port,
@@ -174,7 +177,9 @@ class ZMQStreamer(Streamer):
             item_timeout=self.item_timeout,
         )
         with HeldInterrupts() as held:
-            consumer = Consumer(self, options, parent, place, number, Start(**(position or {})))
+            consumer = Consumer(
+                self, options, parent, place, number, positions.skipping(position, 0)
+            )
             items = consumer.items()
             next(items)
         positions.records[items] = consumer

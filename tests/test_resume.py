@@ -497,7 +497,6 @@ def test_damaged_states():
         (RoundRobinMux(pool()), "class='StochasticMux'"),
         (Streamer(pairs, 0, 50), "pairs"),
         (Streamer(list(range(50))), "Streamer"),
-        (Streamer(mux_of()), "kind"),
         (Streamer(pescador.buffer_stream, mux_of(), 2), "buffer_stream"),
         (mux_of(pool()[:6]), "n_streams=7 .* has n_streams=6"),
         (mux_of(n_active=3), "n_active=2 .* has n_active=3"),
@@ -752,3 +751,90 @@ def test_dropped_streamers_stay_dropped(seed):
         streamers[place] = Streamer(noted, "/no/such/file", 1)  # fails when it is opened
     other = mux_of(streamers, random_state=seed, n_active=4)
     assert rest(other.resume(state, 100)) == rest(mux.resume(state, 100))
+
+
+# Where items are made leaves no trace in a state.
+
+
+def _rows(first, n_items):
+    for value in range(first, first + n_items):
+        yield {"x": value}
+
+
+def _mixed(wrap):
+    """Return a tree with background processes, or others that pass items on, at many places."""
+    leaves = [wrap(Streamer(_rows, 10 * n, 7)) for n in range(6)]
+    inner = wrap(StochasticMux(leaves, 2, 3, mode="exhaustive"))
+    batches = wrap(Streamer(pescador.buffer_stream, wrap(inner), 2))
+    return wrap(ChainMux([wrap(RoundRobinMux([batches, wrap([{"x": 1}] * 3)])), batches]))
+
+
+def _as_it_is(streamer):
+    return streamer if isinstance(streamer, Streamer) else Streamer(streamer)
+
+
+WRAPPERS = {
+    "here": _as_it_is,
+    "bare": lambda streamer: Streamer(_as_it_is(streamer)),
+    "there": lambda streamer: pescador.ZMQStreamer(streamer, start_method="fork"),
+    "top": _as_it_is,
+}
+
+
+def _tree(name):
+    streamer = _mixed(WRAPPERS[name])
+    return pescador.ZMQStreamer(streamer, start_method="fork") if name == "top" else streamer
+
+
+def _plain(items):
+    return [{key: np.asarray(value).tolist() for key, value in item.items()} for item in items]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("n_given", [0, 1, 5, 20])
+@pytest.mark.parametrize("every", [0, 1000], ids=["with positions", "without"])
+@pytest.mark.parametrize("before", ["here", "bare", "top"])
+@pytest.mark.parametrize("after", ["here", "bare", "top"])
+def test_a_state_does_not_depend_on_where_items_are_made(
+    before, after, every, n_given, monkeypatch
+):
+    monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", every)
+    np.random.seed(0)
+    expected = _plain(_tree("here").iterate())
+    np.random.seed(0)
+    with _tree(before).iterate() as stream:
+        assert _plain(itertools.islice(stream, n_given)) == expected[:n_given]
+        state = json.loads(json.dumps(stream.state_dict()))
+    with _tree(after).resume(state) as stream:
+        assert _plain(itertools.islice(stream, 3)) == expected[n_given : n_given + 3]
+        again = json.loads(json.dumps(stream.state_dict()))
+    with _tree(before).resume(again) as stream:
+        assert _plain(stream) == expected[n_given + 3 :]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_state_fits_with_a_process_for_every_streamer():
+    np.random.seed(0)
+    expected = _plain(_tree("here").iterate(9))
+    np.random.seed(0)
+    with _tree("there").iterate(9) as stream:
+        assert _plain(itertools.islice(stream, 4)) == expected[:4]
+        state = stream.state_dict()
+    assert _plain(_tree("here").resume(state)) == expected[4:]
+    np.random.seed(0)
+    with _tree("here").iterate(9) as stream:
+        list(itertools.islice(stream, 4))
+        state = stream.state_dict()
+    assert _plain(_tree("there").resume(state)) == expected[4:]
+
+
+@pytest.mark.parametrize("make", [range, lambda n: list(range(n)), lambda n: Streamer(range, n)])
+def test_a_bare_streamer_leaves_no_trace(make):
+    source = make(9)
+    states = []
+    for streamer in (_as_it_is(source), Streamer(_as_it_is(source)), Streamer(Streamer(source))):
+        stream = streamer.iterate()
+        list(itertools.islice(stream, 4))
+        states.append(stream.state_dict())
+    assert states[0] == states[1] == states[2]
+    assert states[0]["position"] == 4

@@ -12,11 +12,14 @@ import math
 import time
 import weakref
 from collections.abc import Generator
-from typing import NamedTuple, NoReturn
+from itertools import compress, repeat
+from operator import length_hint
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import zmq
 
+from .._streaming.positions import skipping
 from .._streaming.seeds import Seed
 from .._streaming.survey import survey
 from ..core import Streamer
@@ -25,7 +28,7 @@ from . import memory
 from .channel import Listener, Waiter
 from .child import Child, HeldInterrupts
 from .frames import LARGE, Kind, Message, Unpacker
-from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Start, Task
+from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
 from .producer import produce
 
 __all__ = ["Consumer", "HeldInterrupts", "Options"]
@@ -62,11 +65,13 @@ class Consumer:
         parent: Seed,
         place: int,
         number: int,
-        start: Start,
+        position: Any,
     ) -> None:
         self._options = options
-        self._start = start
-        self._position: tuple[int, bytes] | None = None  # (after so many items, where it stood)
+        self._n_handed_out = 0  # items, those of the last message included
+        self._rest = repeat(True, 0)  # as many as are left of that
+        # (after so many items, where the source stood)
+        self._last_position: tuple[int, Any] = 0, position
         self._n_items = 0
         self._cost = 0  # bytes handed out, for which no credit was given yet
         self._has_asked = False
@@ -78,7 +83,7 @@ class Consumer:
         seed = parent.sent(generators)
         inner = Streamer(streamer.streamer)
         below = [each for each in one_shots if each is not streamer]
-        task = Task(inner, seed, place, number, start, options.max_bytes, below)
+        task = Task(inner, seed, place, number, position, options.max_bytes, below)
         with memory.ForkGuard() as self._fork_guard:
             self._child = Child(produce, task, options.start_method)
         try:
@@ -121,13 +126,16 @@ class Consumer:
             yield None
             while (message := self._next()) is not None:
                 if message.cost < LARGE * message.n_items:
-                    yield from message.items
+                    self._n_handed_out += message.n_items
+                    self._rest = repeat(True, message.n_items)
+                    yield from compress(message.items, self._rest)
                     self._hand_out(message.cost)
                 else:
                     each, rest = divmod(message.cost, message.n_items)
                     self._hand_out(rest)
                     for _ in range(message.n_items):
                         self._hand_out(each)
+                        self._n_handed_out += 1
                         yield next(message.items)
         except GeneratorExit:
             error = self._close()
@@ -140,13 +148,13 @@ class Consumer:
         finally:
             self._close()
 
-    def position(self, n_given: int) -> dict:
-        """Return where the stream stands, after ``n_given`` items that were handed out."""
-        start = self._start
-        if self._position is not None:
-            n_items, position = self._position
-            start = Start(start.n_given + start.skip + n_items, json.loads(position))
-        return start._replace(skip=n_given - start.n_given)._asdict()
+    def position(self, n_given: int) -> Any:
+        """Return where the stream stands: a position of the streamer that the process reads."""
+        n_items, position = self._last_position
+        if isinstance(position, bytes):
+            position = json.loads(position)
+        n_handed_out = self._n_handed_out - length_hint(self._rest)
+        return skipping(position, n_handed_out - n_items)
 
     def _hand_out(self, cost: int) -> None:
         """Count bytes that were handed out, and give credit for them in quarters of max_bytes."""
@@ -173,7 +181,7 @@ class Consumer:
                 raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
             if message.kind != Kind.POSITION:
                 break
-            self._position = self._n_items, message.position
+            self._last_position = self._n_items, message.position
         if message.kind == Kind.ENDED:
             return None
         if message.kind == Kind.FAILED:

@@ -14,14 +14,6 @@ CREDIT, FLUSH = b"c", b"f"  # by their first byte
 CREDIT_HEAD = struct.Struct("<Q")  # bytes handed out; offsets of free blocks follow
 
 
-class Start(NamedTuple):
-    """Where to begin: at the position after ``n_given`` items, and ``skip`` items further."""
-
-    n_given: int = 0
-    position: Any = 0
-    skip: int = 0
-
-
 class Task(NamedTuple):
     """What the background process has to do."""
 
@@ -29,6 +21,6 @@ class Task(NamedTuple):
     seed: tuple[bytes, bytes, list]
     place: int
     number: int
-    start: Start
+    position: Any  # where to begin
     max_bytes: int
     one_shots: list[Any]  # the streamers below it that can be started only once

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .._streaming.opener import IN_PLACE
-from .._streaming.positions import moved, position_of
+from .._streaming.positions import n_given_at, position_of
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
 from .._validate import stopped
@@ -82,9 +82,7 @@ class _Source:
 
     def items(self) -> Generator:
         """Yield the items."""
-        streamer, _, place, number, (_, position, skip), *_ = self._task
-        if isinstance(position, int):
-            position, skip = position + skip, 0
+        streamer, _, place, number, position, *_ = self._task
         for each in self._task.one_shots:
             each._ticket.clear()  # the consumer has used it, for this run
         try:
@@ -93,15 +91,14 @@ class _Source:
             raise stopped(streamer) from error
         self._iterator = source
         try:
-            yield from moved(source, skip, streamer)
+            yield from source
         finally:
             IN_PLACE.end(streamer, source)
 
     def position(self, n_made: int) -> Any:
         """Return where it stands, after ``n_made`` items."""
         assert self._iterator is not None
-        start = self._task.start
-        return position_of(self._iterator, start.n_given + start.skip + n_made)
+        return position_of(self._iterator, n_given_at(self._task.position) + n_made)
 
 
 class _Sender:

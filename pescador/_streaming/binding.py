@@ -119,7 +119,7 @@ def call_bound(
             values[index] = _bound(value, bindings[-1])
             bound.append(values[index])
     if position:
-        _check_call(position, call_now(), len(bindings) if follows else -1, function)
+        _check_call(position, call_now, len(bindings) if follows else -1, function)
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
@@ -129,12 +129,19 @@ def call_bound(
     return made
 
 
-def _check_call(position: dict, call: list, n_streams: int, function: Any) -> None:
+def _check_call(
+    position: dict, call_now: Callable[..., list], n_streams: int, function: Any
+) -> None:
     """Compare a call with what is known of the one whose streams had been read."""
+    call = call_now()
     if len(position["streams"]) != n_streams:
         what = "reads other streamers than when the state was taken"
         raise positions.misfit(f"{call[0]}(...)", what)
-    if position["call"][:2] != call[:2]:
+    # (States of 2.2 name the class that passes the items on.)
+    if position["call"][:2] not in (
+        call[:2],
+        call_now(type_of=lambda value: type(value).__name__)[:2],
+    ):
         raise positions.misfit(f"{call[0]}(...)", _difference(position["call"], call, function))
 
 
@@ -164,7 +171,16 @@ def _by_name(function: Any, values: list) -> dict[str, str]:
     return found
 
 
-def _described(function: Any, values: list, keywords: tuple[str, ...]) -> list:
+def _type_of(value: Any) -> str:
+    return value._kind() if is_streamer(value) else type(value).__name__
+
+
+def _described(
+    function: Any,
+    values: list,
+    keywords: tuple[str, ...],
+    type_of: Callable[[Any], str] = _type_of,
+) -> list:
     """Return the name of a function, a digest of its plain arguments, and these as texts."""
     plain, shown = [], []
     names = (len(values) - len(keywords)) * ("",) + keywords
@@ -173,8 +189,8 @@ def _described(function: Any, values: list, keywords: tuple[str, ...]) -> list:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         is_plain = isinstance(value, (str, int, float, type(None)))
-        plain.append(value if is_plain else type(value).__name__)
-        shown.append([name, named(value) if is_plain else type(value).__name__])
+        plain.append(value if is_plain else type_of(value))
+        shown.append([name, named(value) if is_plain else type_of(value)])
     name = getattr(function, "__qualname__", type(function).__name__)
     return [name, positions.digest(repr(plain).encode()), shown]
 

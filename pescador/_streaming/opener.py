@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
+from . import positions
 from .closable import close_iterator
 from .recipe import Recipe
 from .seeds import Seed
@@ -54,6 +55,16 @@ class Opener(Protocol):
         """Hear what will probably be opened next, in this order. It may turn out otherwise."""
 
 
+def open_at(streamer: Recipe, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+    """Start an activation, and move it to a position."""
+    if streamer._passes_on():
+        return streamer._open_at(parent, place, number, position)
+    position, n_skipped = positions.parts(position)
+    source = streamer._open_at(parent, place, number, position)
+    with parent.session.failures.as_known():
+        return positions.moved(source, n_skipped, streamer)
+
+
 class InPlace:
     """Opens every source in this thread, at the moment when it is asked for."""
 
@@ -76,7 +87,7 @@ class InPlace:
         try:
             if position == 0:
                 return streamer._open_run(parent, place, number)
-            return streamer._open_at(parent, place, number, position)
+            return open_at(streamer, parent, place, number, position)
         except BaseException:
             counted.active_count_ -= 1
             raise

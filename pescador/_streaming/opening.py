@@ -21,10 +21,18 @@ ACCEPTED = (
 
 
 def nested(
-    streamer: Recipe, parent: Seed, place: int, number: int, position: Any = None
+    streamer: Recipe,
+    parent: Seed,
+    place: int,
+    number: int,
+    position: Any = None,
+    is_made: bool = False,
 ) -> Generator:
-    """Return a generator that reads one activation of another streamer, counting it there."""
-    record = _Nested(streamer)
+    """Return a generator that reads one activation of another streamer, counting it there.
+
+    ``is_made``: whether a function has made that streamer. Else its position is that of the reader.
+    """
+    record = _Nested(streamer, is_made)
     items = record.items(parent, place, number, position)
     positions.records[items] = record
     if position is not None:
@@ -35,8 +43,9 @@ def nested(
 class _Nested:
     """One activation of a streamer inside a streamer."""
 
-    def __init__(self, streamer: Recipe) -> None:
+    def __init__(self, streamer: Recipe, is_made: bool) -> None:
         self._streamer = streamer
+        self._is_made = is_made
         self._source: Iterator | None = None
 
     def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
@@ -55,7 +64,8 @@ class _Nested:
         """Return that of the inner activation."""
         if self._source is None:
             return 0
-        return {"inner": positions.position_of(self._source, n_given)}
+        position = positions.position_of(self._source, n_given)
+        return {"made": position} if self._is_made else position
 
 
 def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
@@ -63,7 +73,7 @@ def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
     if isinstance(made, (GeneratorType, ClosableIterator)):
         return made
     if is_streamer(made):
-        return nested(made, parent, place, number)
+        return nested(made, parent, place, number, is_made=True)
     _validate.ordered("result", made)
     try:
         return iter(made)

@@ -1,7 +1,9 @@
 """Where a run stands, as something that JSON can hold; and how to get there again.
 
 The *position* of an activation is the number of items it has given, if all that is known of its
-source is how to start it again; else it is a dict, made by the record of the run.
+source is how to start it again; else it is a dict, made by the record of the run. A dict with the
+keys "at" and "skip" is a position, and a number of items to skip from there. What only passes items
+on (`ZMQStreamer`, ``Streamer(streamer)``) has the position of what it reads.
 """
 
 from __future__ import annotations
@@ -48,6 +50,39 @@ def position_of(source: Iterator, n_given: int) -> Any:
     has_record = isinstance(source, (GeneratorType, ClosableIterator))
     record = records.get(source) if has_record else None
     return n_given if record is None else record.position(n_given)
+
+
+def skipping(position: Any, n_items: int) -> Any:
+    """Return a position that many items further on."""
+    position, n_skipped = parts(position)
+    n_skipped += n_items
+    # (A number alone would not fit a source that has positions of its own.)
+    if isinstance(position, int):
+        position, n_skipped = 0, position + n_skipped
+    return {"at": position, "skip": n_skipped} if n_skipped else position
+
+
+def parts(position: Any) -> tuple[Any, int]:
+    """Return a position in which nothing is skipped, and how many items are to be skipped there."""
+    if isinstance(position, dict) and "skip" in position:
+        # (States of 2.2 have another name for the position of what a background process reads.)
+        at = position["at"] if "at" in position else position["position"]
+        return at, position["skip"]
+    return position, 0
+
+
+def n_given_at(position: Any) -> int:
+    """Return how many items an activation had given at a position, if that is needed again."""
+    position, skip = parts(position)
+    if isinstance(position, dict):
+        inner = inner_of(position)
+        position = position.get("n_items", 0) if inner is None else n_given_at(inner)
+    return position + skip
+
+
+def inner_of(position: dict) -> Any:
+    """Return the position of the streamer that a function has made; None if it has made none."""
+    return position.get("made", position.get("inner"))  # (its name in states of 2.2)
 
 
 def moved(source: Iterator, n_items: int, streamer: Any) -> Iterator:

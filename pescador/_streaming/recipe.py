@@ -36,6 +36,12 @@ class Recipe(Protocol):
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         """Return the same for an activation that goes on at a position."""
 
+    def _passes_on(self) -> bool:
+        """Tell whether its position is that of the one streamer whose items it passes on."""
+
+    def _kind(self) -> str:
+        """Return the name of the class that makes the items, whoever passes them on."""
+
     def _counted_by(self) -> Recipe:
         """Return the streamer whose ``active_count_`` counts the runs of this one."""
 

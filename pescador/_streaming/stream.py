@@ -16,6 +16,7 @@ from ..exceptions import PescadorError
 from . import positions, saving
 from .closable import ClosableIterator, close_iterator
 from .failures import Failure
+from .opener import open_at
 from .opening import lend
 from .recipe import Recipe
 from .seeds import Seed
@@ -322,7 +323,7 @@ class Stream(ClosableIterator):
                 with self._seed.session.failures.as_known():
                     source = positions.moved(source, position, self._streamer)
             else:
-                source = self._streamer._open_at(self._seed, 0, number, position)
+                source = open_at(self._streamer, self._seed, 0, number, position)
         except StopIteration as error:  # here it would pass for the end of the data
             raise _validate.stopped(self._streamer) from error
         self._source = source
