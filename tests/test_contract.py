@@ -574,10 +574,11 @@ def check_the_repr(case):
 
 
 def check_a_run_gives_no_warning(case):
+    streamer = built_quietly(case)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        items_of(built_quietly(case))
-    assert caught == []
+        items_of(streamer)
+    assert [str(each.message) for each in caught] == []
 
 
 def built_quietly(case):

@@ -734,9 +734,10 @@ def test_activated_copies_can_fail_as_they_are_looked_at(on_error):
             with pytest.raises(BrokenError):
                 active.streams_
         else:
-            assert len(active.streams_) == 2
-            assert active.stream_weights_.tolist() == [0.25, 0.25]
-            assert active.stream_counts_.tolist() == [0, 0]
+            # Those that were given up keep a slot, of weight 0.
+            assert len(active.streams_) == 4
+            assert active.stream_weights_.tolist() == [0.25, 0, 0.25, 0]
+            assert active.stream_counts_.tolist() == [0, 0, 0, 0]
 
 
 # Files.

@@ -759,7 +759,8 @@ def test_a_buffered_streamer_counts_and_resumes_its_runs():
 
 
 def test_a_buffered_streamer_refuses_the_state_of_one_without_a_buffer():
-    source = Streamer(chunks, 5, 7, 9)
+    """But where the source is not a mux, whose state is a number, as that of batches is."""
+    source = pescador.ShuffledMux([Streamer(chunks, 5, 7, 9)])
     stream = Streamer(source).iterate()
     next(stream)
     with pytest.raises(PescadorError, match=r"BufferedStreamer\(.*was of another kind"):

@@ -185,7 +185,7 @@ def of_itself():
     return streamer
 
 
-def deep(wrap, n_levels=5000):
+def deep(wrap, n_levels=80):
     streamer = ChainMux(["ab"])
     for _ in range(n_levels):
         streamer = wrap(streamer)
