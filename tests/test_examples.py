@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _cases import some
 from scipy import stats
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-N_SEEDS = 3
 LEAST_ACCURACY = 0.88
 
 
@@ -28,8 +28,9 @@ def load(name):
 QUICKSTART = load("quickstart")
 
 
-def test_the_quickstart_learns():
-    scores = [QUICKSTART.train(seed, show_progress=False) for seed in range(N_SEEDS)]
+@pytest.mark.parametrize("n_seeds", some([1, 3]))
+def test_the_quickstart_learns(n_seeds):
+    scores = [QUICKSTART.train(seed, show_progress=False) for seed in range(n_seeds)]
     assert statistics.fmean(scores) > LEAST_ACCURACY
 
 
@@ -140,6 +141,7 @@ def test_a_slow_source_costs_no_time_in_a_process_of_its_own(monkeypatch):
     assert any(is_beside() for _ in range(5))
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_ends_with_the_same_weights(monkeypatch):
     resume = load("resume")
     parts = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -194,6 +196,7 @@ def test_scikit_learn_learns_from_streams():
     assert scores["MiniBatchKMeans"] > 0.5
 
 
+@pytest.mark.full
 def test_a_mux_over_classes_helps_the_rare_ones():
     """Over 12 seeds, the gain was 0.28 on average, with a standard deviation of 0.13."""
     imbalance = load("imbalance")
