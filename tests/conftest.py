@@ -4,6 +4,7 @@ A test fails if it leaks a thread, a child process, a file descriptor, a tempora
 or shared memory. Looking is cheap; the garbage collector runs only if something seems to be left.
 """
 
+import gc
 import multiprocessing
 import shutil
 import signal
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(config, items):
     config.stash[COLLECTED] = {
         item.nodeid: {mark.name for mark in item.iter_markers()} for item in items
     }
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over the cases and what they import: it runs in many tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

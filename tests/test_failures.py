@@ -9,6 +9,7 @@ import weakref
 
 import numpy as np
 import pytest
+from _cases import some
 from _sources import each_of, numbers, within
 
 import pescador
@@ -134,6 +135,8 @@ ENDLESS = {
 MUXES = {**FINITE, **ENDLESS}
 
 each_mux = pytest.mark.parametrize("make", MUXES.values(), ids=MUXES)
+# The tests that take long leave half of them to the full suite.
+every_other = pytest.mark.parametrize("make", some(MUXES, 0, list(MUXES)[::2]))
 each_finite = pytest.mark.parametrize("make", FINITE.values(), ids=FINITE)
 each_endless = pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS)
 
@@ -419,7 +422,7 @@ def test_a_source_that_recovers_is_kept(make, point, caplog):
     assert len(warnings_of(caplog)) == 1
 
 
-@each_mux
+@every_other
 @looped("point", POINTS)
 @looped("max_failures", [1, 2, 50])
 def test_when_all_have_failed_the_last_error_is_raised(make, point, max_failures):
@@ -451,7 +454,7 @@ def test_when_all_have_failed_the_last_error_is_raised(make, point, max_failures
     assert next(stream, "over") == "over"
 
 
-@each_mux
+@every_other
 def test_many_that_all_fail_end_soon_and_without_recursion(make):
     sources = [Source(k, point="opening") for k in range(600)]
     mux = make(streamers_of(*sources), on_error="replace", max_failures=2)

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from _cases import some
 from _golden_sources import (
     CASES,
     N_ITEMS,
@@ -63,7 +64,7 @@ def test_a_pickle_gives_the_same_items(room, name):
 
 
 @every_case
-@pytest.mark.parametrize("is_pickle", (True, False), ids=("pickle", "anew"))
+@pytest.mark.parametrize("is_pickle", some({"pickle": True, "anew": False}))
 def test_a_state_is_resumed(room, name, is_pickle):
     recorded = RECORDED[room, name]
     for run in recorded["runs"]:

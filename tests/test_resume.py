@@ -448,12 +448,15 @@ def state_of(streamer, n_items=7, **limits):
         return through_json(stream)
 
 
-@pytest.mark.parametrize(
-    "state", (None, [], 1, {}, {"a": 1}, json.dumps(state_of(mux_of())), [state_of(mux_of())])
-)
+@pytest.mark.parametrize("state", (None, [], 1, {}, {"a": 1}, [state_of(mux_of())]))
 def test_what_is_not_a_state(state):
     with pytest.raises(PescadorError, match=r"is not the state of a stream.*state_dict"):
         mux_of().resume(state)
+
+
+def test_a_state_as_text_is_told_from_a_path():
+    with pytest.raises(PescadorError, match=r"is JSON as text.*give json\.loads\(state\)"):
+        mux_of().resume(json.dumps(state_of(mux_of())))
 
 
 def test_other_versions():

@@ -25,6 +25,10 @@ from _sources import TIMEOUT
 
 # These have no case in the default run, for the reasons given.
 ONLY_FULL = {
+    "tests/test_examples.py::test_a_mux_over_classes_helps_the_rare_ones": "it trains many models",
+    "tests/test_examples.py::test_a_run_that_was_killed_ends_with_the_same_weights": (
+        "test_resume.py has it, without an example around"
+    ),
     "tests/test_statistics.py::test_a_wrong_mux_is_refused": "it tests the tests",
     "tests/test_wheel.py::test_the_wheel_and_the_sdist_hold_every_file_of_the_package": "long",
     "tests/test_wheel.py::test_the_wheel_works_away_from_the_checkout": "long",

@@ -35,6 +35,9 @@ def save(state: Mapping, path: Any) -> None:
 def load(path: Any) -> Mapping:
     """Return the state that a file holds."""
     remedy = "give a file that stream.save() has written, or what state_dict() returned"
+    if isinstance(path, str) and path.lstrip().startswith("{"):
+        rule, remedy = "is JSON as text, where a path was expected", "give json.loads(state)"
+        raise _validate.refuse("state", path, rule, remedy)
     try:
         with open(path, "rb") as file:
             state = json.load(file)

@@ -775,8 +775,8 @@ print(json.dumps(results))
     "method, transport, numbers",
     [
         ("fork", "ipc", range(0, 61, 2)),
-        ("fork", "tcp", range(0, 61, 5)),
-        ("spawn", "ipc", [0, 8, 25, 45]),
+        pytest.param("fork", "tcp", range(0, 61, 5), marks=pytest.mark.full),
+        pytest.param("spawn", "ipc", [0, 8, 25, 45], marks=pytest.mark.full),
     ],
 )
 def test_without_descriptors_there_is_an_error_or_the_whole_stream(method, transport, numbers):
