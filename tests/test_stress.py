@@ -144,6 +144,7 @@ def _random_mux(rng, kinds, depth, may_fail, seed):
         options["rate"] = None if rng.random() < 0.3 else float(rng.choice([1.0, 2.5, 8, 30]))
         options["mode"] = str(rng.choice(pescador.mux.STOCHASTIC_MODES))
         options["dist"] = str(rng.choice(pescador.mux.DISTS))
+        options["weighting"] = "active"
         options["prune_empty_streams"] = bool(rng.integers(2))
     elif kind is RoundRobinMux:
         options["mode"] = str(rng.choice(pescador.mux.ROUND_ROBIN_MODES))

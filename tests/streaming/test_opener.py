@@ -153,7 +153,9 @@ OPENERS = {
     "wrong": lambda: Wrong(4),
     "delayed": Delayed,
 }
-some_openers = pytest.mark.parametrize("kind", some(OPENERS, 0, ["ahead", "wrong", "delayed"]))
+some_openers = pytest.mark.parametrize(
+    "kind", some(list(OPENERS), 0, ["ahead", "wrong", "delayed"])
+)
 
 
 @some_openers
