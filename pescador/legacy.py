@@ -707,7 +707,7 @@ class ZMQStreamer(Streamer, processes.ZMQStreamer):  # numpydoc ignore=PR02
     __init__ = processes.ZMQStreamer.__init__  # (for its signature)
 
 
-class Mux(Streamer, muxes.Mux):
+class Mux(Streamer, muxes.Mux):  # numpydoc ignore=PR02
     """The mux of 1.x, which is `pescador.Mux` without its DeprecationWarning.
 
     Parameters
