@@ -43,12 +43,13 @@ _OLDER = {"BufferedStreamer", "StreamLearner", "buffer_batch", "buffer_streamer"
 
 
 def __getattr__(name: str) -> object:
-    if name == "legacy":  # which few programs need
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "legacy":  # which few programs need
         return import_module(".legacy", __name__)
     if name in _OLDER:
         hint = f"; it is one of pescador.legacy: import pescador.legacy, then legacy.{name}"
     else:
         hint = ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+    text = f"module {__name__!r} has no attribute {name!r}{hint}"
+    raise AttributeError(text, name=name, obj=import_module(__name__))

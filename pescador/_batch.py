@@ -279,7 +279,7 @@ class Batch:
         try:
             _values.check_together(known, dtype)
         except TypeError as error:
-            raise _values.misfit(position, key, value, error, "one dtype") from error
+            raise _values.misfit(position, key, value, error, "the same dtype") from error
 
     def _joined(self, key: Any, values: list) -> np.ndarray:
         """Return the values of a key, joined."""
@@ -307,7 +307,7 @@ class Batch:
             try:
                 _values.check_kept(np.ma.asarray(value), dtype)
             except ValueError as error:
-                raise _values.misfit(position, key, value, error, "one dtype") from error
+                raise _values.misfit(position, key, value, error, "the same dtype") from error
 
     def next(self) -> Batch:
         """Return an empty batch for the items that follow."""

@@ -71,8 +71,11 @@ def _wraps_generator_function(value: Any) -> bool:
     return False
 
 
-def check_arguments(call: Callable, args: tuple, kwargs: dict) -> None:
+def check_arguments(call: Any, args: tuple, kwargs: dict) -> None:
     """Raise PescadorError if ``call`` does not take these arguments."""
+    while isinstance(call, functools.partial):
+        args, kwargs = call.args + args, {**call.keywords, **kwargs}
+        call = call.func
     if not kwargs and isinstance(call, FunctionType):
         code = call.__code__
         required = code.co_argcount - len(call.__defaults__ or ())

@@ -72,7 +72,8 @@ class StreamLearner:
         _supervised_classes()
         self.estimator = estimator
         given = max_batches if max_steps is None else max_steps
-        self.max_steps = _validate.whole_or_none("max_steps", given, 0, "give None for no limit")
+        remedy = "give a number of batches, or None for no limit"
+        self.max_steps = _validate.whole_or_none("max_steps", given, 0, remedy)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.estimator!r}, max_steps={self.max_steps})"

@@ -54,7 +54,7 @@ def _short(value: Any, text_of_value: Callable[[Any], str], width: int) -> str:
         text = text_of_value(value)
     except Exception:  # a repr that fails must not hide what is being told
         text = f"<{type(value).__name__} object>"
-    return cut(_one_line(text), width)
+    return cut(_one_line(_ADDRESS.sub("", text)), width)
 
 
 def cut(text: str, width: int) -> str:

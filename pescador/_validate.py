@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import sys
@@ -149,6 +150,13 @@ def option(name: str, value: Any, options: Sequence[str]) -> str:
 
 def weights_at(function: Any, n_items: int, n_streams: int) -> np.ndarray:
     """Return the weights that a function gives for the items from ``n_items`` on."""
+    try:
+        inspect.signature(function).bind(n_items)
+    except TypeError as error:
+        rule = f"is not a function of one argument ({error})"
+        raise refuse("weights", function, rule, "let it take the number of items so far") from error
+    except ValueError:
+        pass  # written in C, without a signature
     value, name = function(n_items), f"weights({n_items})"
     remedy = f"return as many finite numbers >= 0 as there are streamers ({n_streams})"
     checked = weights(value, n_streams, name, remedy)
@@ -177,7 +185,8 @@ def weights(
     array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
         rule = (
-            f"must have one weight for each of {n_streams} streamers, and has shape {array.shape}"
+            f"must have one weight for each of {n_streams} streamer{'s' * (n_streams != 1)},"
+            f" and has shape {array.shape}"
         )
         raise refuse(name, value, rule, remedy)
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))

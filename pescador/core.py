@@ -612,10 +612,14 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     is_streamers = isinstance(getattr(streamer, "__self__", streamer), Streamer)
     call = streamer if is_streamers else callable_for(streamer)
     if call is None:
-        rule = "cannot be called to make an iterator" if has_arguments else "is not iterable"
+        rule, remedy = "is not iterable", ACCEPTED
+        if has_arguments:
+            rule = f"cannot be called with the arguments args={_validate.short(args)},"
+            rule += f" kwargs={_validate.short(kwargs)} to make an iterator"
+            remedy = "leave them out (a limit belongs to iterate()), or give a generator function"
         if callable(streamer) and not isinstance(streamer, type):
             rule = "is neither iterable nor known to make an iterator when it is called"
-        raise _validate.refuse("streamer", streamer, rule, ACCEPTED)
+        raise _validate.refuse("streamer", streamer, rule, remedy)
     check_arguments(call, args, kwargs)
     check_fresh_seeds(args, kwargs)
     if isinstance(call, functools.partial):

@@ -242,8 +242,10 @@ def _limit(**limits: int | None) -> int | None:
         raise _validate.refuse(given[1], limits[given[1]], rule, "give only one of them")
     if not given:
         return None
-    remedy = "give a number of batches, or None for no limit"
-    return _validate.whole(given[0], limits[given[0]], 0, remedy)
+    return _validate.whole_or_none(given[0], limits[given[0]], 0, _LIMIT)
+
+
+_LIMIT = "give a number of batches, or None for no limit"
 
 
 # The functions that gave generators. Each is written as one that makes a streamer.
@@ -349,7 +351,7 @@ def mux(
         lam = _validate.not_negative("lam", lam, "give a mean number, or None for no limit")
     prunes = _validate.truth("prune_empty_seeds", prune_empty_seeds, remedy)
     n_active = _validate.whole("k", k, 1, "give the number of streams to keep open")
-    n_samples = _validate.whole_or_none("n_samples", n_samples, 0, "give None for no limit")
+    n_samples = _validate.whole_or_none("n_samples", n_samples, 0, _LIMIT)
     weights = _validate.weights(pool_weights, len(pool), "pool_weights")
     mixed = muxes.StochasticMux(
         [_seed_of(each, index) for index, each in enumerate(pool)],
@@ -499,8 +501,7 @@ def zmq_stream(
     >>> [batch["X"].tolist() for batch in pescador.zmq_stream(streamer, max_batches=1)]
     [[0, 1, 2]]
     """
-    remedy = "give None for all batches"
-    max_batches = _validate.whole_or_none("max_batches", max_batches, 0, remedy)
+    max_batches = _validate.whole_or_none("max_batches", max_batches, 0, _LIMIT)
     limited = current.Streamer(_streamer_of(streamer).generate, max_batches)
     return processes.ZMQStreamer(limited, min_port, max_port, max_tries, copy, timeout)
 
@@ -601,7 +602,9 @@ def _rows(batches: Iterable) -> Generator:
                 n_rows = batch_length(batch) or 0
                 fields = [(key, _array(key, value)) for key, value in batch.items()]
             except DataError as error:
-                raise type(error)(f"batch {number} of the stream: {error}") from error
+                samples = "or, for single samples: Streamer(buffer_stream, streamer, size)"
+                text = f"batch {number} of the stream: {error}, {samples}"
+                raise type(error)(text) from error
             for row in range(n_rows):
                 yield {key: array[row : row + 1] for key, array in fields}
 

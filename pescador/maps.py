@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _repr, _validate
 from ._batch import Batch
-from ._callables import FOLLOWS, GENERATOR, SEEDED, is_iterable
+from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, is_iterable
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
@@ -58,6 +58,9 @@ def _iterable(stream: Any) -> Iterable:
     """Return ``stream``, if it can be a stream of items."""
     if isinstance(stream, (str, bytes, Mapping)) or not is_iterable(stream):
         remedy = "give a streamer, a generator, a list or the like"
+        if callable_for(stream) is not None:
+            name = _repr.named(stream)
+            remedy = f"call it first, or make a streamer of it: Streamer({name}, ...)"
         raise _validate.refuse("stream", stream, "must be an iterable of items", remedy)
     _validate.ordered("stream", stream)
     return stream

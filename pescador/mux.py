@@ -681,7 +681,7 @@ class ChainMux(BaseMux):
         max_failures: int = 3,
     ) -> None:
         _refuse_disorder(streamers)
-        self.reader = Streamer(streamers)
+        self.reader = _reader_of(streamers)
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
         self._init_mux(streamers, None, random_state, on_error, max_failures)
@@ -824,12 +824,7 @@ def _collect(streamers: Any) -> list[Streamer]:
     """Return the streamers of a finite collection, in its order."""
     _refuse_disorder(streamers)
     if not isinstance(streamers, (list, tuple)):
-        try:
-            streamers = Streamer(streamers).iterate()
-        except PescadorError as error:
-            remedy = "give a list of streamers"
-            rule = "is not a collection of streamers"
-            raise _validate.refuse("streamers", streamers, rule, remedy) from error
+        streamers = _reader_of(streamers).iterate()
     collected = [
         each if isinstance(each, Streamer) else as_streamer(each, index)
         for index, each in enumerate(streamers)
@@ -838,6 +833,16 @@ def _collect(streamers: Any) -> list[Streamer]:
         rule, remedy = "there is nothing to mix", "give at least one streamer"
         raise _validate.refuse("streamers", collected, rule, remedy)
     return collected
+
+
+def _reader_of(streamers: Any) -> Streamer:
+    """Return a streamer of what gives streamers."""
+    try:
+        return Streamer(streamers)
+    except PescadorError as error:
+        rule = "is not a collection of streamers"
+        remedy = "give a list of streamers, or a generator function or a Streamer that gives them"
+        raise _validate.refuse("streamers", streamers, rule, remedy) from error
 
 
 def _refuse_disorder(streamers: Any) -> None:

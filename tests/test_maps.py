@@ -986,7 +986,7 @@ def test_values_that_joining_would_alter(name, axis, beside):
         beside = {key: np.atleast_1d(value) for key, value in beside.items()}
     for position in (1, 3, 5):
         items = [{"key": other if n == position else first, **beside} for n in range(7)]
-        with pytest.raises(DataError, match=rf"item {position} .* 'key': .*\({why}.*one dtype"):
+        with pytest.raises(DataError, match=rf"item {position} .* 'key': .*\({why}.*same dtype"):
             list(pescador.buffer_stream(items, 4, partial=True, axis=axis))
 
 
@@ -1017,7 +1017,9 @@ def test_integers_of_two_kinds_are_refused_in_whichever_batch_they_come(name):
 )
 def test_a_value_that_another_dtype_would_alter(values, wrong):
     for items in ([{"x": value} for value in values], [{"x": v, "y": [1]} for v in values]):
-        with pytest.raises(DataError, match=rf"item {wrong} .* which alters its values.*one dtype"):
+        with pytest.raises(
+            DataError, match=rf"item {wrong} .* which alters its values.*same dtype"
+        ):
             list(pescador.buffer_stream(items, 2))
 
 

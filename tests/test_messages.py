@@ -1,6 +1,7 @@
 """Every message tells what was given, what the rule is, and what to do."""
 
 import copy
+import functools
 import os
 import pickle
 import re
@@ -522,6 +523,42 @@ MISUSES = {
     "get_rng": (lambda: get_rng(1.5), "random_state=1.5", "not a source of randomness", "give"),
     "no batch": (lambda: batch_length([1]), "batch=[1]", "must be a mapping", "give a dict"),
     "no length": (lambda: batch_length({"x": 1}), "batch['x']=1", "must have a length", "an array"),
+    "arguments of a partial": (
+        lambda: Streamer(functools.partial(numbers, 1, 2, 3)),
+        "args=(1, 2, 3)",
+        "does not take the arguments",
+        "give what its signature asks for",
+    ),
+    "a limit of a list": (
+        lambda: Streamer("ab", max_iter=3),
+        "streamer='ab'",
+        "cannot be called with the arguments args=(), kwargs={'max_iter': 3}",
+        "a limit belongs to iterate()",
+    ),
+    "a function that was not called": (
+        lambda: buffer_stream(numbers, 3),
+        "stream=<function numbers>",
+        "must be an iterable of items",
+        "call it first, or make a streamer of it: Streamer(numbers, ...)",
+    ),
+    "weights of a function of nothing": (
+        lambda: mux(weights=lambda: [1, 1]),
+        "weights=<function",
+        "is not a function of one argument",
+        "let it take the number of items so far",
+    ),
+    "a chain of a number": (
+        lambda: ChainMux(3),
+        "streamers=3",
+        "is not a collection of streamers",
+        "give a list of streamers",
+    ),
+    "samples for a buffered streamer": (
+        lambda: list(pescador.legacy.BufferedStreamer([{"x": 1}], 2)),
+        "batch['x']=1",
+        "must have a length",
+        "for single samples: Streamer(buffer_stream, streamer, size)",
+    ),
     # What belongs to something else.
     "a state of a streamer": (
         lambda: Streamer("ab").state_dict(),

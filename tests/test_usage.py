@@ -848,3 +848,9 @@ def test_a_key_that_is_not_there_is_told_with_those_that_are():
         list(pescador.tuples([{"X": 1, "Y": 2}, {"X": 1}], "X", "Y"))
     assert caught.value.args == ("Y",)
     assert caught.value.__notes__ == ["item 1 of the stream has no such key; it has ['X']"]
+
+
+def test_a_name_that_is_misspelt_gets_a_suggestion():
+    with pytest.raises(AttributeError, match="no attribute 'Streamr'") as caught:
+        _ = pescador.Streamr
+    assert (caught.value.name, caught.value.obj) == ("Streamr", pescador)
