@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, GeneratorType
 from typing import Any, ClassVar
 
+import numpy as np
 from decorator import decorate
 
 from . import _html, _repr, _validate
@@ -38,8 +39,8 @@ _OF_STREAMS["load_state_dict"] = "go on by stream = streamer.resume(state)"
 _OF_STREAMS["tuples"] = "give it to a map: pescador.tuples(streamer, 'X', 'Y')"
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
-_CALL, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE, _ONE_SHOT = range(6)
-_BY_ITERATE, OWN, _STALE = range(6, 9)
+_CALL, _CALL_KWARGS, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE = range(6)
+_ONE_SHOT, _BY_ITERATE, OWN, _STALE = range(6, 10)
 # (OWN: its class has an `_open_own`. STALE: it has been given other arguments since.)
 
 # What belongs to the runs of a streamer, or follows from the rest: never copied, never pickled.
@@ -158,9 +159,7 @@ class Streamer:
     kwargs: Any = _assignable()
 
     def __init__(self, streamer: Any, *args: Any, **kwargs: Any) -> None:
-        self.streamer = streamer
-        self.args = args
-        self.kwargs = kwargs
+        self._streamer, self._args, self._kwargs = streamer, args, kwargs
         self._ticket: list | None = None
         self._prepare()
         self._take_ticket()
@@ -189,7 +188,8 @@ class Streamer:
 
     def _take_ticket(self) -> None:
         # Copies share the ticket, because they share the one pass that it stands for.
-        has_one_pass = isinstance(self.streamer, Iterator) and not (self.args or self.kwargs)
+        has_arguments = self._args or self._kwargs
+        has_one_pass = not has_arguments and isinstance(self._streamer, Iterator)
         self._ticket = [] if has_one_pass else None
 
     def _decide_again(self) -> None:
@@ -199,7 +199,7 @@ class Streamer:
 
     def _classified(self) -> tuple[int, Callable]:
         """Return how this streamer is opened, and what is called for it (if anything)."""
-        return _classify(self.streamer, self.args, self.kwargs)
+        return _classify(self._streamer, self._args, self._kwargs)
 
     def _forget_runs(self) -> None:
         self.active_count_ = 0
@@ -221,7 +221,7 @@ class Streamer:
         attributes, slots = state
         vars(self).update(attributes)
         for name, value in slots.items():
-            setattr(self, name, value)
+            setattr(self, f"_{name}" if f"_{name}" in _ASSIGNABLE else name, value)
         self._prepare()
 
     __repr__, _repr_html_ = _repr.text_of, _html.html_of
@@ -256,6 +256,8 @@ class Streamer:
             if type(source) is GeneratorType:
                 return source
             return iterator_of(source, parent, place, number)
+        if self._how == _CALL_KWARGS:
+            return iterator_of(self._call(*self._args, **self._kwargs), parent, place, number)
         if self._how == _STALE:
             self._decide_again()
         if self._how == _BY_ITERATE:
@@ -621,18 +623,25 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
             rule = "is neither iterable nor known to make an iterator when it is called"
         raise _validate.refuse("streamer", streamer, rule, remedy)
     check_arguments(call, args, kwargs)
-    check_fresh_seeds(args, kwargs)
+    special = [each for each in (*args, *kwargs.values()) if type(each) not in _PLAIN]
     if isinstance(call, functools.partial):
         check_fresh_seeds(call.args, call.keywords)
-    values = (*args, *kwargs.values())
+    elif not (special or is_streamers):
+        return (_CALL_KWARGS if kwargs else _CALL), call
+    check_fresh_seeds(args, kwargs)
     if (
         is_streamers
         or isinstance(call, functools.partial)
-        or any(isinstance(each, (Streamer, FreshSeed)) for each in values)
+        or any(isinstance(each, (Streamer, FreshSeed)) for each in special)
     ):
         return _CALL_BOUND, call
-    is_plain = not kwargs and not any(isinstance(each, GeneratorType) for each in values)
-    return (_CALL if is_plain else _CALL_CHECKED), call
+    if any(isinstance(each, GeneratorType) for each in special):
+        return _CALL_CHECKED, call
+    return (_CALL_KWARGS if kwargs else _CALL), call
+
+
+# Types of arguments that need no closer look.
+_PLAIN = {int, float, str, bytes, bool, type(None), np.ndarray}
 
 
 def _levels_of(streamer: Streamer) -> int:
