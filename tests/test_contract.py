@@ -302,8 +302,14 @@ DEFAULT_STOCHASTIC = (
     "exhaustive-unlimited",
 )
 DEFAULT = [f"StochasticMux-{name}" for name in DEFAULT_STOCHASTIC]
+# The ends of the names of others that repeat what is in the default run.
+REPEATING = ("mux-limit", "-inside", "exhaustive-lazy", "ChainMux-streamer", "without-replacement")
 DEFAULT += ["ZMQStreamer-mux", "ZMQStreamer-inside-and-around"]
-DEFAULT += [name for name in CASES if not name.startswith(("StochasticMux", "ZMQStreamer"))]
+DEFAULT += [
+    name
+    for name in CASES
+    if not name.startswith(("StochasticMux", "ZMQStreamer")) and not name.endswith(REPEATING)
+]
 
 
 # What the checks use.

@@ -33,6 +33,7 @@ PICKLING = ("spawn", "forkserver")
 LIMIT = 120  # seconds for one program; only ever used up by one that hangs
 LIMIT_OF_CALL = 20  # more for each call that a program makes
 N_AT_ONCE = 4
+N_BY_DEFAULT = 2  # arguments of a test whose programs share no process, in the default run
 SLACK = 1.5  # seconds more than promised, on a machine that is quick
 SLACK_IN_STARTS = 4  # the same on any: so many times what the slowest program took to start
 NOTICE = 1  # seconds until a death is noticed
@@ -105,13 +106,19 @@ def programs(name, *args, methods=METHODS):
         for each in args or ((),)
         for method in methods
     ]
-    cases = [pytest.param(run, marks=marks_of(run.method, methods)) for run in runs]
+    n_default = N_BY_DEFAULT * len(methods)
+    cases = [
+        pytest.param(
+            run, marks=marks_of(run.method, methods) if i < n_default else pytest.mark.full
+        )
+        for i, run in enumerate(runs)
+    ]
     return pytest.mark.parametrize("run", cases, indirect=True, ids=str)
 
 
-def marks_of(method, methods):
+def marks_of(method, methods, is_default=True):
     """Return the marks of the cases of a start method: by default, the first one runs."""
-    return () if method == methods[0] else pytest.mark.full
+    return () if is_default and method == methods[0] else pytest.mark.full
 
 
 def grouped(name, *args, methods=METHODS):

@@ -29,6 +29,11 @@ RECORDED = {
 
 PARAMETERS = [pytest.param(*case, id="-".join(case)) for case in RECORDED]
 
+# By default, long runs are compared of every third case.
+every_third = [
+    pytest.param(*case.values, id=case.id, marks=pytest.mark.full if i % 3 else ())
+    for i, case in enumerate(PARAMETERS)
+]
 every_case = pytest.mark.parametrize(("room", "name"), PARAMETERS)
 
 
@@ -76,7 +81,7 @@ def test_a_state_is_resumed(room, name, is_pickle):
 
 
 @pytest.mark.parametrize(
-    ("room", "name"), [each for each in PARAMETERS if each.values[0] != "processes"]
+    ("room", "name"), [each for each in every_third if each.values[0] != "processes"]
 )
 def test_the_next_thousands_are_the_same(room, name):
     assert digest(loaded(RECORDED[room, name])) == RECORDED[room, name]["long"]

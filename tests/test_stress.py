@@ -428,7 +428,7 @@ def in_a_small_program(code):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("n_actions", some([120, 300]))
+@pytest.mark.parametrize("n_actions", some([60, 300]))
 def test_random_actions_on_random_trees(n_actions):
     """Each action is taken; of the two rare ones that kill, one is enough."""
     code = f"counts = here.stress({n_actions}, {SEED})\n"
@@ -518,24 +518,24 @@ def start_many_times(n_starts):
 
 
 @pytest.mark.parametrize("method", some(["spawn", "forkserver"]))
-@pytest.mark.parametrize("n_rounds", some([1, 2]))
-def test_starts_by_the_other_methods_leave_nothing(method, n_rounds):
+@pytest.mark.parametrize("n_at_once", some([2, 5]))
+def test_starts_by_the_other_methods_leave_nothing(method, n_at_once):
     if method == "spawn":
         from multiprocessing import resource_tracker
 
         resource_tracker.ensure_running()  # which stays
     left = Left()
     for n_items, is_killed, n_read in [
-        (20, False, 101),
+        (20, False, 101),  # and so to the end
         (FOREVER, False, 7),
         (FOREVER, True, 7),
-    ] * n_rounds:
+    ]:
         # A mux, because it starts all of them before it waits for the first.
         streamer = ZMQStreamer(pescador.Streamer(records, 0, n_items), start_method=method)
-        with RoundRobinMux([streamer] * 5).iterate() as stream:
+        with RoundRobinMux([streamer] * n_at_once).iterate() as stream:
             got = [int(item["x"]) for item in itertools.islice(stream, n_read)]
-            assert got == [index // 5 for index in range(n_read)][:100]
-            assert streamer.active == 5 * (n_items == FOREVER)
+            assert got == [index // n_at_once for index in range(n_read)][: 20 * n_at_once]
+            assert streamer.active == n_at_once * (n_items == FOREVER)
             if is_killed:
                 os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
                 with pytest.raises(WorkerError, match="SIGKILL"):
@@ -545,7 +545,8 @@ def test_starts_by_the_other_methods_leave_nothing(method, n_rounds):
     left.check()
 
 
-def test_what_an_error_holds_goes_with_it():
+@pytest.mark.parametrize("n_rounds", some([2, 5]))
+def test_what_an_error_holds_goes_with_it(n_rounds):
     """At once, not when the garbage collector happens to come by."""
     streamer = ZMQStreamer(pescador.Streamer(leaf, 5, 3, 2000), start_method="fork")
     for way in WAYS:
@@ -554,7 +555,7 @@ def test_what_an_error_holds_goes_with_it():
     before = set(os.listdir("/proc/self/fd"))
     gc.disable()
     try:
-        for _ in range(5):
+        for _ in range(n_rounds):
             for way in WAYS:
                 way(streamer)
         assert set(os.listdir("/proc/self/fd")) <= before
@@ -562,6 +563,7 @@ def test_what_an_error_holds_goes_with_it():
         gc.enable()
 
 
+@pytest.mark.full
 def test_fifty_streams_at_once():
     streamers = [
         ZMQStreamer(pescador.Streamer(leaf, number, 20, 500 * number), start_method="fork")

@@ -30,6 +30,8 @@ ONLY_FULL = {
         "test_resume.py has it, without an example around"
     ),
     "tests/test_statistics.py::test_a_wrong_mux_is_refused": "it tests the tests",
+    "tests/test_stress.py::test_fifty_streams_at_once": "test_zmq_stream.py starts as many",
+    "tests/test_suite.py::test_a_search_lasts_as_long_as_it_may": "it waits",
     "tests/test_wheel.py::test_the_wheel_and_the_sdist_hold_every_file_of_the_package": "long",
     "tests/test_wheel.py::test_the_wheel_works_away_from_the_checkout": "long",
 }
@@ -176,6 +178,7 @@ def test_a_search_tells_how_to_repeat_what_it_finds(tmp_path):
     assert (code, re.findall(r"^drawn (\d+)", out, re.MULTILINE)) == (1, drawn[-1:])
 
 
+@pytest.mark.full
 def test_a_search_lasts_as_long_as_it_may(tmp_path):
     begin = time.monotonic()
     code, out = run_search(tmp_path, "10**9, 10**9 + 1", "--minutes", "0.02")

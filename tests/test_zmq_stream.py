@@ -643,8 +643,16 @@ def test_what_differs_is_seen():
 every_way = pytest.mark.parametrize(
     ("method", "transport", "copy"),
     [
-        *itertools.product([QUICK], TRANSPORTS, [False, True]),
-        *[(method, "ipc", False) for method in METHODS if method != QUICK],
+        (QUICK, "ipc", False),
+        (QUICK, "tcp", True),
+        *(
+            pytest.param(*each, marks=pytest.mark.full)
+            for each in (
+                (QUICK, "ipc", True),
+                (QUICK, "tcp", False),
+                *((method, "ipc", False) for method in METHODS if method != QUICK),
+            )
+        ),
     ],
 )
 

@@ -21,6 +21,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from _cases import some
 from _sources import TIMEOUT
 
 from pescador import Streamer, ZMQStreamer
@@ -33,7 +34,7 @@ PICKLING = ("spawn", "forkserver")
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NEW_NET, NEW_MOUNT = 0x40000000, 0x00020000
 
-every_method = pytest.mark.parametrize("method", METHODS)
+every_method = pytest.mark.parametrize("method", some(METHODS))
 for_root = pytest.mark.skipif(not IS_ROOT, reason="needs to be root")
 
 
@@ -131,7 +132,7 @@ def test_few_tasks_are_told(n_left):
 
 
 @for_root
-@pytest.mark.parametrize("method", PICKLING)
+@pytest.mark.parametrize("method", some(PICKLING))
 def test_few_tasks_are_told_before_a_process_is_started(method):
     assert_os_error(run("few_tasks", method, 2), "tasks (processes and threads)", "ulimit -u")
 
@@ -222,7 +223,7 @@ def with_refused_advice(method):
 
 
 @every_method
-@pytest.mark.parametrize("code", ["ENOSYS", "EPERM", "EINVAL"])
+@pytest.mark.parametrize("code", some(["ENOSYS", "EPERM", "EINVAL"]))
 def test_advice_that_is_refused_does_not_matter(method, code, monkeypatch):
     monkeypatch.setenv("REFUSED", str(getattr(errno, code)))
     assert run("with_refused_advice", method) == list(range(20))
@@ -238,7 +239,7 @@ def with_refused(method, function):
 
 
 @every_method
-@pytest.mark.parametrize("code", ["ENOSYS", "EPERM", "ENOSPC"])
+@pytest.mark.parametrize("code", some(["ENOSYS", "EPERM", "ENOSPC"]))
 @pytest.mark.parametrize("function", ["memfd_create", "posix_fallocate"])
 def test_memory_that_is_refused_is_done_without(method, function, code, monkeypatch):
     """(The function of the process itself is refused under fork only.)"""
@@ -295,7 +296,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", PICKLING)
+@pytest.mark.parametrize("method", some(PICKLING))
 def test_a_source_in_a_zip_file_is_told(method, tmp_path):
     path = tmp_path / "program.pyz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -325,7 +326,7 @@ def in_loky(method):
     return seen
 
 
-@pytest.mark.parametrize("method", ["None", *METHODS])
+@pytest.mark.parametrize("method", some(["None", *METHODS], 2))
 def test_a_worker_of_joblib_may_start_processes(method):
     pytest.importorskip("joblib")
     seen = run("in_loky", method)
