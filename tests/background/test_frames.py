@@ -787,7 +787,7 @@ def test_a_dtype_of_a_users_own_is_refused():
 
 
 @pytest.mark.parametrize(
-    "key", [True, np.True_, 1.5, np.float64(2), None, b"a", (1,), frozenset(), object()], ids=shown
+    "key", [True, np.True_, 1.5, np.float64(2), None, b"a", (1,), frozenset()], ids=shown
 )
 @two_ways
 def test_a_key_of_another_type_is_refused(key, way):
