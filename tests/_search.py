@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 LIMIT = 300  # seconds, for one seed: only ever used up by one that hangs
-_QUICK = 50  # examples at most
+_QUICK = 20  # examples at most
 _ROOT = Path(__file__).resolve().parents[1]
 _profile = "quick"
 
@@ -33,7 +33,7 @@ def load_profile(config):
 def examples(n):
     """Return the settings of a test: ``n`` examples in the full suite.
 
-    By default there are 50 at most. A nightly search has five times as many, different ones each
+    By default there are 20 at most. A nightly search has five times as many, different ones each
     time, and begins with those that have failed before.
     """
     if _profile == "nightly":

@@ -11,6 +11,7 @@ import signal
 import tempfile
 
 import pytest
+from _default import mark_repetition
 from _leaks import LeakGuard, mark_shared_memory
 from _search import Search, load_profile
 
@@ -36,7 +37,8 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Note what there is, before any of it is left out."""
+    """Choose what runs by default, and note what there is, before any of it is left out."""
+    mark_repetition(items)
     config.stash[COLLECTED] = {
         item.nodeid: {mark.name for mark in item.iter_markers()} for item in items
     }

@@ -155,7 +155,6 @@ def test_a_slow_source_costs_no_time_in_a_process_of_its_own(monkeypatch):
     assert any(is_beside() for _ in range(5))
 
 
-@pytest.mark.full
 def test_a_run_that_was_killed_ends_with_the_same_weights(monkeypatch):
     resume = load("resume")
     parts = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -210,7 +209,6 @@ def test_scikit_learn_learns_from_streams():
     assert scores["MiniBatchKMeans"] > 0.5
 
 
-@pytest.mark.full
 def test_a_mux_over_classes_helps_the_rare_ones():
     """Over 12 seeds, the gain was 0.28 on average, with a standard deviation of 0.13."""
     imbalance = load("imbalance")

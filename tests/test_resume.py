@@ -345,20 +345,24 @@ def test_another_process_goes_on(method, tmp_path):
 needs_fork = pytest.mark.skipif("fork" not in METHODS, reason="there is no fork here")
 
 
+forked = functools.partial(ZMQStreamer, start_method="fork")
+BACKGROUND = {
+    "streamer": lambda: forked(Streamer(pairs, 0, 30)),
+    "list": lambda: forked([{"x": index} for index in range(30)]),
+    "tree": lambda: forked(tree()),
+    "hurried": lambda: ShuffledMux(
+        [Hurried(Streamer(pairs, 0, 9), start_method="fork")], random_state=1
+    ),
+    "of batches": lambda: forked(Streamer(pescador.buffer_stream, forked(tree()), 4)),
+    "in a mux": lambda: StochasticMux([forked(tree()), *pool()], 2, 7, random_state=3),
+}
+
+
 @needs_fork
-@pytest.mark.parametrize("every", some((0, 1000)))
-def test_what_counts_is_what_has_been_received(every, monkeypatch):
+@matrix(cover=1, every=[0, 1000], make=BACKGROUND)
+def test_what_counts_is_what_has_been_received(every, make, monkeypatch):
     monkeypatch.setattr("pescador._background.producer._POSITION_EVERY", every)
-    background = functools.partial(ZMQStreamer, start_method="fork")
-    for make in (
-        lambda: background(Streamer(pairs, 0, 30)),
-        lambda: background([{"x": index} for index in range(30)]),
-        lambda: background(tree()),
-        lambda: ShuffledMux([Hurried(Streamer(pairs, 0, 9), start_method="fork")], random_state=1),
-        lambda: background(Streamer(pescador.buffer_stream, background(tree()), 4)),
-        lambda: StochasticMux([background(tree()), *pool()], 2, 7, random_state=3),
-    ):
-        check(make, max_iter=26, step=9, stride=11)
+    check(make, max_iter=26, step=9, stride=11)
 
 
 @needs_fork

@@ -889,7 +889,6 @@ WRONG = {
 }
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(
     ("place", "change", "check", "arguments"),
     [(place, change, check, rest) for place, change, check, *rest in WRONG.values()],

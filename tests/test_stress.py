@@ -497,7 +497,7 @@ def _resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.parametrize("n_starts", some([50, 1000]))
+@pytest.mark.parametrize("n_starts", some([15, 50, 1000]))
 def test_many_starts_leave_nothing(n_starts):
     in_a_small_program(f"here.start_many_times({n_starts})")
 
@@ -563,7 +563,6 @@ def test_what_an_error_holds_goes_with_it(n_rounds):
         gc.enable()
 
 
-@pytest.mark.full
 def test_fifty_streams_at_once():
     streamers = [
         ZMQStreamer(pescador.Streamer(leaf, number, 20, 500 * number), start_method="fork")

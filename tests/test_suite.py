@@ -19,22 +19,10 @@ import _leaks
 import _search
 import pytest
 from _cases import matrix, shown, some
+from _default import ONLY_FULL
 from _sources import TIMEOUT
 
 # Which tests run by default.
-
-# These have no case in the default run, for the reasons given.
-ONLY_FULL = {
-    "tests/test_examples.py::test_a_mux_over_classes_helps_the_rare_ones": "it trains many models",
-    "tests/test_examples.py::test_a_run_that_was_killed_ends_with_the_same_weights": (
-        "test_resume.py has it, without an example around"
-    ),
-    "tests/test_statistics.py::test_a_wrong_mux_is_refused": "it tests the tests",
-    "tests/test_stress.py::test_fifty_streams_at_once": "test_zmq_stream.py starts as many",
-    "tests/test_suite.py::test_a_search_lasts_as_long_as_it_may": "it waits",
-    "tests/test_wheel.py::test_the_wheel_and_the_sdist_hold_every_file_of_the_package": "long",
-    "tests/test_wheel.py::test_the_wheel_works_away_from_the_checkout": "long",
-}
 
 
 def functions(names):
@@ -43,7 +31,7 @@ def functions(names):
 
 
 def test_every_test_has_a_case_in_the_default_run(collected):
-    """Or else it is named above, with its reason."""
+    """Or else it is named there, with its reason."""
     searches = {name for name, marks in collected.items() if "nightly" in marks}
     default = {name for name, marks in collected.items() if not marks & {"full", "nightly"}}
     assert functions(set(collected) - searches) - functions(default) <= set(ONLY_FULL)
@@ -120,7 +108,7 @@ def test_what_is_shown_of_a_value_is_the_same_in_every_process():
 @pytest.mark.parametrize(
     ("chosen", "n_examples", "is_fixed"),
     [
-        ("not full and not nightly", {20: 20, 200: 50}, True),
+        ("not full and not nightly", {10: 10, 200: 20}, True),
         ("not nightly", {20: 20, 200: 200}, True),
         ("", {20: 20, 200: 200}, True),
         ("nightly or hypothesis", {20: 100, 200: 1000}, False),
@@ -156,7 +144,7 @@ def test_it(search, fails_after):
 
 def run_search(folder, cases, *options):
     """Return what a search prints, in a suite of its own."""
-    for name in ("conftest.py", "_leaks.py", "_search.py", "_sources.py"):
+    for name in ("conftest.py", "_default.py", "_leaks.py", "_search.py", "_sources.py"):
         folder.joinpath(name).write_text(Path(__file__).with_name(name).read_text())
     folder.joinpath("test_search.py").write_text(SEARCH.replace("CASES", cases))
     folder.joinpath("pytest.ini").write_text("[pytest]\nmarkers =\n    nightly: searches\n")
@@ -178,7 +166,6 @@ def test_a_search_tells_how_to_repeat_what_it_finds(tmp_path):
     assert (code, re.findall(r"^drawn (\d+)", out, re.MULTILINE)) == (1, drawn[-1:])
 
 
-@pytest.mark.full
 def test_a_search_lasts_as_long_as_it_may(tmp_path):
     begin = time.monotonic()
     code, out = run_search(tmp_path, "10**9, 10**9 + 1", "--minutes", "0.02")

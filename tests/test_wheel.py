@@ -61,9 +61,6 @@ def built(tmp_path_factory):
     return wheel, sdist
 
 
-pytestmark = pytest.mark.full
-
-
 def test_the_wheel_and_the_sdist_hold_every_file_of_the_package(built):
     wheel, sdist = built
     files = {

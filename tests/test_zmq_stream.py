@@ -578,12 +578,13 @@ def test_it_is_a_member_of_every_mux(make):
 
 
 @every_transport
-def test_fifty_at_once(transport):
+@pytest.mark.parametrize("n", some([10, 50]))
+def test_many_at_once(transport, n):
     with contextlib.ExitStack() as stack:
-        made = [background(whoami, 4, transport=transport).iterate() for _ in range(50)]
+        made = [background(whoami, 4, transport=transport).iterate() for _ in range(n)]
         streams = [stack.enter_context(each) for each in made]
         pids = [int(next(each)["pid"]) for each in streams]
-        assert len({*pids, os.getpid()}) == 51
+        assert len({*pids, os.getpid()}) == n + 1
         for pid, stream in zip(pids, streams):
             assert [int(item["pid"]) for item in stream] == [pid] * 3
 
