@@ -31,12 +31,9 @@ __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
 
 # Names that people look for on a streamer, which belong to its streams.
-_OF_STREAMS = {
-    name: f"that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
-    for name in ("state_dict", "save", "n_given", "max_iter", "failures", "close")
-}
-_OF_STREAMS["load_state_dict"] = "go on by stream = streamer.resume(state)"
-_OF_STREAMS["tuples"] = "give it to a map: pescador.tuples(streamer, 'X', 'Y')"
+_OF_STREAMS = (
+    "that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
+)
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
 _CALL, _CALL_KWARGS, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE = range(6)
@@ -60,12 +57,35 @@ class _Assignable:
 
     def __set__(self, streamer: Any, value: Any) -> None:
         setattr(streamer, self._slot, value)
-        if _is_made(streamer):
+        if hasattr(streamer, "active_count_"):  # else it is being made
             streamer._how = _STALE
 
 
 def _assignable() -> Any:
     return _Assignable()
+
+
+class _Elsewhere:
+    """A name that something else has; which, the error tells.
+
+    (A ``__getattr__`` would know every name, and make every look at any attribute slower.)
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, streamer: Any, owner: type | None = None) -> Any:
+        kind = type(streamer) if owner is None else owner
+        text = f"{kind.__name__!r} object has no attribute {self._name!r}; "
+        where = self._where.format(name=self._name)
+        raise AttributeError(text + where, name=self._name, obj=streamer)
+
+
+def _elsewhere(where: str = _OF_STREAMS) -> Any:
+    return _Elsewhere(where)
 
 
 class Streamer:
@@ -154,6 +174,9 @@ class Streamer:
         "stream_",
     )
 
+    save, n_given, failures, close = (_elsewhere() for _ in range(4))
+    tuples = _elsewhere("give it to a map: pescador.tuples(streamer, 'X', 'Y')")
+
     streamer: Any = _assignable()
     args: Any = _assignable()
     kwargs: Any = _assignable()
@@ -226,20 +249,10 @@ class Streamer:
 
     __repr__, _repr_html_ = _repr.text_of, _html.html_of
 
-    def __getattr__(self, name: str) -> Any:
-        made_by = getattr(type(self), name, None)
-        if isinstance(made_by, property):  # whose own error has led here
-            return made_by.__get__(self)
-        if not _is_made(self):
-            raise AttributeError(
-                f"this {type(self).__name__} has not been made: nothing has called the __init__ of"
-                " pescador; let its own __init__ call super().__init__(...)"
-            )
-        raise _validate.missing(self, name, _OF_STREAMS)
-
     @property
     def active(self) -> int:
         """The number of runs of this streamer that are open."""
+        check_made(self)
         return self.active_count_
 
     @property
@@ -380,6 +393,7 @@ class Streamer:
         PescadorError
             If ``max_iter`` is not a whole number >= 0.
         """
+        check_made(self)
         max_iter = _item_limit("iterate", max_iter, older)
         if self._binding is not None and self._binding.ready is not None and max_iter is None:
             ready = self._binding.take_ready()
@@ -411,6 +425,7 @@ class Streamer:
         PescadorError
             If ``max_iter`` is not a whole number >= 0.
         """
+        check_made(self)
         return Stream(self, _item_limit("cycle", max_iter, older), True, self._open_run)
 
     def __call__(self, max_iter: int | None = None, cycle: bool = False, **older: Any) -> Stream:
@@ -520,6 +535,7 @@ class Streamer:
         return entry
 
     def __enter__(self) -> Streamer:
+        check_made(self)
         if self.is_activated_copy:
             return self
         active = self._counted_copy()
@@ -668,18 +684,19 @@ def _item_limit(method: str, max_iter: Any, older: dict[str, Any]) -> int | None
     )
 
 
-def _is_made(streamer: Streamer) -> bool:
-    """Tell whether the ``__init__`` of a streamer has run."""
-    try:
-        object.__getattribute__(streamer, "active_count_")
-    except AttributeError:
-        return False
-    return True
+def check_made(streamer: Streamer) -> None:
+    """Refuse a streamer of a class whose ``__init__`` has not called that of its base."""
+    if not hasattr(streamer, "active_count_"):
+        raise AttributeError(
+            f"this {type(streamer).__name__} has not been made: nothing has called the __init__ of"
+            " pescador; let its own __init__ call super().__init__(...)"
+        )
 
 
 def as_streamer(value: Any, index: int) -> Streamer:
     """Return ``value`` if it is a streamer, else wrap it in one."""
     if isinstance(value, Streamer):
+        check_made(value)
         return value
     if isinstance(value, Mapping):
         remedy = "give a list of streamers, also of a single one: [streamer]"

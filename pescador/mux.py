@@ -20,7 +20,7 @@ from ._mixing.turn_run import ChainRun, RoundRobinRun
 from ._streaming import positions
 from ._streaming.seeds import GENERATORS, Seed
 from ._warning import warn
-from .core import OWN, Streamer, as_streamer
+from .core import OWN, Streamer, as_streamer, check_made
 from .exceptions import PescadorError
 from .util import DEPRECATED, get_rng
 
@@ -46,6 +46,7 @@ class _Parameter:
         try:
             return vars(mux)[self.name]
         except KeyError:
+            check_made(mux)
             text = f"{type(mux).__name__!r} object has no attribute {self.name!r}"
             raise AttributeError(text) from None
 

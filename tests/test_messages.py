@@ -560,9 +560,9 @@ MISUSES = {
         "for single samples: Streamer(buffer_stream, streamer, size)",
     ),
     # What belongs to something else.
-    "a state of a streamer": (
-        lambda: Streamer("ab").state_dict(),
-        "'Streamer' object has no attribute 'state_dict'",
+    "saving a streamer": (
+        lambda: Streamer("ab").save("state.json"),
+        "'Streamer' object has no attribute 'save'",
         "belongs to a stream",
         "stream = streamer.iterate()",
     ),
@@ -571,12 +571,6 @@ MISUSES = {
         "'StochasticMux' object has no attribute 'n_given'",
         "belongs to a stream",
         "stream = streamer.iterate()",
-    ),
-    "loading into a streamer": (
-        lambda: Streamer("ab").load_state_dict({}),
-        "'Streamer' object has no attribute 'load_state_dict'",
-        "go on by",
-        "stream = streamer.resume(state)",
     ),
     "loading into a stream": (
         lambda: Streamer("ab").iterate().load_state_dict({}),

@@ -99,7 +99,7 @@ def test_binomial_limits_know_that_all_slots_are_equal(mode):
     """The variance is rate / n_active. It is estimated to 1 %, and five times that is unlikely."""
     mux = share_mux(endless(), 3, 60, FEASIBLE, mode, dist="binomial")
     choices = mux._run_class(mux._make_setup(), Seed.root(Session()).owned_by(0)).choices
-    limits = [choices.take()[1] for _ in range(20_000)]
+    limits = [next(choices.rows)[1] for _ in range(20_000)]
     assert np.mean(limits) == pytest.approx(60, abs=0.2)
     assert np.var(limits) == pytest.approx(20, rel=0.05)
 

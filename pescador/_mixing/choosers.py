@@ -7,7 +7,10 @@ A `Chooser` knows which places may be chosen, and finds the one that belongs to 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+from operator import length_hint
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,34 +32,40 @@ class Choices:
         self._limits = limits
         self._size = FIRST_BLOCK
         self._n_drawn = n_taken
-        self._left: list[tuple[float, Any]] = []  # the next one last
-        #: Use the next one, and return it. (A generator's method: half the cost of one of ours.)
-        self.take: Callable[[], tuple[float, Any]] = self._rows().__next__
+        self._ahead: deque[list[tuple[float, Any]]] = deque()  # blocks that are not begun
+        self._block: list[tuple[float, Any]] = []
+        self._left = iter(self._block)
+        #: Whose ``next`` uses the next one. (In C: a third of the cost of a method of ours.)
+        self.rows: Iterator[tuple[float, Any]] = chain.from_iterable(self._blocks())
 
     @property
     def n_taken(self) -> int:
         """How many have been taken, looked at or not."""
-        return self._n_drawn - len(self._left)
+        return self._n_drawn - sum(map(len, self._ahead)) - length_hint(self._left)
 
-    def _rows(self) -> Iterator[tuple[float, Any]]:
+    def _blocks(self) -> Iterator[Iterator[tuple[float, Any]]]:
         while True:
-            while self._left:
-                yield self._left.pop()
-            self._draw_block()
+            if not self._ahead:
+                self._draw_block()
+            self._block = self._ahead.popleft()
+            self._left = iter(self._block)
+            yield self._left
 
     def peek(self, n: int) -> list[tuple[float, Any]]:
         """Return the next ``n``, which remain to be taken."""
-        while len(self._left) < n:
+        n_left = length_hint(self._left)
+        seen = self._block[len(self._block) - n_left :][:n]
+        while n_left + sum(map(len, self._ahead)) < n:
             self._draw_block()
-        return self._left[: -n - 1 : -1]
+        for block in self._ahead:
+            seen += block[: n - len(seen)]
+        return seen
 
     def _draw_block(self) -> None:
         # A row for each activation, so that the sizes of the blocks do not matter.
         draws, seconds = self._rng.random_sample((self._size, 2)).T
         limits = seconds.tolist() if self._limits is None else self._limits.draw_block(seconds)
-        block = list(zip(draws.tolist(), limits))
-        block.reverse()
-        self._left[:0] = block
+        self._ahead.append(list(zip(draws.tolist(), limits)))
         self._n_drawn += self._size
         self._size = min(2 * self._size, LAST_BLOCK)
 

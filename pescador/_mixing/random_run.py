@@ -221,7 +221,7 @@ class ShuffledRun(PoolRun):
             self.slots.fill(self.weights[self.first].tolist())
         for place in self.first:
             self.add_slot(place)
-        if self.opener.n_ahead:
+        if self.n_ahead:
             self.announce_all(self.first)
         opened = [self.put(slot, place, 0) for slot, place in enumerate(self.first)]
         for slot in reversed(range(len(opened))):  # from the end, where slots can be taken away

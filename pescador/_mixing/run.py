@@ -37,6 +37,7 @@ class Run(FailingRun):
         "current_weights",
         "initial_ticks",
         "iterators",
+        "n_ahead",
         "n_of_removed",
         "opener",
         "places",
@@ -51,6 +52,7 @@ class Run(FailingRun):
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
         self.opener: Opener = seed.session.opener
+        self.n_ahead = self.opener.n_ahead
         self.streamers: Sequence[Recipe] = setup.streamers
         self.seed_of_children = seed
         # The weights of the streamers now, where they may change.

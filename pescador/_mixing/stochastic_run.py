@@ -40,6 +40,7 @@ class StochasticRun(PoolRun):
         "n_first",
         "n_slots",
         "pool",
+        "rows",
         "table",
     )
 
@@ -68,6 +69,7 @@ class StochasticRun(PoolRun):
         if not self.has_own_limits:
             self._limits = limits_of(setup.dist, setup.mean_limit, 1 / self.n_first)
         self.choices = Choices(seed.rng(b"activations"), self._limits)
+        self.rows = self.choices.rows
         self.n_announced = 0  # activations, those that are open included
 
     def _pool(self, weights: np.ndarray | None, dropped: set[int]) -> Chooser:
@@ -101,7 +103,7 @@ class StochasticRun(PoolRun):
         if self.n_opened:
             return
         chosen = self._choose_first()
-        if self.opener.n_ahead:
+        if self.n_ahead:
             self._announce_first(chosen)
         # All weights first: own limits depend on every one of them.
         if self.weights is not None:
@@ -119,7 +121,7 @@ class StochasticRun(PoolRun):
         places = self.table.first(self.seed.rng(b"first"))
         for place in places:
             self.pool.occupy(place)
-        return [(place, self.choices.take()[1]) for place in places]
+        return [(place, next(self.rows)[1]) for place in places]
 
     # Look-ahead.
 
@@ -131,14 +133,14 @@ class StochasticRun(PoolRun):
 
     def _announce_more(self) -> None:
         """Announce activations, now and then, so that some are known ahead at any time."""
-        if self.n_announced <= self.n_opened + 3 * self.opener.n_ahead // 4:
+        if self.n_announced <= self.n_opened + 3 * self.n_ahead // 4:
             self._announce(self.n_opened)
 
     def _announce(self, n_opened: int) -> None:
         """Tell the opener what will probably be opened once ``n_opened`` have been."""
         if self.gave_nothing:
             return  # what is chosen next depends on when they may be tried again
-        rows = self.choices.peek(self.opener.n_ahead)
+        rows = self.choices.peek(self.n_ahead)
         places = self.pool.foresee([choice for choice, _ in rows])
         self.n_announced = n_opened + len(rows)
         self._expect(places, [draw for _, draw in rows], n_opened)
@@ -179,20 +181,21 @@ class StochasticRun(PoolRun):
         self.pool.resume(self.resume_from["pool"], self.places)
         n_taken = self.resume_from["n_draws"]
         self.choices = Choices(self.seed.rng(b"activations", 2 * n_taken), self._limits, n_taken)
-        if self.opener.n_ahead:
+        self.rows = self.choices.rows
+        if self.n_ahead:
             self._announce(self.n_opened)
 
     # Opening another stream.
 
     def choose(self) -> tuple[int | None, Any]:
         """Choose the next streamer: its place (None: there is none), and a draw for its limit."""
-        choice, draw = self.choices.take()
+        choice, draw = next(self.rows)
         place = self.pool.choose(choice)
         while place in self.gave_nothing:
             self.pool.release(place)
             if len(self.gave_nothing) >= self.pool.n_free:
                 return None, draw
-            choice, draw = self.choices.take()
+            choice, draw = next(self.rows)
             place = self.pool.choose(choice)
         return place, draw
 
@@ -211,7 +214,7 @@ class StochasticRun(PoolRun):
             if self.gave_nothing:
                 place, draw = self.choose()
             else:
-                choice, draw = self.choices.take()
+                choice, draw = next(self.rows)
                 place = self.pool.choose(choice)
             if place is None:
                 self.remove(slot)
@@ -221,7 +224,7 @@ class StochasticRun(PoolRun):
             if self.has_own_limits:
                 draw = self.own_limit(slot, draw)
             if self.put(slot, place, draw):
-                if self.opener.n_ahead:
+                if self.n_ahead:
                     self._announce_more()
                 return True
             self._release(place, True)
@@ -297,8 +300,8 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        is_usual = n_given and not self.gave_nothing and not self.is_share
-        if not is_usual or self.through_limit[slot] == STOP_FAILED:
+        is_unusual = self.gave_nothing or self.is_share or not n_given
+        if is_unusual or self.through_limit[slot] == STOP_FAILED:
             return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)

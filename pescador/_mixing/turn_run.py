@@ -101,7 +101,7 @@ class RoundRobinRun(Run):
             order = rng.permutation(len(self.streamers)).tolist()
         self.n_passes += 1
         places = [place for place in order if not self.is_dropped(place)]
-        if self.opener.n_ahead:
+        if self.n_ahead:
             self.announce_all(places)
         opened = [self.append(place, 0) for place in places]
         if not all(opened):
@@ -160,7 +160,7 @@ class ChainRun(Run):
             self.index += 1
             if not self.is_dropped(self.index):
                 self._is_at(streamer)
-                if self.opener.n_ahead:
+                if self.n_ahead:
                     self._announce()
                 self.append(0, 0)
                 return True
@@ -173,7 +173,7 @@ class ChainRun(Run):
         """Tell the opener which streamers come next, where they are not read lazily."""
         if isinstance(self.setup.streamers, list):
             first = self.index + 1
-            coming = self.setup.streamers[first : first + self.opener.n_ahead]
+            coming = self.setup.streamers[first : first + self.n_ahead]
             self.opener.expect(
                 [
                     Expected(each, self.seed.named(first + ahead), 0, self.n_opened + 1 + ahead, 0)

@@ -85,9 +85,9 @@ class InPlace:
             counted = streamer
         counted.active_count_ += 1
         try:
-            if position == 0:
-                return streamer._open_run(parent, place, number)
-            return open_at(streamer, parent, place, number, position)
+            if position:
+                return open_at(streamer, parent, place, number, position)
+            return streamer._open_run(parent, place, number)
         except BaseException:
             counted.active_count_ -= 1
             raise

@@ -184,11 +184,11 @@ def test_activations_do_not_depend_on_the_sizes_of_the_blocks():
     n = 5000
     rows = np.random.RandomState(3).random_sample((n, 2))
     choices = Choices(np.random.RandomState(3), None)
-    assert [choices.take() for _ in range(n)] == [tuple(row) for row in rows.tolist()]
+    assert [next(choices.rows) for _ in range(n)] == [tuple(row) for row in rows.tolist()]
     limits = limits_of("poisson", 5.5)
     choices = Choices(np.random.RandomState(3), limits)
     wanted = zip(rows[:, 0].tolist(), limits.draw_block(rows[:, 1]))
-    assert [choices.take() for _ in range(n)] == list(wanted)
+    assert [next(choices.rows) for _ in range(n)] == list(wanted)
 
 
 def test_choices_that_were_looked_at_are_still_to_be_taken():
@@ -199,6 +199,6 @@ def test_choices_that_were_looked_at_are_still_to_be_taken():
         ahead = rng.choice([0, 1, 15, 16, 17, 700])
         assert choices.peek(ahead) == rows[n_taken : n_taken + ahead]
         for _ in range(rng.choice([0, 1, 5, 40])):
-            assert choices.take() == rows[n_taken]
+            assert next(choices.rows) == rows[n_taken]
             n_taken += 1
         assert choices.n_taken == n_taken
