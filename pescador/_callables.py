@@ -23,6 +23,7 @@ SEEDED = "_pescador_seeded"
 # The attribute of a map that has, between two items, nothing that does not follow from where the
 # stream stands that it reads.
 FOLLOWS = "_pescador_follows"
+ONE_TO_ONE = "one to one"  # its value, where an item comes out for each that goes in
 
 _DEEPEST_WRAPPING = 100
 

@@ -31,9 +31,7 @@ __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
 
 # Names that people look for on a streamer, which belong to its streams.
-_OF_STREAMS = (
-    "that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
-)
+_OF_STREAMS = "that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
 _CALL, _CALL_KWARGS, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE = range(6)

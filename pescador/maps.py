@@ -18,7 +18,8 @@ import numpy as np
 
 from . import _repr, _validate
 from ._batch import Batch
-from ._callables import FOLLOWS, GENERATOR, SEEDED, callable_for, is_iterable
+from ._callables import FOLLOWS, GENERATOR, ONE_TO_ONE, SEEDED, callable_for, is_iterable
+from ._streaming.binding import mark
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
@@ -81,6 +82,10 @@ class _reading:  # noqa: N801 - used like a function
         # A streamer that is resumed here goes on where it stood.
         self.n_before: int = getattr(self._iterator, "n_given", 0)
         return iter(self._iterator)
+
+    def mark(self, n_given: int) -> None:
+        """Keep where the stream stands, now and then, after so many items of the map."""
+        mark(self._iterator, n_given)
 
     def __exit__(self, *exc: object) -> None:
         iterator, stream = self._iterator, self._stream
@@ -166,11 +171,15 @@ def batches(
     reading = _reading(stream)
     with reading as items:
         batch = Batch(size, axis, reading.n_before, None)
+        n_batches = reading.n_before // size
         while True:
             batch.fill(items)
             n_items = batch.n_items
             if n_items == size or (partial and n_items):
                 yield batch.result()
+                n_batches += 1
+                if n_items == size:
+                    reading.mark(n_batches)
             elif n_items and not batch.position:
                 warn_of_no_batch(n_items, size)
             if n_items < size:
@@ -389,7 +398,7 @@ def _cache_in_run(seed: Seed, *args: Any, **kwargs: Any) -> Generator:
 
 setattr(getattr(cache, GENERATOR), SEEDED, _cache_in_run)
 for _each in (buffer_stream, tuples, keras_tuples):
-    setattr(getattr(_each, GENERATOR), FOLLOWS, True)
+    setattr(getattr(_each, GENERATOR), FOLLOWS, True if _each is buffer_stream else ONE_TO_ONE)
 
 _DRAWS = 256
 _NO_ITEM = object()

@@ -217,7 +217,7 @@ class BaseMux(Streamer):
             raise positions.misfit(self, "was of another kind when the state was taken")
         run = self._new_run(parent, place, number)
         positions.check_same(self, position["setup"], run.agreed())
-        items = run.items_from(position)
+        items = run.items_from(position) if position["n_items"] else run.items()
         positions.records[items] = run
         return items
 

@@ -532,15 +532,6 @@ def test_max_iter_is_checked(max_iter):
         mux_of().resume(state_of(mux_of()), max_iter=max_iter)
 
 
-@pytest.mark.parametrize("n_items", (0, 4))
-def test_a_closed_stream_has_no_state(n_items):
-    stream = mux_of().iterate()
-    taken(stream, n_items)
-    stream.close()
-    with pytest.raises(PescadorError, match="has been closed"):
-        stream.state_dict()
-
-
 class Prying:
     """Takes the state of the stream that reads it."""
 

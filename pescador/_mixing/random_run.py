@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,14 @@ class PoolRun(Run):
             else:
                 self.restore()
                 yield None
+                self.is_replacing = True
                 block, item = self._go_on()
+                self.is_replacing = False
             while sources:
                 if block is None:
+                    self.is_replacing = True
                     block = self.slots.block(self.before_block(item is not NOTHING))
+                    self.is_replacing = False
                 for slot in block:
                     try:
                         item = next(iterators[slot])
@@ -94,11 +99,18 @@ class PoolRun(Run):
                                 next(self.ticks[slot])
                                 item = last
                                 yield item
+                                self.is_replacing = True
+                                if monotonic() >= self.next_snapshot:
+                                    self.keep_position(is_drawing=False)
                                 self.replace(slot, n_given + 1, True)
+                                self.is_replacing = False
                                 item = NOTHING
                                 break
                         # It had ended before this draw (or failed at it), which its successor
                         # takes over, so that short streams do not get less than their share.
+                        if monotonic() >= self.next_snapshot and not self.is_replacing:
+                            self.keep_position(is_drawing=True)
+                        self.is_replacing = True
                         if not self.replace(slot, n_given, item is not NOTHING):
                             item = NOTHING
                             break
@@ -107,12 +119,19 @@ class PoolRun(Run):
                         except Exception as error:
                             item = self.nothing_of(error, slot)
                         if item is not NOTHING:
+                            self.is_replacing = False
                             yield item
                             break
+                    self.is_replacing = False
                     if self.slots.is_stale or not sources:
                         break
                 block = None
             self.raise_if_all_failed()
+
+    def position_before_draw(self) -> dict:
+        position = super().position_before_draw()
+        position["slots"] = self.slots.position_before_draw
+        return position
 
     def nothing_of(self, error: Exception, slot: int) -> Any:
         """Return `NOTHING` in place of an item that could not be made; or raise the error again."""
@@ -134,14 +153,13 @@ class PoolRun(Run):
                 item = NOTHING
         return None if self.slots.is_stale else self._rest, item
 
-    def position(self, n_given: int) -> Any:
-        position = super().position(n_given)
-        if position:
-            position["slots"] = self.slots.position
-            if self.function is not None:
-                assert self.current_weights is not None
-                weights = positions.digest(self.current_weights.tobytes())
-                position["reweighed"] = [self.next_point, weights]
+    def current_position(self, n_given: int) -> dict:
+        position = super().current_position(n_given)
+        position["slots"] = self.slots.position
+        if self.function is not None:
+            assert self.current_weights is not None
+            weights = positions.digest(self.current_weights.tobytes())
+            position["reweighed"] = [self.next_point, weights]
         return position
 
     def restore(self) -> None:
@@ -242,11 +260,8 @@ class ShuffledRun(PoolRun):
             shown.sort(key=itemgetter(1))
         return shown
 
-    def position(self, n_given: int) -> Any:
-        position = super().position(n_given)
-        if position:
-            position["dropped"] = sorted(self.dropped)
-        return position
+    def current_position(self, n_given: int) -> dict:
+        return {**super().current_position(n_given), "dropped": sorted(self.dropped)}
 
     def restore(self) -> None:
         super().restore()

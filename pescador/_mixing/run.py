@@ -6,10 +6,14 @@ is next and the next item of that slot's iterator. All else happens when a strea
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from operator import length_hint
+from time import monotonic
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -20,12 +24,15 @@ from .._streaming.failures import log_late
 from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
+from ..exceptions import PescadorError
+from . import slots
 from .failing import FailingRun
 from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
 NO_SOURCE: Iterator = iter(())
 STOP_FAILED = -2  # in place of a number of items
+SNAPSHOT_EVERY = 1.0  # seconds
 
 
 class Run(FailingRun):
@@ -35,14 +42,19 @@ class Run(FailingRun):
     __slots__ = (
         "activation_numbers",
         "current_weights",
+        "frozen",
         "initial_ticks",
+        "is_over",
+        "is_replacing",
         "iterators",
         "n_ahead",
         "n_of_removed",
+        "next_snapshot",
         "opener",
         "places",
         "resume_from",
         "seed_of_children",
+        "snapshot",
         "sources",
         "streamers",
         "through_limit",
@@ -59,6 +71,13 @@ class Run(FailingRun):
         self.current_weights: np.ndarray | None = None
         self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
+        # Where it stood when it was closed or interrupted, if that can be said exactly; and where
+        # it stood up to a second earlier.
+        self.is_over = False
+        self.is_replacing = False  # what is open is not what the last items came from
+        self.frozen: dict | None = None
+        self.snapshot: dict | None = None
+        self.next_snapshot = monotonic() + SNAPSHOT_EVERY
         # By slot:
         self.sources: list[Iterator] = []  # the open stream
         self.iterators: list[Iterator] = []  # the same, but for the last item it may give
@@ -88,6 +107,12 @@ class Run(FailingRun):
         """Return where the run stands, between two items, of which it has given ``n_given``."""
         if not n_given:
             return 0
+        if self.is_over:
+            return self._last_position(n_given)
+        return self.current_position(n_given)
+
+    def current_position(self, n_given: int) -> dict:
+        """Return what `position` does, of a run that goes on."""
         limits, numbers = self.through_limit, self.activation_numbers
         kept = (self.sources, self.places, numbers, limits, self.counts())
         return {
@@ -97,6 +122,44 @@ class Run(FailingRun):
             "open": list(map(self._slot_position, *kept)),
             **self.failed_position(),
         }
+
+    def position_before_draw(self) -> dict:
+        """Return where it stood before the draw that is under way."""
+        return self.current_position(self.n_given_in_all())
+
+    def keep_position(self, is_drawing: bool) -> None:
+        """Keep where the run stands, before something is replaced: to be called now and then."""
+        n_given = self.n_given_in_all()
+        if n_given:
+            is_after = not is_drawing
+            self.snapshot = (
+                self.current_position(n_given) if is_after else self.position_before_draw()
+            )
+        self.next_snapshot = monotonic() + SNAPSHOT_EVERY
+
+    def has_set_aside(self) -> bool:
+        """Tell whether what comes next depends on more than a position holds between two draws."""
+        return False
+
+    def _freeze(self, error: BaseException | None) -> None:
+        """Keep where the run stood after its last item, now that an error in a source ends it."""
+        if error is None or isinstance(error, GeneratorExit):
+            return  # (whoever closes a run has asked before)
+        is_exact = not self.is_replacing and not self.has_set_aside()
+        if is_exact and _is_from_below(error) and self.n_given_in_all():
+            with contextlib.suppress(PescadorError):  # of a source without a position: none is kept
+                self.frozen = self.position_before_draw()
+
+    def _last_position(self, n_given: int) -> dict:
+        """Return where a run that is over stood after an item."""
+        if self.frozen is not None and self.frozen["n_items"] == n_given:
+            return self.frozen
+        start = self.snapshot or self.resume_from
+        if start is not None and start["n_items"] > n_given:
+            start = self.resume_from
+        if start is None:
+            start = {"setup": self.agreed(), "n_items": 0}
+        return positions.skipping(start, n_given - start["n_items"])
 
     def agreed(self) -> dict:
         """Return what another run must agree with, to go on where this one stands."""
@@ -154,7 +217,11 @@ class Run(FailingRun):
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         try:
-            self.close()
+            try:
+                self._freeze(error)
+            finally:
+                self.is_over = True
+                self.close()
         except Exception as late:
             if error is None or isinstance(error, GeneratorExit):
                 raise
@@ -230,11 +297,14 @@ class Run(FailingRun):
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
-        self.through_limit[slot] = STOP_FAILED
+        limit, self.through_limit[slot] = self.through_limit[slot], STOP_FAILED
         moment += " " if moment else ""
         moment += f"after {of_items(self.n_given(slot))} of this activation"
         place = self.places[slot]
-        return self.note_failure(error, self.named(place), self.streamers[place], moment)
+        outlived = self.note_failure(error, self.named(place), self.streamers[place], moment)
+        if not outlived:
+            self.through_limit[slot] = limit  # whoever resumes may try again
+        return outlived
 
     def named(self, place: int) -> int:
         """Return where the mux has the streamer that is at ``place`` here."""
@@ -294,3 +364,28 @@ class Run(FailingRun):
             column.clear()
         if failure is not None:
             raise failure
+
+
+def _is_from_below(error: BaseException) -> bool:
+    """Tell whether an error came out of a source, and not of the very loop that reads it.
+
+    There, and where slots are drawn, signals interrupt: a handler in C leaves no frame, any other
+    one leaves its own.
+    """
+    here = error.__traceback__
+    if here is None or here.tb_next is None:
+        return False
+    below = here.tb_next.tb_frame
+    if below.f_globals is vars(slots):
+        return False
+    return all(below.f_code is not _code_of(signal.getsignal(each)) for each in _SIGNALS)
+
+
+_SIGNALS = signal.valid_signals()
+
+
+def _code_of(handler: Any) -> Any:
+    """Return the code that runs at a signal, if it is known."""
+    if not isinstance(handler, (FunctionType, MethodType)):
+        handler = getattr(type(handler), "__call__", None)  # noqa: B004 - of an object with one
+    return getattr(handler, "__code__", None)

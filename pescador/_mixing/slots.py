@@ -64,6 +64,12 @@ class _Slots:
         used = self._before[1] - length_hint(self._left)
         return [*self._before, self._n_calm, self._size, used, int(self.is_stale)]
 
+    @property
+    def position_before_draw(self) -> list:
+        """The same before the last slot was drawn."""
+        *rest, used, is_stale = self.position
+        return [*rest, used - 1, is_stale]
+
     def resume(self, position: list, rng: np.random.RandomState) -> Iterable[int]:
         """Go to a position, with a generator that gave ``position[0]`` numbers.
 

@@ -162,13 +162,15 @@ class StochasticRun(PoolRun):
 
     # Where it stands.
 
-    def position(self, n_given: int) -> Any:
-        position = super().position(n_given)
-        if position:
-            position["pool"], position["n_draws"] = self.pool.position, self.choices.n_taken
-            position["gone"] = self.dropped_before_pool
-            position["barren"] = sorted(self.gave_nothing)
+    def current_position(self, n_given: int) -> dict:
+        position = super().current_position(n_given)
+        position["pool"], position["n_draws"] = self.pool.position, self.choices.n_taken
+        position["gone"] = self.dropped_before_pool
+        position["barren"] = sorted(self.gave_nothing)
         return position
+
+    def has_set_aside(self) -> bool:
+        return bool(self.gave_nothing)
 
     def restore(self) -> None:
         super().restore()

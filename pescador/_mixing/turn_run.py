@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from itertools import compress, islice
 from operator import length_hint
+from time import monotonic
 from typing import Any
 
 from .. import _validate
@@ -57,19 +58,27 @@ class RoundRobinRun(Run):
                             yield item
                             continue
                         slot = self._turn() - 1
+                        if monotonic() >= self.next_snapshot:
+                            self.keep_position(is_drawing=True)
+                        self.is_replacing = True
                         self.end(slot, self.n_given(slot))
+                        self.is_replacing = False
                         has_ended = True
                     if has_ended:
+                        self.is_replacing = True
                         self._leave_out()
                         has_ended = False
                     self.turns = iter(self.iterators)
+                    self.is_replacing = False
                 # A streamer that has failed may give something in the next pass.
                 n_failures, self.n_failures = self.n_failures, sum(self.failed.values())
                 pass_is_empty = item is NOTHING and n_failures == self.n_failures
                 if self.is_finite or pass_is_empty:
                     break
+                self.is_replacing = True
                 self._begin_pass()
                 self.turns = iter(self.iterators)
+                self.is_replacing = False
                 item = NOTHING
             self.raise_if_all_failed()
 
@@ -77,10 +86,13 @@ class RoundRobinRun(Run):
         """Return how many slots have had their turn in this round."""
         return len(self.sources) - length_hint(self.turns)
 
-    def position(self, n_given: int) -> Any:
-        position = super().position(n_given)
-        if position:
-            position["round"] = [self.n_passes, self._turn(), self.n_failures]
+    def current_position(self, n_given: int) -> dict:
+        numbers = [self.n_passes, self._turn(), self.n_failures]
+        return {**super().current_position(n_given), "round": numbers}
+
+    def position_before_draw(self) -> dict:
+        position = super().position_before_draw()
+        position["round"][1] -= 1
         return position
 
     def restore(self) -> None:
@@ -140,11 +152,15 @@ class ChainRun(Run):
                 self.restore()
                 yield None
             while self.sources or self._open_next():
+                self.is_replacing = False
                 try:
                     yield from self.iterators[0]
                 except Exception as error:
                     if not self.outlives(error, 0):
                         raise
+                if monotonic() >= self.next_snapshot:
+                    self.keep_position(is_drawing=False)
+                self.is_replacing = True
                 self._leave()
             self.raise_if_all_failed()
 
@@ -204,12 +220,9 @@ class ChainRun(Run):
         self.n_passes, self.pass_is_empty = self.n_passes + 1, True
         return True
 
-    def position(self, n_given: int) -> Any:
-        position = super().position(n_given)
-        if position:
-            numbers = self.n_passes, self.index, int(self.pass_is_empty), self.n_fruitless
-            position["pass"] = list(numbers)
-        return position
+    def current_position(self, n_given: int) -> dict:
+        numbers = [self.n_passes, self.index, int(self.pass_is_empty), self.n_fruitless]
+        return {**super().current_position(n_given), "pass": numbers}
 
     def restore(self) -> None:
         assert self.resume_from is not None

@@ -7,17 +7,20 @@ import inspect
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from itertools import count
+from time import monotonic
 from types import GeneratorType
 from typing import Any
 
 import numpy as np
 
-from .._callables import FOLLOWS, SEEDED
+from .._callables import FOLLOWS, ONE_TO_ONE, SEEDED
 from .._repr import is_streamer, named
 from . import positions
 from .closable import ClosableIterator, close_iterator
 from .recipe import Recipe
 from .seeds import FRESH_SEED, Seed
+
+MARK_EVERY = 1.0  # seconds
 
 
 class Binding:
@@ -28,6 +31,10 @@ class Binding:
         self.fields = fields  # where the first of its streams is to begin, if not at the start
         self.stream: weakref.ref | None = None  # the last that was started
         self.ready: weakref.ref | None = None  # a stream that is there already
+        self.closed: Any = None  # the last one, if it was closed before its end
+        # How many items the call had given, and where the stream stood, up to a second ago.
+        self.mark: tuple[int, dict] | None = None
+        self.next_mark = monotonic() + MARK_EVERY
 
     def take_ready(self) -> Any:
         """Return the stream that is there already, once; None if there is none."""
@@ -38,13 +45,23 @@ class Binding:
 class _Bound:
     """One call of a function that gives what the streamers among its arguments give."""
 
-    def __init__(self, bindings: list[Binding], call: Callable[[], list]) -> None:
+    def __init__(
+        self,
+        bindings: list[Binding],
+        call: Callable[[], list],
+        is_one_to_one: bool,
+        start: dict | None,
+    ) -> None:
         self._bindings = bindings
         self._call = call
+        self._is_one_to_one = is_one_to_one  # an item comes out for each that goes in
+        self._start = start  # the position that it began at
         self._streams: list[Any] = []  # that have been started again (their bindings know them)
 
     def position(self, n_given: int) -> Any:
         """Return those of the streams that it reads."""
+        if any(binding.closed is not None for binding in self._bindings):
+            return self._last_position(n_given)
         streams = []
         for binding in self._bindings:
             stream = None if binding.stream is None else binding.stream()
@@ -52,7 +69,24 @@ class _Bound:
             if fields is None:
                 return n_given
             streams.append(fields)
-        return {"streams": streams, "call": self._call()}
+        return {"streams": streams, "call": self._call(), "n_items": n_given}
+
+    def _last_position(self, n_given: int) -> Any:
+        """Return where a call stood after an item, whose streams have been closed since."""
+        if not n_given:
+            return 0
+        binding = self._bindings[0]
+        if len(self._bindings) == 1 and binding.closed is not None:
+            fields = binding.closed._fields()
+            if self._is_one_to_one and fields["n_given"] == n_given:
+                return {"streams": [fields], "call": self._call(), "n_items": n_given}
+            if binding.mark is not None and binding.mark[0] <= n_given:
+                n_before, fields = binding.mark
+                start = {"streams": [fields], "call": self._call(), "n_items": n_before}
+                return positions.skipping(start, n_given - n_before)
+        if self._start is None:
+            return n_given
+        return positions.skipping(self._start, n_given - self._start["n_items"])
 
     def start_again(self, made: Any, bound: list[Recipe]) -> None:
         """Start what a call reads, where it stood, now: what does not fit must be told at once."""
@@ -65,6 +99,18 @@ class _Bound:
                 self._streams.append(stream)
                 stream.start()
                 binding.ready = weakref.ref(stream)
+
+
+def mark(iterator: Any, n_given: int) -> None:
+    """Keep where the stream stands that a call reads, now that the call has given an item.
+
+    To be called between two items; it looks at the clock, and does more once a second only.
+    """
+    stream = getattr(iterator, "_stream", iterator)
+    binding = getattr(getattr(stream, "_streamer", None), "_binding", None)
+    if binding is not None and monotonic() >= binding.next_mark:
+        binding.mark = n_given, stream._fields()
+        binding.next_mark = monotonic() + MARK_EVERY
 
 
 def open_by_iterate(streamer: Recipe, parent: Seed, place: int, number: int) -> Generator:
@@ -123,7 +169,8 @@ def call_bound(
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
-        record = positions.records[made] = _Bound(bindings, call_now)
+        is_one_to_one = getattr(function, FOLLOWS, 1) == ONE_TO_ONE
+        record = positions.records[made] = _Bound(bindings, call_now, is_one_to_one, position)
         if position:
             record.start_again(made, bound)
     return made

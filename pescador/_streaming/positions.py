@@ -44,12 +44,12 @@ records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary
 atexit.register(records.clear)
 
 
-def position_of(source: Iterator, n_given: int) -> Any:
+def position_of(source: Iterator | None, n_given: int) -> Any:
     """Return the position of an activation, which is between two items."""
     # (Other iterators have no record, and may have no hash.)
-    has_record = isinstance(source, (GeneratorType, ClosableIterator))
-    record = records.get(source) if has_record else None
-    return n_given if record is None else record.position(n_given)
+    if not isinstance(source, (GeneratorType, ClosableIterator)) or source not in records:
+        return n_given
+    return records[source].position(n_given)
 
 
 def skipping(position: Any, n_items: int) -> Any:

@@ -13,11 +13,12 @@ class Session:
     opens the sources below the place where it was put in, and no others.
     """
 
-    __slots__ = ("failures", "opener")
+    __slots__ = ("failures", "is_closing", "opener")
 
     def __init__(self, failures: Failures | None = None, opener: Opener = IN_PLACE) -> None:
         self.failures = Failures() if failures is None else failures
         self.opener = opener
+        self.is_closing = False  # the stream is, and has kept where it stood
 
     def opened_by(self, opener: Opener) -> Session:
         """Return the same session with another opener."""

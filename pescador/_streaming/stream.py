@@ -68,16 +68,17 @@ class Stream(ClosableIterator):
         open_pass: Callable[[Seed, int, int], Iterator],
         resume_from: dict | None = None,
     ) -> None:
+        self._n_passes = 0  # (first: an interrupt may make this half of a stream, to be closed)
         super().__init__(None)
         self._streamer = streamer
         self._max_iter = max_iter
         self._cycle = cycle
         self._open_pass = open_pass
         self._source: Iterator | None = None
-        self._n_passes = 0
         self._given_before = 0
         self._has_ended = False
-        self._last: dict | None = None  # where it stood when it had given all it may
+        # Where it stood, when it was closed or had given all it may; or why that is not known.
+        self._last: dict | PescadorError | None = None
         if resume_from is not None:
             self._restore(resume_from)
 
@@ -131,12 +132,15 @@ class Stream(ClosableIterator):
         Raises
         ------
         PescadorError
-            If the stream has been closed before its end, or is in the middle of an item.
+            If another thread is in the middle of an item, or was when the stream was closed.
 
         Notes
         -----
         It may be taken between any two items, also inside a loop over the stream, and costs about
-        a microsecond for an open stream. What has been drawn from random states is part of it;
+        a microsecond for an open stream. When the stream is over, since it was closed, interrupted
+        (Ctrl-C in a source) or has failed, it says where it stood after the last item it handed
+        out; where that cannot be said exactly, it names an earlier position and a number of items,
+        which resuming reads again. What has been drawn from random states is part of it;
         of those that nothing has been drawn from yet, it says nothing.
 
         Examples
@@ -189,13 +193,11 @@ class Stream(ClosableIterator):
 
     def _fields(self) -> dict:
         """Return where this run stands, but for where its seeds come from."""
-        if self._last is not None:
-            return self._last
-        if self._is_closed and not self._has_ended:
-            raise PescadorError(
-                "the stream has been closed, and where it stood is gone;"
-                " call state_dict() before that, in the loop over the stream for instance"
-            )
+        if isinstance(self._last, PescadorError):
+            raise self._last
+        return self._fields_now() if self._last is None else self._last
+
+    def _fields_now(self) -> dict:
         n_given = self.n_given
         fields = {
             "n_given": n_given,
@@ -206,10 +208,10 @@ class Stream(ClosableIterator):
             "has_ended": self._has_ended,
         }
         if self._n_passes and not self._has_ended:
-            if self._source is None or self._is_in_an_item():
+            n_of_pass = n_given - self._given_before
+            if self._is_in_an_item() or (self._source is None and n_of_pass):
                 raise _in_an_item()
-            position = positions.position_of(self._source, n_given - self._given_before)
-            fields["position"] = position
+            fields["position"] = positions.position_of(self._source, n_of_pass)
             if self._is_in_an_item() or self.n_given != n_given:
                 raise _in_an_item()  # another thread has gone on in the meantime
         return fields
@@ -337,6 +339,20 @@ class Stream(ClosableIterator):
             items = islice(items, min(self._max_iter - self.n_given, sys.maxsize))
         self._items = compress(items, self._ticks)
 
+    def _keep_position(self) -> None:
+        """Keep where the stream stands, for a state that is asked for after it was closed."""
+        session, binding = self._seed.session, self._streamer._binding
+        if self._has_ended or session.is_closing:
+            return
+        if binding is None:
+            session.is_closing = True  # what is below need not do the same
+        else:
+            binding.closed = self
+        try:
+            self._last = self._fields()
+        except PescadorError as refusal:  # for whoever asks for the state
+            self._last = refusal.with_traceback(None)
+
     def _close_source(self) -> None:
         source, self._source = self._source, None
         super()._release()
@@ -347,6 +363,7 @@ class Stream(ClosableIterator):
     def _release(self) -> None:
         if self._n_passes:
             try:
+                self._keep_position()
                 self._close_source()
             finally:
                 self._streamer._counted_by().active_count_ -= 1
@@ -366,5 +383,6 @@ _ELSEWHERE["tuples"] = "give it to a map: pescador.tuples(stream, 'X', 'Y')"
 
 def _in_an_item() -> PescadorError:
     return PescadorError(
-        "the stream is in the middle of an item; call state_dict() between two items"
+        "the stream is in the middle of an item; call state_dict() between two items, and before"
+        " another thread closes it"
     )

@@ -1,0 +1,318 @@
+"""The state of a stream that is over: closed, interrupted (Ctrl-C) or failed.
+
+It says where the stream stood after the last item it handed out. The trees here are interrupted at
+every moment at which a source does something: as it is opened, makes an item, or is closed.
+"""
+
+import contextlib
+import gc
+import itertools
+import json
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from _cases import matrix, some
+from _sources import TIMEOUT
+
+import pescador
+from pescador import (
+    ChainMux,
+    PescadorError,
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    Streamer,
+    ZMQStreamer,
+)
+from pescador._background.consumer import Consumer
+
+N = 40  # items, of those that have no end
+
+
+class Moments:
+    """Counts what sources do, and raises an error at one moment."""
+
+    def __init__(self):
+        self.n_left, self.error = None, KeyboardInterrupt
+
+    def pass_by(self):
+        if self.n_left is not None:
+            self.n_left -= 1
+            if self.n_left < 0:
+                self.n_left = None
+                raise self.error
+
+
+MOMENTS = Moments()
+
+
+def source(name, n_items):
+    MOMENTS.pass_by()
+    try:
+        for number in range(n_items):
+            MOMENTS.pass_by()
+            yield {"x": np.array([10 * name + number])}
+    finally:
+        MOMENTS.pass_by()
+
+
+class Adding:
+    """An iterator that is no generator, and has no record."""
+
+    def __init__(self, name, n_items):
+        MOMENTS.pass_by()
+        self._items = iter([{"x": np.array([10 * name + number])} for number in range(n_items)])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        MOMENTS.pass_by()
+        return next(self._items)
+
+
+def three(lengths=(3, 5, 2), function=source):
+    return [Streamer(function, 1 + place, n) for place, n in enumerate(lengths)]
+
+
+def stochastic(rate=3, **options):
+    return StochasticMux(three(), 2, rate, random_state=3, **options)
+
+
+TREES = {
+    "streamer": lambda: Streamer(source, 1, 7),
+    "iterators": lambda: ShuffledMux(three(function=Adding), random_state=3),
+    "streamer of a streamer": lambda: Streamer(Streamer(source, 1, 7)),
+    "chain": lambda: ChainMux(three()),
+    "chain, cycle": lambda: ChainMux(three(), mode="cycle"),
+    "round robin": lambda: RoundRobinMux(three(), mode="permuted_cycle", random_state=3),
+    "round robin, exhaustive": lambda: RoundRobinMux(three()),
+    "shuffled": lambda: ShuffledMux(three(), random_state=3),
+    "shuffled, weights": lambda: ShuffledMux(three(), [1, 2, 3], random_state=3),
+    "with_replacement": stochastic,
+    "single_active": lambda: stochastic(mode="single_active"),
+    "exhaustive": lambda: stochastic(mode="exhaustive"),
+    "share": lambda: stochastic(weights=[1, 2, 3], weighting="share"),
+    "function": lambda: stochastic(weights=lambda n_items: [1, 1 + n_items, 1]),
+    "with an empty one": lambda: StochasticMux(
+        three((2, 0, 3)), 2, 3, prune_empty_streams=False, random_state=3
+    ),
+    "nested": lambda: ShuffledMux(
+        [stochastic(mode="exhaustive"), ChainMux(three()), Streamer(source, 7, 3)], random_state=5
+    ),
+    "batches": lambda: Streamer(pescador.buffer_stream, stochastic(), 4),
+    "tuples": lambda: Streamer(pescador.tuples, stochastic(), "x"),
+    "a mux of batches": lambda: ShuffledMux(
+        [Streamer(pescador.buffer_stream, stochastic(), 2), Streamer(source, 7, 9)], random_state=5
+    ),
+}
+
+
+LONG = ("nested", "batches", "round robin", "function", "shuffled, weights", "share")
+
+
+def read(stream, n_items, into):
+    """Read so many items; what comes before an error is kept."""
+    for _, item in zip(range(n_items - len(into)), stream):
+        into.append(plain(item))
+
+
+def plain(item):
+    if isinstance(item, dict):
+        return {key: plain(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [plain(each) for each in item]
+    return item.tolist() if hasattr(item, "tolist") else item
+
+
+def expected_items(make):
+    items = []
+    with make().iterate() as stream:
+        read(stream, N, items)
+    return items
+
+
+def interrupted(make, moments, error=KeyboardInterrupt):
+    """Read a tree that is interrupted at each moment in turn; return items, or None at the end."""
+    items, state = [], None
+    MOMENTS.error = error
+    for moment in moments:
+        stream = make().iterate() if state is None else make().resume(state)
+        MOMENTS.n_left = moment
+        try:
+            with stream:
+                read(stream, N, items)
+            is_interrupted = False
+        except error:
+            is_interrupted = True
+        n_left, MOMENTS.n_left = MOMENTS.n_left, None
+        if not is_interrupted and n_left is not None:
+            return None  # there are no more moments
+        assert stream.n_given == len(items)
+        state = json.loads(json.dumps(stream.state_dict()))
+    with make().resume(state) as stream:
+        read(stream, N, items)
+    return items
+
+
+@pytest.fixture(params=some([1.0, 0.0], 2), ids=["seldom", "often"])
+def snapshots(request, monkeypatch):
+    """Let positions be kept as usual (so here never), or at every chance."""
+    monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_EVERY", request.param)
+    monkeypatch.setattr("pescador._streaming.binding.MARK_EVERY", request.param)
+
+
+@pytest.mark.parametrize("error", some([KeyboardInterrupt, ValueError, SystemExit]))
+@pytest.mark.parametrize("make", TREES.values(), ids=TREES)
+def test_after_an_error_at_any_moment(make, error, snapshots):
+    expected = expected_items(make)
+    for moment in itertools.count():
+        items = interrupted(make, [moment], error)
+        if items is None:
+            break
+        assert items == expected, moment
+    assert moment > 5
+
+
+# (What a map was about to read is closed as garbage, if the interrupt comes first.)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("make", TREES.values(), ids=TREES)
+def test_after_two_interrupts(make, snapshots):
+    expected = expected_items(make)
+    for first in itertools.count():
+        items = interrupted(make, [first])
+        if items is None:
+            break
+        for second in (0, 1, 2, 5):
+            items = interrupted(make, [first, second])
+            assert items is None or items == expected, (first, second)
+
+
+@pytest.mark.parametrize("make", TREES.values(), ids=TREES)
+def test_after_close(make):
+    expected = expected_items(make)
+    for n_items in range(len(expected) + 1):
+        with make().iterate() as stream:
+            start = []
+            read(stream, n_items, start)
+            state = stream.state_dict()
+        assert stream.state_dict() == state
+        with make().resume(json.loads(json.dumps(state))) as stream:
+            read(stream, N, start)
+        assert start == expected
+
+
+def forked(streamer):
+    return ZMQStreamer(streamer, start_method="fork")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: forked(stochastic()),
+        lambda: ShuffledMux([forked(stochastic()), Streamer(source, 7, 9)], random_state=5),
+        lambda: Streamer(pescador.buffer_stream, forked(stochastic()), 3),
+    ],
+    ids=["alone", "in a mux", "of batches"],
+)
+def test_after_an_interrupt_while_a_process_is_awaited(make, monkeypatch):
+    def wait(consumer, seconds):
+        raise KeyboardInterrupt
+
+    expected = expected_items(make)
+    for moment in (1, 5, 12):
+        items = []
+        with monkeypatch.context() as patch, make().iterate() as stream:
+            read(stream, moment, items)
+            patch.setattr(Consumer, "_wait", wait)
+            with contextlib.suppress(KeyboardInterrupt):
+                read(stream, N, items)
+        assert stream.n_given == len(items)
+        state = json.loads(json.dumps(stream.state_dict()))
+        with make().resume(state) as stream:
+            read(stream, N, items)
+        assert items == expected
+
+
+def test_what_is_kept_earlier_bounds_what_is_read_again(monkeypatch):
+    monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_EVERY", 0.0)
+    streamers = [Streamer(source, n, 1000) for n in range(9)]
+    stream = StochasticMux(streamers, 2, 10, random_state=1).iterate()
+    with pytest.raises(KeyboardInterrupt), stream:
+        for item in stream:
+            if stream.n_given > 500 and item["x"][0] % 10 == 0:
+                MOMENTS.n_left = 0
+    position = stream.state_dict()["position"]
+    assert position.get("skip", 0) < 50
+
+
+def test_the_state_of_a_stream_that_was_closed_in_an_item_is_refused():
+    closing = threading.Event()
+
+    def waiting():
+        yield 1
+        started.set()
+        closing.wait(TIMEOUT)
+        yield 2
+
+    started = threading.Event()
+    stream = Streamer(waiting).iterate()
+    reader = threading.Thread(target=list, args=(stream,))
+    reader.start()
+    assert started.wait(TIMEOUT)
+    closer = threading.Thread(target=stream.close)
+    closer.start()
+    while not stream._is_closed:
+        time.sleep(0)
+    closing.set()
+    reader.join(TIMEOUT)
+    closer.join(TIMEOUT)
+    with pytest.raises(PescadorError, match="another thread closes it"):
+        stream.state_dict()
+
+
+@matrix(cover=1, n_tries=[20, 200], make={name: TREES[name] for name in LONG})
+def test_after_a_signal_at_any_moment(n_tries, make):
+    """Of items that have left the stream, at most the last one has not arrived at its reader."""
+    with make().iterate() as stream:
+        expected = [plain(item) for _, item in zip(range(3000), stream)]
+    rng = np.random.default_rng(20)
+    n_interrupts = 0
+    with interrupted_by_a_timer():
+        for _ in range(n_tries):
+            items = []
+            stream = make().iterate()
+            try:
+                with stream:
+                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 4e-3))
+                    for item in stream:
+                        items.append(item)
+                        if len(items) == 3000:
+                            break
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                n_interrupts += 1
+            n_given, n_items = stream.n_given, len(items)
+            assert n_items <= n_given <= n_items + 1
+            with make().resume(stream.state_dict()) as rest:
+                items += [item for _, item in zip(range(3000 - n_given), rest)]
+            assert list(map(plain, items)) == expected[:n_items] + expected[n_given:]
+    assert n_interrupts > n_tries / 4
+
+
+@contextlib.contextmanager
+def interrupted_by_a_timer():
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    gc.disable()  # what is raised in a finalizer is not heard of
+    try:
+        yield
+    finally:
+        gc.enable()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
