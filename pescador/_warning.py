@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from types import FrameType
 
 # Not the user's, though they call us: this package, and what makes its decorated functions.
@@ -29,7 +30,10 @@ class _Told:
         return self._places
 
 
-_told = _Told()
+told = _Told()
+
+# In a background process: who hears of a warning, whose user is elsewhere.
+told_instead: Callable[..., None] | None = None
 
 
 def warn(
@@ -40,11 +44,14 @@ def warn(
     The text begins with ``start``, which should have no letters that mean something in a regular
     expression, and ends with how to silence it.
     """
+    if told_instead is not None:
+        told_instead(start=start, rest=rest, category=category)
+        return
     frame = frame or sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame):
         frame = frame.f_back
     path, line = frame.f_code.co_filename, frame.f_lineno
-    places, place = _told.places(), (start, category, path, line)
+    places, place = told.places(), (start, category, path, line)
     if place in places:
         return
     silence = f"warnings.filterwarnings('ignore', {start!r})"

@@ -1,5 +1,6 @@
 """Random trees of streamers, each known by a number. Other processes can import their parts."""
 
+import itertools
 import random
 
 import numpy as np
@@ -164,10 +165,8 @@ def read(stream, n_items=MOST_ITEMS):
     """Return the first items of a stream, and the error that comes after them, if one does."""
     items = []
     try:
-        for item in stream:
+        for item in itertools.islice(stream, n_items):
             items.append(plain(item))
-            if len(items) == n_items:
-                break
     except Exception as error:
         items.append(f"{type(error).__name__}: {error}")
     finally:

@@ -30,6 +30,7 @@ from .child import Child, HeldInterrupts
 from .frames import LARGE, Kind, Message, Unpacker
 from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
 from .producer import produce
+from .warned import retold
 
 __all__ = ["Consumer", "HeldInterrupts", "Options"]
 _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
@@ -179,9 +180,12 @@ class Consumer:
                 text = f"{self._n_items} items arrived, and the background process counts"
                 remedy = "read the stream again, or resume it from a state"
                 raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
-            if message.kind != Kind.POSITION:
+            if message.kind == Kind.POSITION:
+                self._last_position = self._n_items, message.text
+            elif message.kind == Kind.WARNING:
+                retold(message.text)
+            else:
                 break
-            self._last_position = self._n_items, message.position
         if message.kind == Kind.ENDED:
             return None
         if message.kind == Kind.FAILED:

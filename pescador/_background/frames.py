@@ -30,6 +30,7 @@ class Kind(enum.IntEnum):
     FAILED = 2  # the source has failed
     ENDED = 3  # the source has no more items
     POSITION = 4  # where the source stands, between two items
+    WARNING = 5  # what was warned of there
 
 
 LARGE = 2**13  # bytes of an item from which it goes through shared memory
@@ -42,6 +43,7 @@ _HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number o
 _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
 _MOST_LAYOUTS = 2**12  # remembered on each side
 _KINDS = frozenset(Kind)
+_NOTES = {Kind.POSITION, Kind.WARNING}  # which have a text
 
 
 class Allocates(Protocol):
@@ -215,9 +217,9 @@ class Packer:
         """Return the frames of a message that says how the stream ended, and after how many."""
         return [_HEAD.pack(kind, self.n_items, 0, 0)]
 
-    def position(self, text: bytes) -> list[bytes]:
-        """Return the frames of a message that says where the source stands now."""
-        return [*self.mark(Kind.POSITION), text]
+    def note(self, kind: Kind, text: bytes) -> list[bytes]:
+        """Return the frames of a message that has a text: a position, or a warning."""
+        return [*self.mark(kind), text]
 
 
 class _Run:
@@ -271,7 +273,7 @@ class Message(NamedTuple):
     n_items: int
     cost: int  # bytes, as the sender counts them
     items: Iterator[dict]
-    position: bytes = b""  # of the source, as it was told
+    text: bytes = b""  # a position of the source, or a warning
 
 
 class Unpacker:
@@ -309,9 +311,9 @@ class Unpacker:
         position = _HEAD.size
         if kind not in _KINDS or (kind != Kind.DATA and n_runs):
             raise _garbage(f"a message of kind {kind}")
-        if kind == Kind.POSITION and len(frames) != 2:
-            raise _garbage(f"a position of {len(frames) - 1} frames")
-        source_position = bytes(next(rest)) if kind == Kind.POSITION else b""
+        if kind in _NOTES and len(frames) != 2:
+            raise _garbage(f"a text of {len(frames) - 1} frames")
+        text = bytes(next(rest)) if kind in _NOTES else b""
         if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
             raise _garbage(f"{n_runs} runs in {len(frames)} frames")
         runs, total = [], 0
@@ -332,7 +334,7 @@ class Unpacker:
         if position != len(head) or next(rest, None) is not None:
             raise _garbage("more than the head says")
         items = chain.from_iterable(runs)
-        return Message(Kind(kind), first, total, cost, items, source_position)
+        return Message(Kind(kind), first, total, cost, items, text)
 
     def _layout(self, header: memoryview) -> Layout:
         key = bytes(header)

@@ -29,6 +29,7 @@ from .channel import Caller
 from .frames import Kind, Packer
 from .inside import Parent, Stopped
 from .orders import CREDIT, CREDIT_HEAD, Task
+from .warned import heard
 
 _MESSAGES = 8  # at least, that fit into max_bytes
 _SEND_ALONE_SECONDS = 1e-3  # without a message, after which an item is sent alone
@@ -47,6 +48,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
             parent.check()
             above = Seed.received(*task.seed, Session())
             _seed_globals(above.child(task.place, task.number))
+            sender.warnings = heard()
             sender.send_all(_Source(task, above))
         except Stopped:
             raise
@@ -126,6 +128,7 @@ class _Sender:
         self._ahead = 0  # bytes that were made and are not known to be handed out
         self._credits: deque[bytes] = deque()  # orders that have come and are not counted yet
         self._has_credit = threading.Event()
+        self.warnings: deque[bytes] = deque()  # that nobody has been told of yet
         self._is_awaited = True
         self._sent = 0.0  # when the last message was sent
         self._position_sent = -math.inf  # when the last position was sent
@@ -161,7 +164,7 @@ class _Sender:
         """Send where the source stands: a resumed stream can go on from there."""
         with contextlib.suppress(PescadorError):  # not every source has a position now
             position = json.dumps(source.position(self._packer.n_items))
-            self._caller.send(self._packer.position(position.encode()))
+            self._caller.send(self._packer.note(Kind.POSITION, position.encode()))
         self._position_sent = time.monotonic()
 
     def _is_quick(self) -> bool:
@@ -172,6 +175,11 @@ class _Sender:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
             self._caller.send(self._packer.take())
             self._sent = time.monotonic()
+            self._send_warnings()
+
+    def _send_warnings(self) -> None:
+        while self.warnings:
+            self._caller.send(self._packer.note(Kind.WARNING, self.warnings.popleft()))
 
     def _flush_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -222,6 +230,7 @@ class _Sender:
         """Send what is left, and how the stream ended."""
         with self._lock:
             self._flush()
+            self._send_warnings()
             self._caller.send(self._packer.mark(kind))
 
     def close(self) -> None:

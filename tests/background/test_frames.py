@@ -625,11 +625,14 @@ def test_a_position_belongs_between_two_items():
     for value in range(3):
         packer.add({"x": value})
     packer.take()
-    message = Unpacker().message(packer.position(b"here"))
+    message = Unpacker().message(packer.note(Kind.POSITION, b"here"))
     assert message[:4] == (Kind.POSITION, 3, 0, 0)
-    assert (message.position, list(message.items)) == (b"here", [])
-    for frames in (packer.position(b"here")[:1], [*packer.position(b"here"), b"more"]):
-        with pytest.raises(WorkerError, match="a position of"):
+    assert (message.text, list(message.items)) == (b"here", [])
+    for frames in (
+        packer.note(Kind.POSITION, b"here")[:1],
+        [*packer.note(Kind.POSITION, b"here"), b"more"],
+    ):
+        with pytest.raises(WorkerError, match="a text of"):
             Unpacker().message(frames)
 
 
