@@ -190,6 +190,7 @@ class BaseMux(Streamer):
     @property
     def weights(self) -> np.ndarray:
         """The weights of the streamers, which sum to one."""
+        check_made(self)
         weights = self._weights
         if weights is None:
             weights = np.full(self.n_streams, 1 / self.n_streams)
@@ -198,6 +199,7 @@ class BaseMux(Streamer):
     @property
     def rng(self) -> Any:
         """The random generator that ``random_state`` stands for."""
+        check_made(self)
         return np.random if self._rng is None else self._rng
 
     _run_class: Callable[[Setup, Seed], Run]

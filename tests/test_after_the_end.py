@@ -9,8 +9,10 @@ import gc
 import itertools
 import json
 import signal
+import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from pescador import (
     ZMQStreamer,
 )
 from pescador._background.consumer import Consumer
+from pescador._streaming import positions
 
 N = 40  # items, of those that have no end
 N_LONG = 1000  # the same, where signals interrupt
@@ -164,6 +167,8 @@ def interrupted(make, moments, error=KeyboardInterrupt):
 def snapshots(request, monkeypatch):
     """Let positions be kept as usual (so here never), or at every chance."""
     monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_EVERY", request.param)
+    if not request.param:
+        monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_PAUSE", 0)
     monkeypatch.setattr("pescador._streaming.binding.MARK_EVERY", request.param)
 
 
@@ -241,6 +246,7 @@ def test_after_an_interrupt_while_a_process_is_awaited(make, monkeypatch):
 
 def test_what_is_kept_earlier_bounds_what_is_read_again(monkeypatch):
     monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_EVERY", 0.0)
+    monkeypatch.setattr("pescador._mixing.run.SNAPSHOT_PAUSE", 0)
     streamers = [Streamer(source, n, 1000) for n in range(9)]
     stream = StochasticMux(streamers, 2, 10, random_state=1).iterate()
     with pytest.raises(KeyboardInterrupt), stream:
@@ -320,3 +326,132 @@ def interrupted_by_a_timer():
         gc.enable()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def failing(n_items):
+    yield from range(n_items)
+    raise ValueError("broken")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda streamers, **how: ShuffledMux(streamers, random_state=1, **how),
+        lambda streamers, **how: StochasticMux(streamers, 2, 2, random_state=1, **how),
+        lambda streamers, **how: RoundRobinMux(streamers, mode="cycle", **how),
+        lambda streamers, **how: ChainMux(streamers, mode="cycle", **how),
+    ],
+    ids=["shuffled", "stochastic", "round robin", "chain"],
+)
+def test_when_all_have_failed_whoever_resumes_is_told_too(make):
+    how = {"on_error": "replace", "max_failures": 1}
+    inner = make([Streamer(failing, 3), Streamer(failing, 2)], **how)
+    for mux in (inner, ShuffledMux([inner, Streamer(failing, 0)], **how)):
+        stream = mux.iterate()
+        with pytest.raises(ValueError, match="broken"):
+            list(stream)
+        with pytest.raises(ValueError, match="broken"):
+            list(mux.resume(stream.state_dict()))
+
+
+def test_an_interrupt_while_the_position_is_kept_leaves_nothing_open(monkeypatch):
+    def interrupt(source, n_given):
+        raise KeyboardInterrupt
+
+    closed = []
+
+    def noting(number):
+        try:
+            while True:
+                yield number
+        finally:
+            closed.append(number)
+
+    stream = ShuffledMux([Streamer(noting, number) for number in range(3)]).iterate()
+    list(itertools.islice(stream, 9))
+    monkeypatch.setattr("pescador._streaming.positions.position_of", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    assert sorted(closed) == [0, 1, 2]
+
+
+def test_an_interrupt_as_a_large_item_is_unpacked_does_not_lose_it():
+    def large():
+        for number in itertools.count():
+            yield {"x": np.full(5000, number)}
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_name == "_handed_out":
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    streamer = forked(Streamer(large))
+    before = sys.gettrace()
+    with streamer.iterate() as stream, contextlib.suppress(KeyboardInterrupt):
+        list(itertools.islice(stream, 4))
+        sys.settrace(trace)
+        try:
+            next(stream)
+        finally:
+            sys.settrace(before)
+    with streamer.resume(stream.state_dict()) as rest:
+        assert next(rest)["x"][0] == stream.n_given
+
+
+def test_what_a_map_read_goes_with_it():
+    """A closed stream knows where it stood, but is in no cycle that holds what it read."""
+    items = Held({"x": np.zeros(1)} for _ in range(9))
+    stream = Streamer(pescador.tuples, Streamer(Streamer(items), 5), "x").iterate()
+    known = weakref.ref(items)
+    list(stream)
+    gc.disable()
+    try:
+        del items, stream
+        assert known() is None
+    finally:
+        gc.enable()
+
+
+class Held(list):
+    """A list that can be referred to weakly."""
+
+
+class Around:
+    """An iterator of a user's, which has an attribute with a name of ours."""
+
+    def __init__(self, streamer):
+        self._streamer, self._items = streamer, iter(streamer)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._items)
+
+
+def around(streamer):
+    yield from pescador.buffer_stream(Around(streamer), 2)
+
+
+def test_an_iterator_of_the_users_may_have_any_attributes(monkeypatch):
+    monkeypatch.setattr("pescador._streaming.binding.MARK_EVERY", 0.0)
+    assert len(list(Streamer(around, Streamer(source, 1, 9)))) == 4
+
+
+def test_a_state_of_an_older_release_without_a_number_of_items():
+    make = TREES["batches"]
+    expected = expected_items(make)
+    with make().iterate() as stream:
+        read(stream, 2, items := [])
+        state = stream.state_dict()
+    fields = json.loads(json.dumps(state))
+    del fields["position"]["n_items"], fields["pescador"], fields["checksum"]
+    MOMENTS.error = KeyboardInterrupt
+    resumed = make().resume(positions.sealed(fields))
+    MOMENTS.n_left = 5
+    with contextlib.suppress(KeyboardInterrupt), resumed:
+        read(resumed, N, items)
+    MOMENTS.n_left = None
+    with make().resume(resumed.state_dict()) as stream:
+        read(stream, N, items)
+    assert items == expected

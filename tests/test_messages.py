@@ -127,13 +127,6 @@ def older():
         return pescador.mux.Mux(["ab"], 1, revive=3)
 
 
-def closed():
-    stream = Streamer("ab").iterate()
-    next(stream)
-    stream.close()
-    return stream.state_dict()
-
-
 def inside():
     """Ask for a state in the middle of an item."""
     streams = []
@@ -263,7 +256,6 @@ MISUSES = {
         "had other weights when the state was taken",
         "resume with the streamer",
     ),
-    "closed": (closed, "the stream", "has been closed", "call state_dict() before that"),
     "inside": (inside, "the stream", "in the middle of an item", "between two items"),
     # Muxes.
     "no streamers": (lambda: mux(streamers=[]), "streamers=[]", "nothing to mix", "at least one"),

@@ -134,10 +134,10 @@ class Consumer:
                 else:
                     each, rest = divmod(message.cost, message.n_items)
                     self._hand_out(rest)
-                    for _ in range(message.n_items):
+                    for item in message.items:
                         self._hand_out(each)
-                        self._n_handed_out += 1
-                        yield next(message.items)
+                        self._n_handed_out += 1  # (no interrupt comes between this and the reader)
+                        yield item
         except GeneratorExit:
             error = self._close()
             try:

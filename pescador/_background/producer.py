@@ -48,7 +48,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
             parent.check()
             above = Seed.received(*task.seed, Session())
             _seed_globals(above.child(task.place, task.number))
-            sender.warnings = heard()
+            sender.hear_warnings()
             sender.send_all(_Source(task, above))
         except Stopped:
             raise
@@ -128,7 +128,7 @@ class _Sender:
         self._ahead = 0  # bytes that were made and are not known to be handed out
         self._credits: deque[bytes] = deque()  # orders that have come and are not counted yet
         self._has_credit = threading.Event()
-        self.warnings: deque[bytes] = deque()  # that nobody has been told of yet
+        self._warnings: deque[bytes] = deque()  # that nobody has been told of yet
         self._is_awaited = True
         self._sent = 0.0  # when the last message was sent
         self._position_sent = -math.inf  # when the last position was sent
@@ -171,15 +171,19 @@ class _Sender:
         return time.monotonic() - self._sent <= _SEND_ALONE_SECONDS
 
     def _flush(self) -> None:
+        self._send_warnings()
         if self._packer.fullness and not self._is_closed:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
             self._caller.send(self._packer.take())
             self._sent = time.monotonic()
-            self._send_warnings()
+
+    def hear_warnings(self) -> None:
+        """Send from now on what is warned of in this process."""
+        self._warnings = heard(lambda: not self._host.is_stopping, self._flush_unless_busy)
 
     def _send_warnings(self) -> None:
-        while self.warnings:
-            self._caller.send(self._packer.note(Kind.WARNING, self.warnings.popleft()))
+        while self._warnings and not self._is_closed:
+            self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
 
     def _flush_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):
@@ -230,7 +234,6 @@ class _Sender:
         """Send what is left, and how the stream ended."""
         with self._lock:
             self._flush()
-            self._send_warnings()
             self._caller.send(self._packer.mark(kind))
 
     def close(self) -> None:

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 import sys
 import warnings
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from .. import _warning
 
+_Notes = deque[bytes]
 
-def heard() -> deque[bytes]:
-    """Note from now on, instead of printing it, what this process warns of; return the notes.
 
-    (As far as the filters here let it pass: under spawn and forkserver those of ``python -W``.)
+def heard(may_tell: Callable[[], bool], tell: Callable[[], None]) -> _Notes:
+    """Note from now on what this process warns of, instead of printing it; return the notes.
+
+    ``tell`` is called with each; it is printed if the consumer hears no more (``may_tell``). What
+    is warned of is decided here: under spawn and forkserver by the filters of ``python -W``.
     """
-    notes: deque[bytes] = deque()
+    notes: _Notes = deque()
+    printed = warnings.showwarning
 
-    def note(**facts: Any) -> None:
-        category = facts.pop("category")
-        name = f"{category.__module__}.{category.__qualname__}"
-        notes.append(json.dumps({**facts, "category": name}).encode())
+    def note(category: type[Warning], **facts: Any) -> None:
+        names = [[each.__module__, each.__qualname__] for each in category.__mro__]
+        notes.append(json.dumps({**facts, "category": names}).encode())
+        tell()
 
-    def show(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
-        note(message=str(message), category=category, filename=str(filename), lineno=lineno)
+    def show(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+        if not may_tell():
+            printed(message, category, filename, lineno, *rest)
+            return
+        module = _module_at(filename)
+        note(category, message=str(message), filename=str(filename), lineno=lineno, module=module)
 
     warnings.showwarning = show  # type: ignore[assignment]
     _warning.told_instead = note
     return notes
+
+
+def _module_at(filename: str) -> str | None:
+    """Return the name of the module of a file, as its program knows it."""
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == filename:
+            return "__main__" if name == "__mp_main__" else name
+    return None
 
 
 def retold(text: bytes) -> None:
@@ -45,8 +61,12 @@ def retold(text: bytes) -> None:
         places.add(place)
 
 
-def _category(name: str) -> Any:
-    """Return the class of a warning, if it has been imported here."""
-    module, _, name = name.rpartition(".")
-    found = getattr(sys.modules.get(module, builtins), name, None)
-    return found if isinstance(found, type) and issubclass(found, Warning) else UserWarning
+def _category(names: list[list[str]]) -> Any:
+    """Return the class of a warning, or the nearest base of it that has been imported here."""
+    for module, qualname in names:
+        found: Any = sys.modules.get(module)
+        for name in qualname.split("."):
+            found = getattr(found, name, None)
+        if isinstance(found, type) and issubclass(found, Warning):
+            return found
+    return UserWarning

@@ -96,7 +96,7 @@ class PoolRun(Run):
                             except Exception as error:
                                 last = self.nothing_of(error, slot)
                             if last is not NOTHING:
-                                next(self.ticks[slot])
+                                self.ticks[slot].__next__()  # (not next(): it is no draw)
                                 item = last
                                 yield item
                                 self.is_replacing = True
@@ -126,6 +126,7 @@ class PoolRun(Run):
                     if self.slots.is_stale or not sources:
                         break
                 block = None
+            self.is_replacing = True
             self.raise_if_all_failed()
 
     def position_before_draw(self) -> dict:

@@ -7,13 +7,11 @@ is next and the next item of that slot's iterator. All else happens when a strea
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from operator import length_hint
 from time import monotonic
-from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,15 @@ from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
-from . import slots
 from .failing import FailingRun
+from .moments import came_between_items, came_while_drawing
 from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
 NO_SOURCE: Iterator = iter(())
 STOP_FAILED = -2  # in place of a number of items
 SNAPSHOT_EVERY = 1.0  # seconds
+SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
 
 
 class Run(FailingRun):
@@ -129,13 +128,15 @@ class Run(FailingRun):
 
     def keep_position(self, is_drawing: bool) -> None:
         """Keep where the run stands, before something is replaced: to be called now and then."""
-        n_given = self.n_given_in_all()
-        if n_given:
-            is_after = not is_drawing
-            self.snapshot = (
-                self.current_position(n_given) if is_after else self.position_before_draw()
-            )
-        self.next_snapshot = monotonic() + SNAPSHOT_EVERY
+        n_given, begin = self.n_given_in_all(), monotonic()
+        if n_given and not self.has_set_aside():
+            with contextlib.suppress(PescadorError):  # not every source has a position now
+                if is_drawing:
+                    self.snapshot = self.position_before_draw()
+                else:
+                    self.snapshot = self.current_position(n_given)
+        end = monotonic()
+        self.next_snapshot = end + max(SNAPSHOT_EVERY, SNAPSHOT_PAUSE * (end - begin))
 
     def has_set_aside(self) -> bool:
         """Tell whether what comes next depends on more than a position holds between two draws."""
@@ -146,9 +147,13 @@ class Run(FailingRun):
         if error is None or isinstance(error, GeneratorExit):
             return  # (whoever closes a run has asked before)
         is_exact = not self.is_replacing and not self.has_set_aside()
-        if is_exact and _is_from_below(error) and self.n_given_in_all():
-            with contextlib.suppress(PescadorError):  # of a source without a position: none is kept
+        if not is_exact or not self.n_given_in_all():
+            return
+        with contextlib.suppress(PescadorError):  # not every source has a position now
+            if came_while_drawing(error):
                 self.frozen = self.position_before_draw()
+            elif came_between_items(error):
+                self.frozen = self.current_position(self.n_given_in_all())
 
     def _last_position(self, n_given: int) -> dict:
         """Return where a run that is over stood after an item."""
@@ -364,28 +369,3 @@ class Run(FailingRun):
             column.clear()
         if failure is not None:
             raise failure
-
-
-def _is_from_below(error: BaseException) -> bool:
-    """Tell whether an error came out of a source, and not of the very loop that reads it.
-
-    There, and where slots are drawn, signals interrupt: a handler in C leaves no frame, any other
-    one leaves its own.
-    """
-    here = error.__traceback__
-    if here is None or here.tb_next is None:
-        return False
-    below = here.tb_next.tb_frame
-    if below.f_globals is vars(slots):
-        return False
-    return all(below.f_code is not _code_of(signal.getsignal(each)) for each in _SIGNALS)
-
-
-_SIGNALS = signal.valid_signals()
-
-
-def _code_of(handler: Any) -> Any:
-    """Return the code that runs at a signal, if it is known."""
-    if not isinstance(handler, (FunctionType, MethodType)):
-        handler = getattr(type(handler), "__call__", None)  # noqa: B004 - of an object with one
-    return getattr(handler, "__code__", None)

@@ -80,6 +80,7 @@ class RoundRobinRun(Run):
                 self.turns = iter(self.iterators)
                 self.is_replacing = False
                 item = NOTHING
+            self.is_replacing = True
             self.raise_if_all_failed()
 
     def _turn(self) -> int:

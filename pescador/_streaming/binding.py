@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import weakref
@@ -15,6 +16,7 @@ import numpy as np
 
 from .._callables import FOLLOWS, ONE_TO_ONE, SEEDED
 from .._repr import is_streamer, named
+from ..exceptions import PescadorError
 from . import positions
 from .closable import ClosableIterator, close_iterator
 from .recipe import Recipe
@@ -31,7 +33,7 @@ class Binding:
         self.fields = fields  # where the first of its streams is to begin, if not at the start
         self.stream: weakref.ref | None = None  # the last that was started
         self.ready: weakref.ref | None = None  # a stream that is there already
-        self.closed: Any = None  # the last one, if it was closed before its end
+        self.closed: dict | None = None  # where the last one stood, if it was closed before its end
         # How many items the call had given, and where the stream stood, up to a second ago.
         self.mark: tuple[int, dict] | None = None
         self.next_mark = monotonic() + MARK_EVERY
@@ -77,14 +79,14 @@ class _Bound:
             return 0
         binding = self._bindings[0]
         if len(self._bindings) == 1 and binding.closed is not None:
-            fields = binding.closed._fields()
+            fields = binding.closed
             if self._is_one_to_one and fields["n_given"] == n_given:
                 return {"streams": [fields], "call": self._call(), "n_items": n_given}
             if binding.mark is not None and binding.mark[0] <= n_given:
                 n_before, fields = binding.mark
                 start = {"streams": [fields], "call": self._call(), "n_items": n_before}
                 return positions.skipping(start, n_given - n_before)
-        if self._start is None:
+        if self._start is None or "n_items" not in self._start:  # (in states of 2.2)
             return n_given
         return positions.skipping(self._start, n_given - self._start["n_items"])
 
@@ -108,9 +110,13 @@ def mark(iterator: Any, n_given: int) -> None:
     """
     stream = getattr(iterator, "_stream", iterator)
     binding = getattr(getattr(stream, "_streamer", None), "_binding", None)
-    if binding is not None and monotonic() >= binding.next_mark:
-        binding.mark = n_given, stream._fields()
-        binding.next_mark = monotonic() + MARK_EVERY
+    if not isinstance(binding, Binding) or monotonic() < binding.next_mark:
+        return
+    known = None if binding.stream is None else binding.stream()
+    if known is not None and known is stream:  # (and not something of the user's around it)
+        with contextlib.suppress(PescadorError):  # not every source has a position now
+            binding.mark = n_given, known._fields()
+    binding.next_mark = monotonic() + MARK_EVERY
 
 
 def open_by_iterate(streamer: Recipe, parent: Seed, place: int, number: int) -> Generator:

@@ -51,6 +51,7 @@ class Stream(ClosableIterator):
         "_cycle",
         "_given_before",
         "_has_ended",
+        "_is_abandoned",
         "_last",
         "_max_iter",
         "_n_passes",
@@ -68,6 +69,7 @@ class Stream(ClosableIterator):
         open_pass: Callable[[Seed, int, int], Iterator],
         resume_from: dict | None = None,
     ) -> None:
+        self._is_abandoned = False  # whoever had it has let go of it
         self._n_passes = 0  # (first: an interrupt may make this half of a stream, to be closed)
         super().__init__(None)
         self._streamer = streamer
@@ -209,7 +211,8 @@ class Stream(ClosableIterator):
         }
         if self._n_passes and not self._has_ended:
             n_of_pass = n_given - self._given_before
-            if self._is_in_an_item() or (self._source is None and n_of_pass):
+            is_opening = self._source is None and (n_of_pass or not self._is_closed)
+            if is_opening or self._is_in_an_item():
                 raise _in_an_item()
             fields["position"] = positions.position_of(self._source, n_of_pass)
             if self._is_in_an_item() or self.n_given != n_given:
@@ -339,19 +342,27 @@ class Stream(ClosableIterator):
             items = islice(items, min(self._max_iter - self.n_given, sys.maxsize))
         self._items = compress(items, self._ticks)
 
+    def __del__(self) -> None:
+        self._is_abandoned = True
+        super().__del__()
+
     def _keep_position(self) -> None:
         """Keep where the stream stands, for a state that is asked for after it was closed."""
         session, binding = self._seed.session, self._streamer._binding
-        if self._has_ended or session.is_closing:
+        if self._has_ended or session.is_closing or self._is_abandoned:
             return
         if binding is None:
             session.is_closing = True  # what is below need not do the same
-        else:
-            binding.closed = self
+        elif self._max_iter is not None and self.n_given >= self._max_iter:
+            self._has_ended = True  # the call that reads it gets no more of it, wherever it goes on
+            return
         try:
             self._last = self._fields()
         except PescadorError as refusal:  # for whoever asks for the state
             self._last = refusal.with_traceback(None)
+        else:
+            if binding is not None:
+                binding.closed = self._last
 
     def _close_source(self) -> None:
         source, self._source = self._source, None
@@ -364,9 +375,11 @@ class Stream(ClosableIterator):
         if self._n_passes:
             try:
                 self._keep_position()
-                self._close_source()
             finally:
-                self._streamer._counted_by().active_count_ -= 1
+                try:
+                    self._close_source()
+                finally:
+                    self._streamer._counted_by().active_count_ -= 1
 
 
 # Names that people look for on a stream, and where they are.

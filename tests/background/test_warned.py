@@ -1,14 +1,16 @@
 """Warnings of a background process: they appear in the consumer, once."""
 
 import sys
+import time
 import warnings
 
 import numpy as np
 import pytest
 from _cases import some
+from _sources import TIMEOUT
 
 import pescador
-from pescador import Streamer, ZMQStreamer
+from pescador import Streamer, WorkerError, ZMQStreamer
 
 every_method = pytest.mark.parametrize("method", some(["fork", "spawn", "forkserver"]))
 
@@ -71,3 +73,52 @@ def test_a_filter_that_makes_it_an_error_does_so_here():
         with pytest.raises(UserWarning, match="number 0"):
             list(streamer)
     assert streamer.active == 0
+
+
+class Outer:
+    class Inner(RuntimeWarning):
+        pass
+
+
+def test_a_class_inside_a_class_is_kept_too():
+    streamer = ZMQStreamer(Streamer(warning_source, 1, Outer.Inner), start_method="fork")
+    (found,) = caught_of(streamer)
+    assert found.category is Outer.Inner
+
+
+def test_it_is_filtered_by_its_module():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=f"{__name__}$")
+        list(ZMQStreamer(Streamer(warning_source, 1), start_method="spawn"))
+    assert not caught
+
+
+def waiting():
+    warnings.warn("this takes long", stacklevel=1)
+    time.sleep(TIMEOUT)
+    yield {"x": np.zeros(1)}
+
+
+def warning_at_last():
+    try:
+        while True:
+            yield {"x": np.zeros(1)}
+    finally:
+        warnings.warn("at last", stacklevel=1)
+
+
+def test_a_warning_comes_while_its_source_takes_long():
+    streamer = ZMQStreamer(Streamer(waiting), start_method="fork", item_timeout=1, timeout=0.1)
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(WorkerError):
+        warnings.simplefilter("always")
+        list(streamer)
+    assert [str(each.message) for each in caught] == ["this takes long"]
+
+
+def test_a_warning_after_the_stream_was_closed_is_printed(capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with ZMQStreamer(Streamer(warning_at_last), start_method="fork").iterate() as stream:
+            next(stream)
+    assert "UserWarning: at last" in capfd.readouterr().err
