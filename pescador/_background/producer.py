@@ -171,19 +171,18 @@ class _Sender:
         return time.monotonic() - self._sent <= _SEND_ALONE_SECONDS
 
     def _flush(self) -> None:
-        self._send_warnings()
-        if self._packer.fullness and not self._is_closed:
+        if self._is_closed:
+            return
+        if self._packer.fullness:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
             self._caller.send(self._packer.take())
             self._sent = time.monotonic()
+        while self._warnings:  # (after the items, which have been counted)
+            self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
 
     def hear_warnings(self) -> None:
         """Send from now on what is warned of in this process."""
         self._warnings = heard(lambda: not self._host.is_stopping, self._flush_unless_busy)
-
-    def _send_warnings(self) -> None:
-        while self._warnings and not self._is_closed:
-            self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
 
     def _flush_unless_busy(self) -> None:
         if self._lock.acquire(blocking=False):

@@ -21,16 +21,15 @@ def heard(may_tell: Callable[[], bool], tell: Callable[[], None]) -> _Notes:
     is warned of is decided here: under spawn and forkserver by the filters of ``python -W``.
     """
     notes: _Notes = deque()
-    printed = warnings.showwarning
 
     def note(category: type[Warning], **facts: Any) -> None:
         names = [[each.__module__, each.__qualname__] for each in category.__mro__]
         notes.append(json.dumps({**facts, "category": names}).encode())
         tell()
 
-    def show(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    def show(message: Any, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
         if not may_tell():
-            printed(message, category, filename, lineno, *rest)
+            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno))
             return
         module = _module_at(filename)
         note(category, message=str(message), filename=str(filename), lineno=lineno, module=module)
