@@ -32,6 +32,18 @@ LONG = {
 
 # Tests without a case in the default run, and why.
 _ONLY_FULL = {
+    "test_mux.py": {
+        "test_seeded_muxes_that_are_opened_again_and_again_go_on": "long",
+    },
+    "test_benchmarks.py": {
+        "test_every_case_gives_items_in_every_column": "long",
+    },
+    "background/test_warned.py": {
+        "test_a_filter_that_makes_it_an_error_does_so_here": "long",
+    },
+    "test_after_the_end.py": {
+        "test_after_two_interrupts": "after one is in the default run",
+    },
     "background/test_channel.py": {
         "test_streams_until_no_descriptor_is_left": "test_child.py has a start without one",
         "test_without_descriptors_there_is_an_error_or_the_whole_stream": "the same",
@@ -57,6 +69,7 @@ _ONLY_FULL = {
         "test_a_page_that_runs_alone_can_fail": "it tests the tests",
     },
     "test_examples.py": {
+        "test_a_slow_source_costs_no_time_in_a_process_of_its_own": "a figure of a page",
         "test_a_mux_mixes_as_the_formulas_say": "a figure of a page",
         "test_shares_are_what_was_asked_for_under_one_rule_only": "a figure of a page",
         "test_a_mux_over_classes_helps_the_rare_ones": "it trains many models",
@@ -81,6 +94,7 @@ _ONLY_FULL = {
         "test_notes_do_not_disturb_sources_of_any_kind": "long",
     },
     "test_resume_failures.py": {
+        "test_any_tree": "other trees are in test_resume.py",
         "test_weights_that_change": "test_shares.py has it, without failures",
     },
     "test_shares.py": {
@@ -89,6 +103,8 @@ _ONLY_FULL = {
         "test_a_replacement_keeps_the_distribution_of_the_open_set": "long",
     },
     "test_statistics.py": {
+        "test_draws_at_the_edges_of_blocks_are_independent": "long",
+        "test_replacement_above_does_not_change_the_shares_below": "long",
         "test_shares_of_nested_muxes_that_are_closed_and_opened_again": "long",
         "test_a_wrong_mux_is_refused": "it tests the tests",
         "test_one_activation_is_independent_of_the_next": "long",
@@ -105,6 +121,7 @@ _ONLY_FULL = {
         "test_what_a_program_beside_makes_is_no_leak": "long",
     },
     "test_zmq_stream.py": {
+        "test_the_other_ways_to_start_it": "long",
         "test_sizes_mixed_at_random_from_a_source_that_reuses_its_array": "long",
         "test_sources_that_draw_follow_the_seed_of_a_mux": "long",
     },

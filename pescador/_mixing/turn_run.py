@@ -152,6 +152,7 @@ class ChainRun(Run):
             if self.resume_from is not None:
                 self.restore()
                 yield None
+                self.is_replacing = True
             while self.sources or self._open_next():
                 self.is_replacing = False
                 try:
