@@ -367,7 +367,7 @@ def test_an_interrupt_while_the_position_is_kept_leaves_nothing_open(monkeypatch
         finally:
             closed.append(number)
 
-    stream = ShuffledMux([Streamer(noting, number) for number in range(3)]).iterate()
+    stream = RoundRobinMux([Streamer(noting, number) for number in range(3)]).iterate()
     list(itertools.islice(stream, 9))
     monkeypatch.setattr("pescador._streaming.positions.position_of", interrupt)
     with pytest.raises(KeyboardInterrupt):
