@@ -23,7 +23,8 @@ SEEDED = "_pescador_seeded"
 # The attribute of a map that has, between two items, nothing that does not follow from where the
 # stream stands that it reads.
 FOLLOWS = "_pescador_follows"
-ONE_TO_ONE = "one to one"  # its value, where an item comes out for each that goes in
+# The same of one where, besides, an item comes out for each that goes in.
+ONE_TO_ONE = "_pescador_one_to_one"
 
 _DEEPEST_WRAPPING = 100
 

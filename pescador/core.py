@@ -76,10 +76,9 @@ class _Elsewhere:
         self._name = name
 
     def __get__(self, streamer: Any, owner: type | None = None) -> Any:
-        kind = type(streamer) if owner is None else owner
-        text = f"{kind.__name__!r} object has no attribute {self._name!r}; "
+        value = owner if streamer is None else streamer
         where = self._where.format(name=self._name)
-        raise AttributeError(text + where, name=self._name, obj=streamer)
+        raise _validate.missing(value, self._name, {self._name: where})
 
 
 def _elsewhere(where: str = _OF_STREAMS) -> Any:

@@ -398,7 +398,9 @@ def _cache_in_run(seed: Seed, *args: Any, **kwargs: Any) -> Generator:
 
 setattr(getattr(cache, GENERATOR), SEEDED, _cache_in_run)
 for _each in (buffer_stream, tuples, keras_tuples):
-    setattr(getattr(_each, GENERATOR), FOLLOWS, True if _each is buffer_stream else ONE_TO_ONE)
+    setattr(getattr(_each, GENERATOR), FOLLOWS, True)
+for _each in (tuples, keras_tuples):
+    setattr(getattr(_each, GENERATOR), ONE_TO_ONE, True)
 
 _DRAWS = 256
 _NO_ITEM = object()

@@ -109,6 +109,7 @@ TREES = {
         [stochastic(mode="exhaustive"), ChainMux(three()), Streamer(source, 7, 3)], random_state=5
     ),
     "batches": lambda: Streamer(pescador.buffer_stream, stochastic(), 4),
+    "with a limit": lambda: Streamer(ShuffledMux(three(), random_state=3), N),
     "tuples": lambda: Streamer(pescador.tuples, stochastic(), "x"),
     "a mux of batches": lambda: ShuffledMux(
         [Streamer(pescador.buffer_stream, stochastic(), 2), Streamer(source, 7, 9)], random_state=5
@@ -455,3 +456,17 @@ def test_a_state_of_an_older_release_without_a_number_of_items():
     with make().resume(resumed.state_dict()) as stream:
         read(stream, N, items)
     assert items == expected
+
+
+@pytest.mark.parametrize("name", ["with a limit", "tuples"])
+def test_an_error_below_a_call_that_passes_items_on_costs_no_item_twice(name):
+    MOMENTS.error = ValueError
+    stream = TREES[name]().iterate()
+    items = []
+    with pytest.raises(ValueError), stream:
+        read(stream, 20, items)
+        while MOMENTS.n_left is None:
+            MOMENTS.n_left = 0
+            read(stream, 21, items)
+    position = stream.state_dict()["position"]
+    assert "skip" not in position and position["streams"][0]["n_given"] == len(items)

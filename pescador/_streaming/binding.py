@@ -175,7 +175,7 @@ def call_bound(
     function, *values = values
     made = function(*values[: len(args)], **dict(zip(kwargs, values[len(args) :])))
     if follows and isinstance(made, (GeneratorType, ClosableIterator)):
-        is_one_to_one = getattr(function, FOLLOWS, 1) == ONE_TO_ONE
+        is_one_to_one = hasattr(function, ONE_TO_ONE) or not hasattr(function, FOLLOWS)
         record = positions.records[made] = _Bound(bindings, call_now, is_one_to_one, position)
         if position:
             record.start_again(made, bound)
