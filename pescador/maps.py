@@ -379,7 +379,9 @@ def _cached(
         for item in islice(items, n_cache):
             cached.append(_copy(item))
             yield item
-        while len(cached) == n_cache:
+        if len(cached) < n_cache:
+            return
+        while True:
             for is_new, draw in zip(*rng.random_sample((2, _DRAWS)).tolist()):
                 index = int(draw * len(cached))
                 if is_new >= prob:

@@ -292,18 +292,16 @@ def test_after_a_signal_at_any_moment(make):
         expected = [plain(item) for _, item in zip(range(N_LONG), stream)]
     rng = np.random.default_rng(20)
     n_interrupts = 0
-    with interrupted_by_a_timer():
+    with interrupted_by_a_timer() as timer:
         for _ in range(N_TRIES):
             items = []
             stream = make().iterate()
             try:
                 with stream:
-                    signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 3e-3))
-                    for item in stream:
+                    timer.start(rng.uniform(1e-4, 3e-3))
+                    for _, item in zip(range(N_LONG), stream):
                         items.append(item)
-                        if len(items) == N_LONG:
-                            break
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    timer.stop()
             except KeyboardInterrupt:
                 n_interrupts += 1
             n_given, n_items = stream.n_given, len(items)
@@ -314,18 +312,35 @@ def test_after_a_signal_at_any_moment(make):
     assert n_interrupts > N_TRIES / 8
 
 
+class Timer:
+    """Raises one KeyboardInterrupt after some seconds, and none once it was stopped."""
+
+    is_running = False
+
+    def start(self, seconds):
+        self.is_running = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def stop(self):
+        self.is_running = False  # a signal may still be under way
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def interrupt(self, number, frame):
+        if self.is_running:
+            self.is_running = False
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def interrupted_by_a_timer():
-    def interrupt(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    timer = Timer()
+    before = signal.signal(signal.SIGALRM, timer.interrupt)
     gc.disable()  # what is raised in a finalizer is not heard of
     try:
-        yield
+        yield timer
     finally:
         gc.enable()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        timer.stop()
         signal.signal(signal.SIGALRM, before)
 
 

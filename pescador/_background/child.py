@@ -190,8 +190,9 @@ class Child:
             if not self._wait(grace, held):
                 self._kill()
                 self._wait(_REAP_SECONDS)
-            while self._read(0):
-                pass
+            while True:
+                if not self._read(0):
+                    break
             if self._report and json.loads(self._report[0])["is_of_closing"]:
                 return self._take_error()
             return None

@@ -125,7 +125,10 @@ class Consumer:
         """
         try:
             yield None
-            while (message := self._next()) is not None:
+            while True:
+                message = self._next()
+                if message is None:
+                    break
                 if message.cost < LARGE * message.n_items:
                     self._n_handed_out += message.n_items
                     self._rest = repeat(True, message.n_items)

@@ -123,8 +123,9 @@ class Parent:
 
     def _watch(self) -> None:
         try:
-            while not self._look():
-                pass
+            while True:
+                if self._look():
+                    break
             # The consumer is dead: nobody will end this process, so it ends by itself.
             self._stop()
             time.sleep(_ORPHAN_SECONDS)

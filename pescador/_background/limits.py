@@ -21,7 +21,7 @@ def check_descriptors() -> None:
     spare: list[int] = []
     try:
         spare.append(os.open(os.devnull, os.O_RDONLY))
-        while len(spare) <= _SPARE_DESCRIPTORS:
+        for _ in range(_SPARE_DESCRIPTORS):
             spare.append(os.dup(spare[0]))
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
@@ -38,7 +38,7 @@ def check_tasks() -> None:
     end = threading.Event()
     threads: list[threading.Thread] = []
     try:
-        while len(threads) < _SPARE_TASKS:
+        for _ in range(_SPARE_TASKS):
             thread = threading.Thread(target=end.wait, name="pescador-spare", daemon=True)
             thread.start()
             threads.append(thread)

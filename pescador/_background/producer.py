@@ -154,9 +154,9 @@ class _Sender:
                             self._send_position(source)
                 if self._is_awaited:  # it may have come since the lock was let go
                     self._flush_unless_busy()
-                self._ahead += cost
-                if self._ahead + cost > max_bytes:
+                if self._ahead + 2 * cost > max_bytes:
                     self._wait_for_room(cost)
+                self._ahead += cost
         finally:
             items.close()
 
@@ -202,14 +202,17 @@ class _Sender:
                     self._memory.free(offset)
 
     def _wait_for_room(self, cost: int) -> None:
-        """Wait until another item of that cost fits; one alone always does."""
+        """Wait until another item fits beside the last one, which is not counted yet.
+
+        One alone always does.
+        """
         with self._lock:
             self._flush()
         while True:
             self._has_credit.clear()
             self._host.check()
             self._take_credit()
-            if not self._ahead or self._ahead + cost <= self._max_bytes:
+            if self._ahead == -cost or self._ahead + 2 * cost <= self._max_bytes:
                 break
             self._has_credit.wait()
 

@@ -72,7 +72,9 @@ class PoolRun(Run):
                 self.is_replacing = True
                 block, item = self._go_on()
                 self.is_replacing = False
-            while sources:
+            while True:
+                if not sources:
+                    break
                 if block is None:
                     self.is_replacing = True
                     block = self.slots.block(self.before_block(item is not NOTHING))
@@ -87,7 +89,9 @@ class PoolRun(Run):
                     else:
                         yield item
                         continue
-                    while slot < len(sources):  # else it has been taken away since it was drawn
+                    while True:
+                        if slot >= len(sources):
+                            break  # it has been taken away since it was drawn
                         n_given = self.n_given(slot)
                         if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
@@ -122,9 +126,9 @@ class PoolRun(Run):
                             self.is_replacing = False
                             yield item
                             break
-                    self.is_replacing = False
                     if self.slots.is_stale or not sources:
                         break
+                    self.is_replacing = False
                 block = None
             self.is_replacing = True
             self.raise_if_all_failed()

@@ -44,7 +44,9 @@ class RoundRobinRun(Run):
             has_ended = NO_SOURCE in self.sources
             ends_with_first = self.setup.mode == "shortest"
             while True:
-                while self.sources:
+                while True:
+                    if not self.sources:
+                        break
                     for iterator in self.turns:
                         try:
                             item = next(iterator)
@@ -153,7 +155,9 @@ class ChainRun(Run):
                 self.restore()
                 yield None
                 self.is_replacing = True
-            while self.sources or self._open_next():
+            while True:
+                if not self.sources and not self._open_next():
+                    break
                 self.is_replacing = False
                 try:
                     yield from self.iterators[0]
