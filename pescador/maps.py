@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -240,17 +241,28 @@ def tuples(stream: Iterable[Mapping], *keys: Any) -> Iterator[tuple]:
 
 def _got(stream: Iterable[Mapping], get: Callable[[Any], Any]) -> Generator:
     """Yield what ``get`` gives for each item, each of which must be a mapping."""
-    with _reading(stream) as items:
-        for position, item in enumerate(items):
-            if type(item) is not dict and not isinstance(item, Mapping):
-                raise not_a_mapping(item, position)
-            try:
-                got = get(item)
-            except KeyError as error:
-                keys = _validate.short(list(item))
-                add_note(error, f"item {position} of the stream has no such key; it has {keys}")
-                raise
-            yield got
+    reading = _reading(stream)
+    with reading as items:
+        numbered = enumerate(items)
+        n_read, n_more = 0, 1
+        while True:
+            began = monotonic()
+            position = -1
+            for position, item in islice(numbered, n_more):
+                if type(item) is not dict and not isinstance(item, Mapping):
+                    raise not_a_mapping(item, position)
+                try:
+                    got = get(item)
+                except KeyError as error:
+                    keys = _validate.short(list(item))
+                    add_note(error, f"item {position} of the stream has no such key; it has {keys}")
+                    raise
+                yield got
+            n_read += n_more
+            if position + 1 < n_read:
+                return
+            reading.mark(reading.n_before + n_read)
+            n_more = min(2 * n_more, _MOST_UNMARKED) if monotonic() - began < _MARK_SOON else 1
 
 
 def _check_keras_tuples(
@@ -405,6 +417,8 @@ for _each in (tuples, keras_tuples):
     setattr(getattr(_each, GENERATOR), ONE_TO_ONE, True)
 
 _DRAWS = 256
+_MOST_UNMARKED = 256  # items, after which a map looks at the clock
+_MARK_SOON = 0.25  # seconds; it looks more often, if these took longer
 _NO_ITEM = object()
 
 

@@ -31,6 +31,8 @@ from pescador import (
 )
 from pescador._background.consumer import Consumer
 from pescador._streaming import positions
+from pescador._streaming.seeds import Seed
+from pescador._streaming.session import Session
 
 N = 40  # items, of those that have no end
 N_LONG = 1000  # the same, where signals interrupt
@@ -256,6 +258,44 @@ def test_what_is_kept_earlier_bounds_what_is_read_again(monkeypatch):
                 MOMENTS.n_left = 0
     position = stream.state_dict()["position"]
     assert position.get("skip", 0) < 50
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda streamers: StochasticMux(streamers, 2, 4, mode="exhaustive"),
+        lambda streamers: StochasticMux(streamers, 2, 4, [1, 2, 3], mode="exhaustive"),
+        RoundRobinMux,
+        ChainMux,
+    ],
+    ids=["exhaustive", "weights", "round robin", "chain"],
+)
+def test_a_run_that_has_ended_is_not_read_again(make):
+    mux = make(three())
+    seed = Seed.root(Session())
+    source = mux._open_run(seed, 0, 0)
+    position = positions.position_of(source, len(list(source)))
+    assert "skip" not in position
+    assert list(mux._open_at(seed, 0, 0, position)) == []
+
+
+def test_what_a_map_reads_is_marked_now_and_then(monkeypatch):
+    """An error in a map leaves what it reads one item ahead."""
+    monkeypatch.setattr("pescador._streaming.binding.MARK_EVERY", 0.0)
+
+    def numbered():
+        for number in itertools.count():
+            yield {"x": number} if number != 5000 else {"y": number}
+
+    tree = Streamer(pescador.tuples, Streamer(numbered), "x")
+    stream = tree.iterate()
+    with pytest.raises(KeyError):
+        list(stream)
+    position = stream.state_dict()["position"]
+    assert stream.n_given == 5000
+    assert 5000 - position["skip"] > 4000
+    with pytest.raises(KeyError):
+        list(tree.resume(stream.state_dict()))
 
 
 def test_the_state_of_a_stream_that_was_closed_in_an_item_is_refused():

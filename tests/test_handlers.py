@@ -1,8 +1,8 @@
 """Every jump of a loop inside a ``with`` or ``try`` is covered by its handlers.
 
-Python 3.13 leaves a jump out, if it follows a condition at once: ``while condition:``, and a ``for``
-whose last statement is an ``if``. An interrupt that is heard there escapes the ``with``. So such a loop
-is written ``while True:`` here, and has another last statement.
+Python 3.13 leaves out a jump that follows a condition at once: of ``while condition:``, and of a
+``for`` whose last statement is an ``if``. An interrupt that is heard there escapes the ``with``.
+So such a loop is written ``while True:`` here, and has another last statement.
 """
 
 import dis

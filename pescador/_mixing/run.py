@@ -42,6 +42,7 @@ class Run(FailingRun):
         "activation_numbers",
         "current_weights",
         "frozen",
+        "has_ended",
         "initial_ticks",
         "is_over",
         "is_replacing",
@@ -73,6 +74,7 @@ class Run(FailingRun):
         # Where it stood when it was closed or interrupted, if that can be said exactly; and where
         # it stood up to a second earlier.
         self.is_over = False
+        self.has_ended = False  # by itself, and with nothing open
         self.is_replacing = False  # what is open is not what the last items came from
         self.frozen: dict | None = None
         self.snapshot: dict | None = None
@@ -144,8 +146,11 @@ class Run(FailingRun):
 
     def _freeze(self, error: BaseException | None) -> None:
         """Keep where the run stood after its last item, now that an error in a source ends it."""
-        if error is None or isinstance(error, GeneratorExit):
+        if isinstance(error, GeneratorExit):
             return  # (whoever closes a run has asked before)
+        self.has_ended = error is None and not self.sources
+        if error is None:
+            return
         is_exact = not self.is_replacing and not self.has_set_aside()
         if not is_exact or not self.n_given_in_all():
             return
@@ -159,6 +164,8 @@ class Run(FailingRun):
         """Return where a run that is over stood after an item."""
         if self.frozen is not None and self.frozen["n_items"] == n_given:
             return self.frozen
+        if self.has_ended and self.n_given_in_all() == n_given:
+            return self.current_position(n_given)
         start = self.snapshot or self.resume_from
         if start is not None and start["n_items"] > n_given:
             start = self.resume_from

@@ -43,8 +43,24 @@ def soon(seconds, function, *args):
         thread.join()
 
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+@contextlib.contextmanager
+def interrupted(seconds):
+    """Interrupt the block, as `soon` says, and nothing after it."""
+    is_over = False
+
+    def hear(number, frame):
+        if not is_over:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        with soon(seconds, os.kill, os.getpid(), signal.SIGINT):
+            try:
+                yield
+            finally:
+                is_over = True
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def kill(others):
@@ -101,7 +117,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing_open(has_process, search):
         if has_process:
             streamer = ZMQStreamer(streamer, start_method="fork")
         seconds = rng.random() * LONGEST
-        with pytest.raises(KeyboardInterrupt), soon(seconds, interrupt):
+        with pytest.raises(KeyboardInterrupt), interrupted(seconds):
             while True:
                 with contextlib.suppress(Broken):
                     for _ in streamer.cycle():
