@@ -146,11 +146,11 @@ class HeldInterrupts:
 
     def __enter__(self) -> HeldInterrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in _SENT:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-                    signal.signal(number, self._note)
+            handlers = {number: signal.getsignal(number) for number in _SENT}
+            self._handlers = {
+                number: handler for number, handler in handlers.items() if callable(handler)
+            }
+            _exchange(dict.fromkeys(self._handlers, self._note))
         return self
 
     @property
@@ -162,8 +162,7 @@ class HeldInterrupts:
         self._came.append((number, frame))
 
     def __exit__(self, kind: Any, *exc: object) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        _exchange(self._handlers)
         if kind is not None:
             self.deliver()
 
@@ -173,6 +172,17 @@ class HeldInterrupts:
         with contextlib.ExitStack() as calls:
             for number, frame in reversed(came.items()):
                 calls.callback(self._handlers[number], number, frame)
+
+
+def _exchange(handlers: dict[int, Any]) -> None:
+    """Set several handlers, of which one that is called must not keep the rest from being set."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handlers) if _HAS_MASK else None
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # In the background process.

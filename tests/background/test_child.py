@@ -889,3 +889,29 @@ def test_what_is_unpickled_comes_by_the_private_pipe_alone(monkeypatch):
     monkeypatch.setattr(pickle, "loads", lambda data: pytest.fail("unpickled too early"))
     with running(fail, ValueError("x")) as (child, _):
         assert select.select(child.pollable, [], [], TIMEOUT)[0]
+
+
+def test_handlers_come_back_though_one_of_them_is_called_as_they_do(monkeypatch):
+    def terminate(number, frame):
+        raise SystemExit
+
+    def set_and_interrupt(number, handler):
+        set_handler(number, handler)
+        if signal.getsignal(signal.SIGINT) is not hear:
+            return
+        signal.raise_signal(signal.SIGINT)
+
+    def hear(number, frame):
+        raise KeyboardInterrupt
+
+    set_handler = signal.signal
+    handlers = {signal.SIGINT: hear, signal.SIGTERM: terminate, signal.SIGUSR1: terminate}
+    before = {number: signal.signal(number, each) for number, each in handlers.items()}
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            with HeldInterrupts():
+                patch.setattr(signal, "signal", set_and_interrupt)
+        assert {number: signal.getsignal(number) for number in handlers} == handlers
+    finally:
+        for number, each in before.items():
+            signal.signal(number, each)

@@ -35,8 +35,8 @@ def soon(seconds, function, *args):
             function(*args)
 
     thread = threading.Thread(target=wait)
-    thread.start()
     try:
+        thread.start()  # (what it does may come before this returns)
         yield
     finally:
         is_over.set()
