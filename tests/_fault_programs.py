@@ -30,6 +30,7 @@ import numpy as np
 
 from pescador import Streamer, WorkerError, ZMQStreamer
 from pescador._background import consumer
+from pescador._background.child import Child
 from pescador._background.signals import GROUP
 
 LIMIT = 60  # seconds, for what a program waits for; only ever used up by one that fails
@@ -457,14 +458,14 @@ def tell(**facts):
 
 def at_start(function):
     """Call ``function(child)`` when the next process has been started, not yet spoken to."""
-    send_first = consumer.Child.send_first
+    send_first = Child.send_first
 
     def send_after(child, *args):
-        consumer.Child.send_first = send_first
+        Child.send_first = send_first
         function(child)
         send_first(child, *args)
 
-    consumer.Child.send_first = send_after
+    Child.send_first = send_after
 
 
 def after(seconds, function):

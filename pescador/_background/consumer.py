@@ -16,27 +16,22 @@ from itertools import compress, repeat
 from operator import length_hint
 from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
-import zmq
-
 from .._streaming.positions import skipping
 from .._streaming.seeds import Seed
 from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
-from . import memory
-from .channel import Listener, Waiter
-from .child import Child, HeldInterrupts
+from .channel import Waiter
+from .child import HeldInterrupts
 from .frames import LARGE, Kind, Message, Unpacker
-from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
+from .orders import CREDIT, FLUSH, POLL_SECONDS, Task
 from .producer import produce
+from .remote import Remote
 from .warned import retold
 
 __all__ = ["Consumer", "HeldInterrupts", "Options"]
-_BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
 _PATIENCE = 1  # milliseconds to wait for a message before asking for a flush
 _POLL_OFTEN = 0.05  # seconds between two looks, where no descriptor tells of a death
-_MOST_BLOCKS = 1000  # in one order, which must fit into the pipe
 _DRAIN_SECONDS = 0.05  # to wait for what a dead process has sent
 _START_SECONDS = 120.0  # for the process to start and connect
 _HUNG_SECONDS = 0.25  # of grace for a process that gave nothing for too long
@@ -77,7 +72,6 @@ class Consumer:
         self._cost = 0  # bytes handed out, for which no credit was given yet
         self._has_asked = False
         self._is_connected = False
-        self._memory: memory.Holder | None = None
         generators, one_shots = _survey(streamer)
         for each in one_shots:
             each._use_ticket()
@@ -85,37 +79,18 @@ class Consumer:
         inner = Streamer(streamer.streamer)
         below = [each for each in one_shots if each is not streamer]
         task = Task(inner, seed, place, number, position, options.max_bytes, below)
-        with memory.ForkGuard() as self._fork_guard:
-            self._child = Child(produce, task, options.start_method)
-        try:
-            self._listener = Listener(
-                options.transport or _default_transport(), self._child.pid, *options[:3]
-            )
-            try:
-                self._share_memory()
-                self._watch_for()
-            except BaseException:
-                self._listener.close()
-                raise
-        except BaseException:
-            self._child.close(0)
-            raise
-        self._unpacker = Unpacker(self._memory, options.copy)
-
-    def _watch_for(self) -> None:
-        """Prepare to wait for messages, errors and the death of the process."""
+        method, transport = options.start_method, options.transport
+        ports = options.min_port, options.max_port, options.max_tries
+        remote = Remote(produce, task, method, options.max_bytes, transport, ports)
+        self._remote, self._child, self._listener = remote, remote.child, remote.listener
         pollable = self._child.pollable
         self._poll_seconds = POLL_SECONDS if pollable else _POLL_OFTEN
-        self._waiter = Waiter(self._listener, pollable)
-
-    def _share_memory(self) -> None:
-        """Send the invitation, and the shared memory with it."""
-        self._memory = memory.create(_BLOCKS * self._options.max_bytes)
-        if self._memory is None:
-            self._child.send_first(self._listener.invitation(), None)
-        else:
-            with self._memory.lent() as descriptor:
-                self._child.send_first(self._listener.invitation(), descriptor)
+        try:
+            self._waiter = Waiter(self._listener, pollable)
+        except BaseException:
+            remote.close(0)
+            raise
+        self._unpacker = Unpacker(remote.memory, options.copy)
 
     def items(self) -> Generator:
         """Yield a None at once, then the items.
@@ -224,12 +199,8 @@ class Consumer:
 
     def _give_credit(self) -> None:
         """Tell the background process how much was handed out, and which blocks are free."""
-        freed = [] if self._memory is None else self._memory.take_freed(_MOST_BLOCKS)
-        blocks = np.array(freed, "<u8").tobytes()
-        if self._child.send(CREDIT + CREDIT_HEAD.pack(self._cost) + blocks):
+        if self._remote.send_credit(CREDIT, self._cost):
             self._cost = 0
-        elif self._memory is not None:
-            self._memory.put_back(freed)  # the pipe is full: next time
 
     def _read_rest(self) -> list[bytes]:
         """Return a message that a dead process has sent; raise its error if there is none."""
@@ -262,13 +233,7 @@ class Consumer:
         if not self._child.is_owned:
             return None
         with HeldInterrupts() as held:
-            try:
-                error = self._child.close(self._options.timeout, held)
-            finally:
-                self._fork_guard.release()
-                self._listener.close()
-                if self._memory is not None:
-                    self._memory.close()
+            error = self._remote.close(self._options.timeout, held)
         held.deliver()
         return error
 
@@ -282,7 +247,3 @@ def _survey(streamer: Streamer) -> tuple[list, list[Streamer]]:
     if found is None:
         found = _surveys[streamer] = survey(streamer)
     return found
-
-
-def _default_transport() -> str:
-    return "ipc" if zmq.has("ipc") else "tcp"
