@@ -3,11 +3,12 @@
 ARCHITECTURE.md draws the plan of the package.
 """
 
-from . import core, exceptions, maps, mux, util, zmq_stream
+from . import core, exceptions, maps, mux, parallel, util, zmq_stream
 from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
+from .parallel import ParallelStreamer
 from .version import version as __version__
 from .zmq_stream import ZMQStreamer
 
@@ -17,6 +18,7 @@ __all__ = [
     "ChainMux",
     "DataError",
     "Mux",
+    "ParallelStreamer",
     "PescadorError",
     "RoundRobinMux",
     "ShuffledMux",
@@ -33,6 +35,7 @@ __all__ = [
     "keras_tuples",
     "maps",
     "mux",
+    "parallel",
     "streamable",
     "tuples",
     "util",

@@ -117,6 +117,11 @@ def positive(name: str, value: Any, remedy: str) -> float:
     return float(number)
 
 
+def positive_or_none(name: str, value: Any, remedy: str) -> float | None:
+    """Return None for None, else what `positive` does."""
+    return None if value is None else positive(name, value, remedy)
+
+
 def not_negative(name: str, value: Any, remedy: str) -> float:
     """Return ``value`` as a float: finite and not less than zero."""
     number = _real(value)

@@ -344,6 +344,17 @@ class Streamer:
             self._decide_again()
         return self._how == _NESTED
 
+    def _is_source(self) -> bool:
+        return True
+
+    def _starts_lazily(self) -> bool:
+        if self._how not in (_CALL, _CALL_KWARGS, _CALL_BOUND):
+            return False
+        function: Any = self._call
+        while isinstance(function, functools.partial):
+            function = function.func
+        return inspect.isgeneratorfunction(function)
+
     def _kind(self) -> str:
         return self.streamer._kind() if self._passes_on() else type(self).__name__
 

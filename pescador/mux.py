@@ -173,6 +173,9 @@ class BaseMux(Streamer):
         del attributes["_run"], attributes["_first_run"], attributes["_setup"]
         return attributes, slots
 
+    def _is_source(self) -> bool:
+        return False
+
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 

@@ -136,13 +136,13 @@ class ZMQStreamer(Streamer):
         self.max_port = _validate.whole("max_port", max_port, self.min_port, ports, _LAST_PORT)
         self.max_tries = _validate.whole("max_tries", max_tries, 1, "give how many ports to try")
         self.copy = _validate.truth("copy", copy, "give True for arrays with memory of their own")
-        self.timeout = _seconds(
+        self.timeout = _validate.positive_or_none(
             "timeout", timeout, "give seconds, or None to wait for as long as it takes"
         )
         self.transport = _option("transport", transport, TRANSPORTS)
         self.start_method = _option("start_method", start_method, START_METHODS)
         self.max_bytes = _validate.whole("max_bytes", max_bytes, 1, "give a number of bytes")
-        self.item_timeout = _seconds(
+        self.item_timeout = _validate.positive_or_none(
             "item_timeout", item_timeout, "give seconds, or None for no limit"
         )
 
@@ -152,6 +152,9 @@ class ZMQStreamer(Streamer):
 
     def _passes_on(self) -> bool:
         return not self._has_own_iterate()
+
+    def _is_source(self) -> bool:
+        return False  # it has a process of its own
 
     def _kind(self) -> str:
         return self.streamer._kind() if isinstance(self.streamer, Streamer) else Streamer.__name__
@@ -195,10 +198,6 @@ def _refuse_streamers(streamer: Any) -> None:
     """Refuse a list of streamers, whose items would be streamers."""
     if isinstance(streamer, (list, tuple)) and any(isinstance(each, Streamer) for each in streamer):
         raise _validate.refuse("streamer", streamer, "is several streamers, not one", MIX_FIRST)
-
-
-def _seconds(name: str, value: Any, remedy: str) -> float | None:
-    return None if value is None else _validate.positive(name, value, remedy)
 
 
 def _option(name: str, value: Any, options: tuple[str, ...]) -> str | None:

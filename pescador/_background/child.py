@@ -19,6 +19,7 @@ import signal
 import socket
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,7 +28,7 @@ import six
 
 from ..exceptions import WorkerError
 from .inside import as_socket
-from .orders import POLL_SECONDS, SEND_ERROR, STOP
+from .orders import OTHER, POLL_SECONDS, SEND_ERROR, STOP
 from .signals import HeldInterrupts
 from .starting import start
 
@@ -58,6 +59,7 @@ class Child:
         self._is_closed = False
         self._pidfd = _pidfd_of(self.pid)
         self._report: list[bytes] = []  # of an error: facts and text, then the pickled error
+        self._others: deque[bytes] = deque()  # messages that are no part of a report
         self._is_error_taken = False
         self._has_pipe_ended = False
         # At the end of the interpreter, close it before multiprocessing would join it.
@@ -118,6 +120,21 @@ class Child:
             return bool(json.loads(self._report[0])["is_marked"])
         return False if self._has_pipe_ended else None
 
+    def heard(self) -> bytes | None:
+        """Return the next message that is no part of a report, if there is one."""
+        while not self._others and self._read(0):
+            pass
+        return self._others.popleft() if self._others else None
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has died, or is about to: it has reported an error, or closed the pipe."""
+        return self._has_pipe_ended or bool(self._report) or self.has_died
+
+    def stop(self) -> None:
+        """Ask it to end; `close` waits for that."""
+        self.send(STOP, _ROOM_SECONDS)
+
     def how_it_ended(self) -> str:
         """Say how it ended."""
         if not self._wait(_EXIT_SECONDS):
@@ -148,7 +165,7 @@ class Child:
             return None
         self._is_error_taken = True
         told = json.loads(self._report[0])
-        error = _unpickled(self._report[1] if len(self._report) > 1 else b"", told)
+        error = unpickled(self._report[1] if len(self._report) > 1 else b"", told)
         error.__cause__ = RemoteTraceback(told["text"])
         return error
 
@@ -165,7 +182,9 @@ class Child:
         try:
             if self._has_pipe_ended or not self.link.poll(max(0, seconds)):
                 return False
-            self._report.append(self.link.recv_bytes())
+            message = self.link.recv_bytes()
+            is_other = not self._report and message[:1] == OTHER
+            (self._others if is_other else self._report).append(message)
         except (EOFError, OSError):
             self._has_pipe_ended = True
             return False
@@ -186,9 +205,9 @@ class Child:
         self._is_closed = True
         self._finalizer.cancel()
         try:
-            self.send(STOP, _ROOM_SECONDS)
+            self.stop()
             if not self._wait(grace, held):
-                self._kill()
+                self.kill()
                 self._wait(_REAP_SECONDS)
             while True:
                 if not self._read(0):
@@ -220,7 +239,7 @@ class Child:
         self.process.join(POLL_SECONDS)
         return True
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """Send SIGKILL to this process, and to no other that has its number by now."""
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd is not None:
@@ -286,7 +305,7 @@ def _signal_name(number: int) -> str:
     return f"{name} (perhaps because memory ran out)" if name == "SIGKILL" else name
 
 
-def _unpickled(pickled: bytes | None, told: dict) -> BaseException:
+def unpickled(pickled: bytes | None, told: dict) -> BaseException:
     """Return the error itself, or a WorkerError where it cannot cross."""
     if pickled:
         try:

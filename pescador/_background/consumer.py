@@ -24,7 +24,7 @@ from ..exceptions import WorkerError, WorkerTimeoutError
 from .channel import Waiter
 from .child import HeldInterrupts
 from .frames import LARGE, Kind, Message, Unpacker
-from .orders import CREDIT, FLUSH, POLL_SECONDS, Task
+from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
 from .producer import produce
 from .remote import Remote
 from .warned import retold
@@ -199,7 +199,7 @@ class Consumer:
 
     def _give_credit(self) -> None:
         """Tell the background process how much was handed out, and which blocks are free."""
-        if self._remote.send_credit(CREDIT, self._cost):
+        if self._remote.send_credit(CREDIT + CREDIT_HEAD.pack(self._cost)):
             self._cost = 0
 
     def _read_rest(self) -> list[bytes]:

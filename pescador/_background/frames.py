@@ -93,8 +93,10 @@ class Packer:
         """The number of items that have been added."""
         return self._first + sum(run.n_items for run in self._runs)
 
-    def add(self, item: Any) -> int:
+    def add(self, item: Any, number: int | None = None) -> int:
         """Put an item into the message; return what it costs.
+
+        ``number`` is that of the item, for errors, if it is not how many have been added before.
 
         Raises
         ------
@@ -126,11 +128,11 @@ class Packer:
                 run.rewind()
                 raise
             run.rewind()
-        return self._add(item)
+        return self._add(item, self.n_items if number is None else number)
 
-    def _add(self, item: Any) -> int:
-        arrays = arrays_of(item, self.n_items)
-        layout = self._layout_of(arrays)
+    def _add(self, item: Any, number: int) -> int:
+        arrays = arrays_of(item, number)
+        layout = self._layout_of(arrays, number)
         if layout.n_bytes >= LARGE and self._memory is not None:
             offset = self._memory.allocate(layout.block_size)
             if offset is not None:
@@ -182,7 +184,7 @@ class Packer:
             np.copyto(target, field.stored(array))
         self._run.offsets.append(offset)
 
-    def _layout_of(self, arrays: dict) -> Layout:
+    def _layout_of(self, arrays: dict, number: int) -> Layout:
         forms = tuple((key, array.dtype, *order_of(array)) for key, array in arrays.items())
         # (1 equals True, and dtypes with and without metadata are equal: so are their layouts.)
         layout = self._layouts.get(forms)
@@ -193,7 +195,7 @@ class Packer:
                 layout = self._layouts[forms] = Layout.of(forms)
             except NotPortable as error:
                 key, why = error.args
-                raise refused(self.n_items, key, arrays[key], why) from why
+                raise refused(number, key, arrays[key], why) from why
         return layout
 
     def take(self) -> list[bytes]:

@@ -45,14 +45,17 @@ class Stopped(BaseException):
 class Parent:
     """The consumer, as its background process sees it.
 
-    A thread reads the pipe and checks whether the consumer lives. In that thread, it calls
-    ``receive`` with every order, and ``on_stop`` when the process has to stop.
+    A thread reads the pipe and checks whether the consumer lives. In that thread, it hands on
+    every order (`hear`), and calls ``on_stop`` when the process has to stop.
     """
 
     def __init__(self, link: Connection) -> None:
         self.link = link
-        self.receive: Callable[[bytes], None] = lambda order: None
+        self._early: list[bytes] = []  # orders that came before anybody heard them
+        self._receive: Callable[[bytes], None] = self._early.append
+        self._lock = threading.Lock()
         self.on_stop: Callable[[], None] = lambda: None
+        self.on_signal: Callable[[], None] = lambda: None
         self.is_stopping = False
         self._may_interrupt = False
         self._is_dismissed = threading.Event()
@@ -62,6 +65,13 @@ class Parent:
         process = multiprocessing.parent_process()
         # (A forkserver stands between the two, and its death is not that of the consumer.)
         self._is_direct = process is None or process.pid == self._parent_pid
+
+    def hear(self, receive: Callable[[bytes], None]) -> None:
+        """Call ``receive`` with every order, those that have come already included."""
+        with self._lock:
+            for order in self._early:
+                receive(order)
+            self._receive = receive
 
     def first_order(self) -> tuple[bytes, int | None]:
         """Wait for the order that starts the work, and for the file descriptor that it brings.
@@ -146,7 +156,8 @@ class Parent:
         elif order == SEND_ERROR:
             self._is_error_wanted.set()
         else:
-            self.receive(order)
+            with self._lock:
+                self._receive(order)
         return False
 
     def _is_orphan(self) -> bool:
@@ -171,9 +182,13 @@ class Parent:
             _thread.interrupt_main()
 
     def on_stop_signal(self, number: int, frame: Any) -> None:
-        """Raise `Stopped` in the main thread, if it was `_stop` that sent the signal."""
+        """Raise `Stopped` in the main thread, if it was `_stop` that sent the signal.
+
+        Else ``on_signal`` may raise it.
+        """
         if self._may_interrupt:
             self.check()
+            self.on_signal()
 
     def report(self, error: BaseException, is_marked: bool) -> None:
         """Send an error to the consumer: its text first, then itself, if it can be pickled.
@@ -183,11 +198,10 @@ class Parent:
         may end the process.
         """
         facts = {"is_marked": is_marked, "is_of_closing": _follows_stop(error)}
-        told = {**_told(error), **facts}
         with contextlib.suppress(OSError):
-            self.link.send_bytes(json.dumps(told).encode())
+            self.link.send_bytes(json.dumps({**told(error), **facts}).encode())
             self._is_error_wanted.wait()
-            self.link.send_bytes(_pickled(error))
+            self.link.send_bytes(pickled(error))
 
     def wait_until_dismissed(self) -> None:
         """Wait until the consumer has read everything, or is dead."""
@@ -202,7 +216,8 @@ def _follows_stop(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def told(error: BaseException) -> dict[str, str]:
+    """Return the text of an error with its traceback, and a summary, should it not cross."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     if isinstance(error, SystemExit):
         summary = f"the source ended the background process by SystemExit({error.code!r})"
@@ -224,16 +239,16 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _pickled(error: BaseException) -> bytes:
+def pickled(error: BaseException) -> bytes:
     """Return the pickled error; no bytes if it does not come back the same."""
     if isinstance(error, (SystemExit, GeneratorExit, Stopped)):
         return b""  # raised in the consumer, these would mean something else
     try:
-        pickled = bytes(ForkingPickler.dumps(error))
-        again = pickle.loads(pickled)
+        data = bytes(ForkingPickler.dumps(error))
+        again = pickle.loads(data)
     except Exception:
         return b""
-    return pickled if type(again) is type(error) and _has_same_args(again, error) else b""
+    return data if type(again) is type(error) and _has_same_args(again, error) else b""
 
 
 def _has_same_args(error: BaseException, other: BaseException) -> bool:

@@ -169,6 +169,10 @@ class Holder:
         self._arrays[offset] = weakref.ref(block, release)
         return block
 
+    def copy_of(self, offset: int, n_bytes: int) -> bytes:
+        """Return what is in a part of the memory now."""
+        return self._map[offset : offset + n_bytes]
+
     def _give_back(self, offset: int) -> None:
         size = self._sizes.pop(offset, None)  # atomic: one of several threads gets it
         if size is None:

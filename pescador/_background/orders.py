@@ -10,6 +10,7 @@ from ..core import Streamer
 POLL_SECONDS = 0.5  # between two looks at whether the other side still lives
 
 STOP, SEND_ERROR = b"stop", b"send error"  # every other order goes to `Parent.receive`
+OTHER = b"E"  # the first byte of what the process sends that is no part of a report
 CREDIT, FLUSH = b"c", b"f"  # by their first byte
 CREDIT_HEAD = struct.Struct("<Q")  # bytes handed out; offsets of free blocks follow
 

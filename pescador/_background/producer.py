@@ -42,12 +42,13 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         shared = memory.attach(descriptor)
         packer = Packer(shared, max(1, task.max_bytes // _MESSAGES))
         sender = _Sender(Caller(invitation), packer, shared, task.max_bytes, parent)
-        parent.receive, parent.on_stop = sender.on_order, sender.wake
+        parent.on_stop = sender.wake
+        parent.hear(sender.on_order)
     try:
         try:
             parent.check()
             above = Seed.received(*task.seed, Session())
-            _seed_globals(above.child(task.place, task.number))
+            seed_globals(above.child(task.place, task.number))
             sender.hear_warnings()
             sender.send_all(_Source(task, above))
         except Stopped:
@@ -62,7 +63,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         sender.close()
 
 
-def _seed_globals(seed: Seed) -> None:
+def seed_globals(seed: Seed) -> None:
     """Seed the global generators, from which sources may draw."""
     words = seed.words(b"process")
     # As np.random.seed() does. That one takes a lock, which a thread of the program may have held

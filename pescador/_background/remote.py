@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,6 @@ import zmq
 from . import memory
 from .channel import Listener
 from .child import Child, HeldInterrupts
-from .orders import CREDIT_HEAD
 
 _BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
 _MOST_BLOCKS = 1000  # in one order, which must fit into the pipe
@@ -65,11 +65,20 @@ class Remote:
             with self.memory.lent() as descriptor:
                 self.child.send_first(self.listener.invitation(), descriptor)
 
-    def send_credit(self, head: bytes, n_bytes: int) -> bool:
-        """Tell how much was handed out, and which blocks are free; False if the pipe is full."""
+    @property
+    def descriptors(self) -> list[Any]:
+        """What becomes readable when a message may have come, or it has died or reports an error.
+
+        (Where the system has no poll(): the socket, for that of ZeroMQ.)
+        """
+        socket = self.listener.socket
+        return [socket.get(zmq.FD) if hasattr(select, "poll") else socket, *self.child.pollable]
+
+    def send_credit(self, head: bytes) -> bool:
+        """Send credit, and tell which blocks are free; False if the pipe is full."""
         freed = [] if self.memory is None else self.memory.take_freed(_MOST_BLOCKS)
         blocks = np.array(freed, "<u8").tobytes()
-        if self.child.send(head + CREDIT_HEAD.pack(n_bytes) + blocks):
+        if self.child.send(head + blocks):
             return True
         if self.memory is not None:
             self.memory.put_back(freed)  # next time

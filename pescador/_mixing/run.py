@@ -191,6 +191,8 @@ class Run(FailingRun):
         assert self.resume_from is not None
         self.n_opened = self.resume_from["n_opened"]
         self.restore_failed(self.resume_from)
+        if self.n_ahead:
+            self._announce_restored(self.resume_from["open"])
         for each in self.resume_from["open"]:
             slot = self.add_slot(-1)
             if each is not None:
@@ -248,6 +250,18 @@ class Run(FailingRun):
             [
                 Expected(self.streamers[place], self.seed_of_children, place, number, 0)
                 for number, place in enumerate(places, self.n_opened)
+            ]
+        )
+
+    def _announce_restored(self, slots: list) -> None:
+        """Tell the opener which streams are going to be opened where they stood."""
+        self.opener.expect(
+            [
+                Expected(
+                    self.streamers[place], self.seed_of_children, place, number, limit, position
+                )
+                for place, number, limit, _, position in filter(None, slots)
+                if 0 <= place < len(self.streamers)
             ]
         )
 
@@ -356,6 +370,8 @@ class Run(FailingRun):
     def close(self) -> None:
         """Close every open stream, also when closing some of them fails, or is interrupted."""
         failure: BaseException | None = None
+        if self.n_ahead:
+            self.opener.end_soon(self.sources)
         while self.sources:
             source, place = self.sources.pop(), self.places.pop()
             if source is NO_SOURCE:

@@ -21,6 +21,7 @@ class Expected(NamedTuple):
     number: int
     #: How many items it may give (0: any number; None: not known yet).
     limit: int | None
+    position: Any = 0
 
 
 class Opener(Protocol):
@@ -50,6 +51,9 @@ class Opener(Protocol):
 
     def end(self, streamer: Recipe, source: Iterator) -> None:
         """Close what `open` returned: its ``finally`` blocks run, and their errors come out."""
+
+    def end_soon(self, sources: list[Iterator]) -> None:
+        """Hear which will be ended at once, one after the other."""
 
     def expect(self, likely: list[Expected]) -> None:
         """Hear what will probably be opened next, in this order. It may turn out otherwise."""
@@ -102,6 +106,9 @@ class InPlace:
             source.close()
         else:
             close_iterator(source)
+
+    def end_soon(self, sources: list[Iterator]) -> None:
+        """Do nothing."""
 
     def expect(self, likely: list[Expected]) -> None:
         """Do nothing: nothing is opened ahead."""

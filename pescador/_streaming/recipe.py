@@ -39,6 +39,12 @@ class Recipe(Protocol):
     def _passes_on(self) -> bool:
         """Tell whether its position is that of the one streamer whose items it passes on."""
 
+    def _is_source(self) -> bool:
+        """Tell whether it makes its items itself, but for what it is made of: it is no mux."""
+
+    def _starts_lazily(self) -> bool:
+        """Tell whether opening it runs nothing of the user's, and so cannot fail."""
+
     def _kind(self) -> str:
         """Return the name of the class that makes the items, whoever passes them on."""
 

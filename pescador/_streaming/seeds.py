@@ -191,11 +191,21 @@ class Seed:
         return self._entropy, self.path, taken
 
     @classmethod
-    def received(cls, entropy: bytes, path: bytes, taken: list, session: Any) -> Seed:
-        """Make the seed from what `sent` returned, for runs that share a session."""
+    def received(
+        cls,
+        entropy: bytes,
+        path: bytes,
+        taken: list,
+        session: Any,
+        display_path: tuple[int, ...] | None = None,
+    ) -> Seed:
+        """Make the seed from what `sent` returned, for runs that share a session.
+
+        ``display_path`` is that of the seed, if it is not above a whole tree.
+        """
         root = _Root(entropy + path)
         root._taken = {id(each): (each, words) for each, words in taken}
-        return cls(root, entropy, path, session)
+        return cls(root, entropy, path, session, display_path or (), display_path is None)
 
     def taken(self, generators: Callable[[], Iterable]) -> list[list]:
         """Return what this tree has taken from sources of randomness, as JSON can hold it.

@@ -50,7 +50,7 @@ def count_without_descriptor(parent, task, order, descriptor):
 
 
 def echo(parent, task, order, descriptor):
-    parent.receive = lambda order: say(descriptor, order.decode())
+    parent.hear(lambda order: say(descriptor, order.decode()))
     signal.signal(STOP_SIGNAL, lambda number, frame: say(descriptor, "interrupted"))
     say(descriptor, "ready")
     parent.wait_until_dismissed()
@@ -60,7 +60,7 @@ def echo(parent, task, order, descriptor):
 def echo_order(parent, task, order, descriptor):
     """Echo, in the main thread, where handlers run."""
     orders = queue.SimpleQueue()
-    parent.receive = orders.put
+    parent.hear(orders.put)
     say(descriptor, "ready")
     while not parent.is_stopping:
         with contextlib.suppress(queue.Empty):

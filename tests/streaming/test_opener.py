@@ -76,18 +76,20 @@ class Ahead(Counting):
 
     def start(self, streamer, parent, place, number, limit, position):
         found = self.ahead.pop((parent.path, place, number), None)
-        if found is not None and position == 0 and found[0] is streamer:
+        if found is not None and found[0] is streamer:
             self.n_hits += 1
             return found[1]
         assert found is None
         return IN_PLACE.open(streamer, parent, place, number, limit, position)
 
     def expect(self, likely):
-        for streamer, parent, place, number, limit in likely:
+        for streamer, parent, place, number, limit, position in likely:
             key = parent.path, place, number
             if key not in self.ahead and is_source(streamer):
                 try:
-                    source = IN_PLACE.open(streamer, parent, place, number, limit or 0)
+                    source = IN_PLACE.open(
+                        streamer, parent, place, number, limit or 0, position
+                    )
                 except Exception:
                     continue  # it will be told when it is asked for, if it is
                 self.ahead[key] = streamer, source
@@ -100,7 +102,7 @@ class Wrong(Counting):
     """Opens something else than what is announced, reads of it, and throws it away."""
 
     def expect(self, likely):
-        for streamer, parent, place, number, _ in likely:
+        for streamer, parent, place, number, *_ in likely:
             if is_source(streamer):
                 source = IN_PLACE.open(streamer, parent, place, number + 12345, 0)
                 try:

@@ -1,0 +1,363 @@
+"""A worker's loop: which activation next, and its items; the same in a thread and in a process.
+
+A worker has some activations. Those that the caller has opened come before guesses, but for guesses
+that are not open yet: opening is what takes long. How far each may run ahead is its share of the
+memory of the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, MutableSequence
+from time import monotonic
+from typing import Any
+
+from .._background.inside import Stopped
+from .._streaming import positions
+from .._streaming.closable import close_iterator
+from .._streaming.failures import log_late
+from .._streaming.opener import open_at
+from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
+from ..exceptions import PescadorError
+from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, Sink
+
+_SLICE = 1e-3  # seconds with one activation, unless another one is asked for
+_LOW_MARK = 4  # items ahead, below which an activation comes first
+_POSITION_EVERY = 1.0  # seconds between two positions of an activation
+
+
+class Work:
+    """One activation, as its worker sees it."""
+
+    __slots__ = (
+        "ahead",
+        "costs",
+        "is_adopted",
+        "is_asked",
+        "is_busy",
+        "is_closing",
+        "is_over",
+        "last_cost",
+        "n_made",
+        "n_most",
+        "next_position",
+        "order",
+        "source",
+        "stop",
+        "streamer",
+    )
+
+    def __init__(self, order: Open) -> None:
+        self.order = order
+        self.streamer: Recipe | None = None
+        self.source: Iterator | None = None
+        self.is_adopted = order.is_adopted
+        self.n_made = positions.n_given_at(order.position)
+        self.stop = order.limit or -1  # the number of items after which it is closed
+        # Of a guess whose limit is not known, one item at most.
+        self.n_most = self.n_made + 1 if order.limit is None else sys.maxsize
+        self.costs: deque[int] = deque()  # of the items that have not been handed out
+        self.ahead = 0  # bytes of these
+        self.last_cost = 0
+        self.is_asked = self.is_busy = self.is_closing = self.is_over = False
+        self.next_position = 0.0
+
+
+class Bench:
+    """The activations of a worker, and the loop that makes their items.
+
+    Parameters
+    ----------
+    start : callable
+        ``start(order)`` returns the streamer of an order, and the seed above it.
+    sink : Sink
+        Where the items go.
+    max_bytes : int
+        How far all activations together may be ahead of what was handed out.
+    enter : callable, optional
+        Called with an activation in the thread that is about to work on it.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Open], tuple[Recipe, Seed]],
+        sink: Sink,
+        max_bytes: int,
+        enter: Callable[[Work], None] | None = None,
+    ) -> None:
+        self._start = start
+        self._sink = sink
+        self._max_bytes = max_bytes
+        self._enter = enter
+        self._interrupted = 0  # the activation, from 1 on, whose item is to be cut short
+        self._works: dict[int, Work] = {}
+        self._ahead = 0  # bytes made and not known to be handed out
+        self._orders: deque[Order] = deque()
+        self._condition = threading.Condition()
+        self._is_stopping = False
+
+    def hear(self, order: Order) -> None:
+        """Take an order, in any thread."""
+        if isinstance(order, Interrupt):
+            work = self._works.get(order.activation)
+            if work is not None:
+                work.is_closing = True
+                self._interrupted = 1 + order.activation
+            return
+        self._orders.append(order)
+        with self._condition:
+            self._condition.notify()
+        if isinstance(order, Ask):
+            self._sink.flush()
+
+    def stop(self) -> None:
+        """Let all loops end, each after its item."""
+        self._is_stopping = True
+        with self._condition:
+            self._condition.notify_all()
+
+    def run(self, note: MutableSequence[int]) -> None:
+        """Make items until `stop` is called; ``note`` says what this thread is at.
+
+        That is the number of the activation, from 1 on (0: none), and how many items it has made.
+        """
+        while True:
+            work = self._next_work(note)
+            if work is None:
+                return
+            note[1], note[0] = work.n_made, 1 + work.order.activation
+            if self._enter is not None:
+                self._enter(work)
+            self._serve(work, note)
+            with self._condition:
+                work.is_busy = False
+                self._condition.notify()
+
+    def interrupt(self, note: MutableSequence[int]) -> None:
+        """Raise `Stopped` if the item that a thread is at is to be cut short; for a handler."""
+        if self._interrupted and note[0] == self._interrupted:
+            self._interrupted = 0
+            raise Stopped
+
+    def close(self) -> None:
+        """Close all that is open."""
+        while self._works:
+            _, work = self._works.popitem()
+            if work.source is not None and not work.is_over:
+                try:
+                    close_iterator(work.source)
+                except Exception as error:
+                    log_late(error, work.streamer)
+
+    # Orders.
+
+    def _next_work(self, note: MutableSequence[int]) -> Work | None:
+        with self._condition:
+            while not self._is_stopping:
+                while self._orders:
+                    self._obey(self._orders.popleft())
+                work = self._chosen()
+                if work is not None:
+                    work.is_busy = True
+                    return work
+                note[0] = 0
+                self._sink.flush()
+                if not self._orders:
+                    self._condition.wait()
+            return None
+
+    def _obey(self, order: Order) -> None:
+        if isinstance(order, Open):
+            self._works[order.activation] = Work(order)
+        elif isinstance(order, Credit):
+            for activation, n_items in order.handed_out:
+                self._release(activation, n_items)
+        else:
+            work = self._works.get(order.activation)
+            if work is None:
+                return  # it is over, and all of it was handed out
+            if isinstance(order, Adopt):
+                work.is_adopted = True
+                work.stop, work.n_most = order.limit or -1, sys.maxsize
+            elif isinstance(order, Ask):
+                work.is_asked = True
+            elif isinstance(order, Close):
+                work.is_closing = True
+                if work.is_over:  # which has been told
+                    self._forget(work)
+
+    def _release(self, activation: int, n_items: int) -> None:
+        """Count that items have been handed out."""
+        work = self._works.get(activation)
+        if work is None:
+            return
+        for _ in range(min(n_items, len(work.costs))):
+            cost = work.costs.popleft()
+            work.ahead -= cost
+            self._ahead -= cost
+        if work.is_over and not work.costs:
+            del self._works[activation]
+
+    def _forget(self, work: Work) -> None:
+        self._ahead -= work.ahead
+        self._works.pop(work.order.activation, None)
+
+    # What is next.
+
+    def _chosen(self) -> Work | None:
+        """Return the activation to work on now; None if there is nothing to do."""
+        window = self._max_bytes / max(1, len(self._works))
+        best, best_rank = None, (9, 0)
+        for work in self._works.values():
+            if work.is_busy or work.is_over:
+                continue
+            if work.is_closing:
+                return work
+            rank = self._rank(work, window)
+            if rank is not None and rank < best_rank:
+                best, best_rank = work, rank
+        return best
+
+    def _rank(self, work: Work, window: float) -> tuple[int, int] | None:
+        if work.is_asked:
+            return 0, 0
+        n_ahead = len(work.costs)
+        if work.source is None:
+            return (1, 0) if work.is_adopted else (2, 0)
+        if not self._has_room(work, window):
+            return None
+        if not work.is_adopted:
+            return 4, 0
+        return (1 if n_ahead < _LOW_MARK else 3), n_ahead
+
+    def _has_room(self, work: Work, window: float) -> bool:
+        return work.n_made < work.n_most and self._room(work, window) >= work.last_cost
+
+    def _room(self, work: Work, window: float) -> float:
+        """Return how many bytes of an activation may be made; always enough for a first item."""
+        if not self._ahead:
+            return max(window, work.last_cost)
+        room = self._max_bytes - self._ahead
+        return min(room, window - work.ahead) if work.costs else room
+
+    # Work.
+
+    def _serve(self, work: Work, note: MutableSequence[int]) -> None:
+        moment = Moment.OPENING
+        try:
+            if work.is_closing:
+                self._end(work)
+                return
+            if work.source is None:
+                self._open(work)
+            moment = Moment.ITEM
+            if not work.is_over:
+                self._make(work, note)
+        except Stopped:
+            if not work.is_closing:
+                raise
+            self._end(work)
+        except BaseException as error:
+            self._fail(work, moment, error)
+
+    def _open(self, work: Work) -> None:
+        order = work.order
+        work.streamer, parent = self._start(order)
+        if order.position:
+            work.source = open_at(work.streamer, parent, order.place, order.number, order.position)
+        else:
+            work.source = work.streamer._open_run(parent, order.place, order.number)
+        self._sink.opened(order.activation)
+        if work.n_made == work.stop:
+            self._end(work)
+        elif work.is_asked:  # perhaps for this alone
+            work.is_asked = False
+            self._sink.flush()
+
+    def _make(self, work: Work, note: MutableSequence[int]) -> None:
+        """Make items of an activation for a while."""
+        source, add, activation = work.source, self._sink.add, work.order.activation
+        costs, stop, n_made, cost = work.costs, work.stop, work.n_made, work.last_cost
+        assert source is not None
+        room = self._room(work, self._max_bytes / max(1, len(self._works)))
+        end = monotonic() + _SLICE
+        spent = 0
+        has_ended = False
+        try:
+            while work.is_asked or (spent + cost <= room and n_made < work.n_most):
+                note[1] = n_made
+                try:
+                    item = next(source)
+                except StopIteration:
+                    has_ended = True
+                    break
+                cost = add(activation, item, n_made)
+                costs.append(cost)
+                spent += cost
+                n_made += 1
+                if n_made == stop:
+                    has_ended = True
+                    break
+                if work.is_asked:
+                    work.is_asked = False
+                    self._sink.flush()
+                if self._orders or self._is_stopping or monotonic() >= end:
+                    break
+        finally:
+            with self._condition:
+                work.n_made, work.last_cost = n_made, cost
+                work.ahead += spent
+                self._ahead += spent
+        if has_ended:
+            self._end(work)
+            return
+        self._tell_position(work)
+        if self._sink.is_due():
+            self._sink.flush()
+
+    def _tell_position(self, work: Work) -> None:
+        """Tell now and then where a source stands that has a position of its own."""
+        now = monotonic()
+        if now < work.next_position:
+            return
+        work.next_position = now + _POSITION_EVERY
+        with contextlib.suppress(PescadorError):  # not every source has a position now
+            position = positions.position_of(work.source, work.n_made)
+            if not isinstance(position, int):
+                self._sink.stands_at(work.order.activation, work.n_made, position)
+
+    def _end(self, work: Work) -> None:
+        """Close an activation, and tell how that went."""
+        activation = work.order.activation
+        try:
+            if work.source is not None:
+                close_iterator(work.source)
+        except Stopped:
+            raise
+        except BaseException as error:
+            self._sink.failed(activation, Moment.CLOSING, error)
+        else:
+            self._sink.ended(activation)
+        self._is_over(work)
+
+    def _fail(self, work: Work, moment: Moment, error: BaseException) -> None:
+        self._sink.failed(work.order.activation, moment, error)
+        try:
+            if work.source is not None:
+                close_iterator(work.source)
+        except Exception as late:
+            log_late(late, work.streamer)
+        self._is_over(work)
+
+    def _is_over(self, work: Work) -> None:
+        is_wanted = work.is_asked or work.is_closing
+        with self._condition:
+            work.source, work.is_over = None, True
+            if work.is_closing or not work.costs:
+                self._forget(work)
+        if is_wanted or self._sink.is_due():
+            self._sink.flush()

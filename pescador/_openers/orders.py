@@ -1,0 +1,89 @@
+"""What a window tells its workers, and what they tell it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple, Protocol
+
+#: Bytes that an item counts for where its size is not known.
+PLAIN_ITEM = 128
+
+
+class Open(NamedTuple):
+    """Open an activation, and make its items as memory allows."""
+
+    activation: int  # its number among all of this window
+    source: Any  # its streamer, or what finds it
+    seed: tuple[bytes, bytes, tuple[int, ...], list]  # entropy, path, display path, what is taken
+    place: int
+    number: int
+    limit: int | None  # as in `Opener.open`; None: not known yet
+    position: Any
+    is_adopted: bool  # else it is a guess
+
+
+class Adopt(NamedTuple):
+    """What was a guess has turned out right."""
+
+    activation: int
+    limit: int
+
+
+class Ask(NamedTuple):
+    """The caller waits for the next item, or to hear that it is open."""
+
+    activation: int
+
+
+class Credit(NamedTuple):
+    """So many items have been handed out, of some activations."""
+
+    handed_out: tuple[tuple[int, int], ...]
+
+
+class Close(NamedTuple):
+    """No more items are wanted of an activation."""
+
+    activation: int
+
+
+class Interrupt(NamedTuple):
+    """Cut short the item that an activation is at, if it is to be closed."""
+
+    activation: int
+
+
+Order = Open | Adopt | Ask | Credit | Close | Interrupt
+
+
+class Moment(enum.IntEnum):
+    """At which moment an error has come."""
+
+    OPENING = 0
+    ITEM = 1
+    CLOSING = 2
+
+
+class Sink(Protocol):
+    """Where the items of a worker go; it may be called from several threads."""
+
+    def add(self, activation: int, item: Any, number: int) -> int:
+        """Take an item, copied; return what it costs, in bytes."""
+
+    def opened(self, activation: int) -> None:
+        """Tell that an activation is open."""
+
+    def stands_at(self, activation: int, number: int, position: Any) -> None:
+        """Tell the position of an activation after so many items."""
+
+    def ended(self, activation: int) -> None:
+        """Tell that an activation has given all it may, or has, and is closed."""
+
+    def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
+        """Tell that it is over by an error."""
+
+    def flush(self) -> None:
+        """Hand over what was taken, now."""
+
+    def is_due(self) -> bool:
+        """Tell whether it is time to hand over what was taken."""

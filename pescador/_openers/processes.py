@@ -1,0 +1,271 @@
+"""Workers that are processes: the caller's side."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import pickle
+import select
+import time
+from collections import deque
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import zmq
+
+from .._background.child import HeldInterrupts, RemoteTraceback, unpickled
+from .._background.frames import Unpacker
+from .._background.orders import OTHER
+from .._background.remote import Remote
+from .._background.warned import retold
+from .._streaming.recipe import Recipe
+from ..exceptions import WorkerError, WorkerTimeoutError
+from .orders import Credit, Order
+from .window import Batch, Window
+from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
+
+if TYPE_CHECKING:
+    from .window import Activation
+
+_READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
+_MOST_IN_A_ROW = 3  # workers that die before they have said anything
+
+
+class Options(NamedTuple):
+    """How to run the workers; see `ParallelStreamer`."""
+
+    n_workers: int
+    n_threads: int
+    max_bytes: int
+    start_timeout: float
+    timeout: float | None
+    start_method: str | None
+    copy: bool
+    init: Any
+
+
+class _Process:
+    """One worker."""
+
+    def __init__(self, task: Task, options: Options) -> None:
+        self.unfinished: dict[int, Activation] = {}
+        self.handed_out: dict[int, int] = {}
+        self.cost = 0
+        self.told = 0.0
+        self.is_dead = False
+        self.is_connected = False
+        self.n_items = 0
+        self.begin = time.monotonic()
+        self.waiting: deque[bytes] = deque()  # orders for which the pipe had no room
+        self.remote = Remote(work, task, options.start_method, task.max_bytes)
+        self.name = f"the worker process {self.remote.child.pid}"
+        self._unpacker = Unpacker(self.remote.memory, options.copy)
+
+    def send(self, order: Order) -> None:
+        if isinstance(order, Credit):
+            # (If the pipe is full, the next one tells of it.)
+            if not self.remote.send_credit(as_credit(order)):
+                for name, n_items in order.handed_out:
+                    self.handed_out[name] = self.handed_out.get(name, 0) + n_items
+            return
+        self.waiting.append(as_order(order))
+        self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Send what has been held up."""
+        while self.waiting and self.remote.child.send(self.waiting[0], 0):
+            self.waiting.popleft()
+
+    def receive(self, window: Window) -> bool:
+        """Hand over what has come; tell whether anything has."""
+        has_come = False
+        while (frames := self.remote.listener.receive()) is not None:
+            has_come = True
+            if not self.is_connected:
+                self.remote.listener.welcome(frames)
+                self.is_connected = True
+            else:
+                self._take(frames, window)
+        while (message := self.remote.child.heard()) is not None:
+            has_come = True
+            window.take(self, (), [self._error(message)])
+        return has_come
+
+    def _take(self, frames: list[bytes], window: Window) -> None:
+        whose, marks, *rest = frames
+        batches: list[Batch] = []
+        if rest:
+            message = self._unpacker.message(rest)
+            if message.first != self.n_items:
+                text = f"{self.n_items} items of {self.name} arrived, and it counts"
+                raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
+            self.n_items += message.n_items
+            batches = list(_batches(np.frombuffer(whose, "<u4"), message))
+        told = json.loads(marks)
+        for kind, *facts in told:
+            if kind == "warning":
+                retold(facts[0].encode())
+        window.take(self, batches, [each for each in told if each[0] != "warning"])
+
+    @staticmethod
+    def _error(message: bytes) -> tuple:
+        start = len(OTHER) + ERROR_HEAD.size
+        name, n_bytes = ERROR_HEAD.unpack_from(message, len(OTHER))
+        told = json.loads(message[start : start + n_bytes])
+        error = unpickled(message[start + n_bytes :], told)
+        error.__cause__ = RemoteTraceback(told["text"])
+        return "error", name, error
+
+    def culprits(self, n_threads: int) -> list[tuple[int, int]]:
+        """Return what it was working on when it died: activations, and how many items each had."""
+        if self.remote.memory is None:
+            return [(each.name, each.n_received) for each in self.unfinished.values()][:1]
+        data = self.remote.memory.copy_of(0, n_threads * NOTE_LENGTH * NOTE.itemsize)
+        notes = np.frombuffer(data, NOTE).reshape(n_threads, NOTE_LENGTH).tolist()
+        return [(name - 1, n_made) for name, n_made in notes if name]
+
+
+def _batches(whose: np.ndarray, message: Any) -> Any:
+    """Yield the items of a message, those in a row of one activation together."""
+    starts = [0, *(np.flatnonzero(whose[1:] != whose[:-1]) + 1).tolist(), len(whose)]
+    for start, end in itertools.pairwise(starts):
+        items = list(itertools.islice(message.items, end - start))
+        yield Batch(int(whose[start]), items, message.cost * (end - start) // message.n_items)
+
+
+class Processes:
+    """The workers of a window.
+
+    Parameters
+    ----------
+    catalogue : list of Recipe
+        The streamers that they can find by a number.
+    options : Options
+        How to run them.
+    """
+
+    can_kill = True
+
+    def __init__(self, catalogue: list[Recipe], options: Options) -> None:
+        self._options = options
+        self._numbers = {id(each): number for number, each in enumerate(catalogue)}
+        self.max_bytes = max(1, options.max_bytes // options.n_workers)
+        self._task = Task(catalogue, self.max_bytes, options.n_threads, options.init)
+        self.workers: list[_Process] = []
+        self._n_silent = 0  # workers in a row that have died before they said anything
+        self._poll: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
+        self._by_descriptor: dict[Any, _Process] = {}
+
+    def begin(self, window: Window) -> None:
+        """Start the workers."""
+        self._window = window
+        try:
+            for _ in range(self._options.n_workers):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        worker = _Process(self._task, self._options)
+        self.workers.append(worker)
+        for descriptor in worker.remote.descriptors:
+            self._by_descriptor[descriptor] = worker
+            self._poll.register(descriptor, _READABLE)
+
+    def source_of(self, streamer: Recipe) -> Any:
+        """Return its number, or its pickle if it was made later; None if it has none."""
+        number = self._numbers.get(id(streamer))
+        if number is not None and self._task.catalogue[number] is streamer:
+            return number
+        try:
+            return bytes(ForkingPickler.dumps(streamer))
+        except Exception:
+            return None
+
+    def send(self, worker: _Process, order: Order) -> None:
+        """Send an order; to nobody, if that one is dead."""
+        if not worker.is_dead:
+            worker.send(order)
+
+    def poll(self, seconds: float) -> None:
+        """Hand over what has come; wait for it so long at most."""
+        if not self.workers[0].remote.child.is_owned:
+            raise WorkerError(
+                "this stream belongs to the process that started it; start another one here"
+            )
+        has_come = False
+        if not seconds:
+            ready = self._poll.poll(0)
+        else:
+            # (The descriptor of a socket tells of changes: what is there already is looked for.)
+            has_come = any([each.receive(self._window) for each in self.workers])
+            ready = self._poll.poll(0 if has_come else max(1, math.ceil(1000 * seconds)))
+        changed = {self._by_descriptor[descriptor] for descriptor, _ in ready}
+        for worker in changed if os.name == "posix" else self.workers.copy():
+            worker.receive(self._window)
+            if worker.remote.child.is_ending:
+                self._bury(worker)
+        for worker in self.workers:
+            if worker.waiting:
+                worker.send_waiting()
+            if not worker.is_connected:
+                self._check_start(worker)
+
+    def _check_start(self, worker: _Process) -> None:
+        if time.monotonic() - worker.begin > self._options.start_timeout:
+            text = f"{worker.name} has not connected in {self._options.start_timeout} s"
+            raise WorkerTimeoutError(f"{text}; see what it waits for, or give a longer start_timeout")
+
+    def _bury(self, worker: _Process, hangs: bool = False) -> None:
+        """Put another worker in the place of one that has died."""
+        worker.receive(self._window)  # what is still on its way is made again
+        self._remove(worker)
+        culprits = worker.culprits(self._options.n_threads)
+        try:
+            if not hangs:
+                worker.remote.child.raise_error()  # as it started
+        except BaseException:
+            self._close(worker, 0)
+            raise
+        how = worker.remote.child.how_it_ended()
+        self._n_silent = 0 if worker.is_connected and worker.n_items else self._n_silent + 1
+        self._close(worker, 0)
+        if self._n_silent >= _MOST_IN_A_ROW and not culprits:
+            remedy = "its standard error may say more"
+            raise WorkerError(f"{how}, and so did those before it, without an item; {remedy}")
+        self._start()
+        self._window.bury(worker, culprits, how, hangs)
+
+    def _remove(self, worker: _Process) -> None:
+        worker.is_dead = True
+        self.workers.remove(worker)
+        for descriptor in worker.remote.descriptors:
+            self._poll.unregister(descriptor)
+            del self._by_descriptor[descriptor]
+
+    def kill(self, worker: _Process) -> None:
+        """End a worker that hangs."""
+        if not worker.is_dead:
+            worker.remote.child.kill()
+            self._bury(worker, hangs=True)
+
+    def _close(self, worker: _Process, grace: float | None) -> None:
+        with HeldInterrupts() as held:
+            worker.remote.close(grace, held)
+        held.deliver()
+
+    def close(self) -> None:
+        """End all workers, at the same time."""
+        workers, self.workers = self.workers, []
+        if not workers or not workers[0].remote.child.is_owned:
+            return
+        with HeldInterrupts() as held:
+            for worker in workers:
+                worker.remote.child.stop()
+            for worker in workers:
+                worker.remote.close(self._options.timeout, held)
+        held.deliver()

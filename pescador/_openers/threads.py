@@ -1,0 +1,209 @@
+"""Workers that are threads of this process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .._background import limits
+from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
+from .._streaming.session import Session
+from .._streaming.survey import generators_of
+from ..exceptions import WorkerError
+from .bench import Bench
+from .orders import PLAIN_ITEM, Moment, Open, Order
+from .window import Batch, Window
+
+if TYPE_CHECKING:
+    from .window import Activation
+
+_HOLD_SECONDS = 5e-3  # for company, unless the caller waits
+
+
+class Options(NamedTuple):
+    """How to run the workers; see `ParallelStreamer`."""
+
+    n_workers: int
+    max_bytes: int
+    timeout: float | None
+
+
+class _Team:
+    """All threads: they share one bench, so that whichever is free does what is next."""
+
+    name = "the threads"
+
+    def __init__(self) -> None:
+        self.unfinished: dict[int, Activation] = {}
+        self.handed_out: dict[int, int] = {}
+        self.cost = 0
+        self.told = 0.0
+
+
+class _Tray:
+    """Where threads put items, until they are handed over."""
+
+    def __init__(self) -> None:
+        self.handed_over: queue.SimpleQueue[tuple[list[Batch], list[tuple]]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._items: dict[int, list] = {}
+        self._costs: dict[int, int] = {}
+        self._marks: list[tuple] = []
+        self._begin = 0.0
+
+    def add(self, activation: int, item: Any, number: int) -> int:
+        """Take an item, copied where its source may use it again; return what it costs."""
+        item, cost = _own(item)
+        with self._lock:
+            if activation in self._items:
+                self._items[activation].append(item)
+                self._costs[activation] += cost
+            else:
+                if not self._items:
+                    self._begin = time.monotonic()
+                self._items[activation], self._costs[activation] = [item], cost
+        return cost
+
+    def opened(self, activation: int) -> None:
+        """Tell that an activation is open."""
+        self._mark("opened", activation)
+
+    def stands_at(self, activation: int, number: int, position: Any) -> None:
+        """Tell the position of an activation after so many items."""
+        self._mark("at", activation, number, position)
+
+    def ended(self, activation: int) -> None:
+        """Tell that an activation is over, and closed."""
+        self._mark("ended", activation)
+
+    def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
+        """Tell that it is over by an error."""
+        self._mark("error", activation, error)
+        self._mark("failed", activation, moment)
+
+    def _mark(self, *mark: Any) -> None:
+        with self._lock:
+            self._marks.append(mark)
+
+    def is_due(self) -> bool:
+        """Tell whether it is time to hand over what was taken."""
+        return bool(self._items) and time.monotonic() - self._begin > _HOLD_SECONDS
+
+    def flush(self) -> None:
+        """Hand over what was taken, now."""
+        with self._lock:
+            if self._items or self._marks:
+                batches = [
+                    Batch(activation, items, self._costs[activation])
+                    for activation, items in self._items.items()
+                ]
+                self.handed_over.put((batches, self._marks))
+                self._items, self._costs, self._marks = {}, {}, []
+
+
+def _own(item: Any) -> tuple[Any, int]:
+    """Return an item with arrays of its own, and its cost in bytes."""
+    if isinstance(item, dict):
+        copied = {key: _copy(value) for key, value in item.items()}
+        return (copied if type(item) is dict else item), PLAIN_ITEM + _n_bytes(item.values())
+    if type(item) in (tuple, list):
+        return type(item)(map(_copy, item)), PLAIN_ITEM + _n_bytes(item)
+    if isinstance(item, np.ndarray):
+        return _copy(item), PLAIN_ITEM + item.nbytes
+    return item, PLAIN_ITEM
+
+
+def _copy(value: Any) -> Any:
+    return value.copy(order="K") if type(value) is np.ndarray else value
+
+
+def _n_bytes(values: Iterable) -> int:
+    return sum(each.nbytes for each in values if isinstance(each, np.ndarray))
+
+
+def _start(order: Open) -> tuple[Recipe, Seed]:
+    """Return the streamer of an order, and the seed above it."""
+    entropy, path, display_path, words = order.seed
+    taken = list(zip(generators_of(order.source), words)) if words else []
+    return order.source, Seed.received(entropy, path, taken, Session(), display_path)
+
+
+class Threads:
+    """The workers of a window.
+
+    Parameters
+    ----------
+    options : Options
+        How to run them.
+    """
+
+    can_kill = False
+
+    def __init__(self, options: Options) -> None:
+        self.max_bytes = options.max_bytes
+        self.workers = [_Team()]
+        self._options = options
+        self._tray = _Tray()
+        self._bench = Bench(_start, self._tray, options.max_bytes)
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, window: Window) -> None:
+        """Start the threads."""
+        self._window = window
+        try:
+            for number in range(self._options.n_workers):
+                thread = threading.Thread(
+                    target=self._run, name=f"pescador-source-{number}", daemon=True
+                )
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError as error:
+            self.close()
+            raise limits.no_tasks() from error
+
+    def _run(self) -> None:
+        try:
+            self._bench.run([0, 0])
+        except BaseException as error:  # nobody would hear of it, and wait for ever
+            self._tray.handed_over.put(([], [("broken", 0, error)]))
+
+    def source_of(self, streamer: Recipe) -> Any:
+        """Return the streamer itself."""
+        return streamer
+
+    def send(self, worker: _Team, order: Order) -> None:
+        """Send an order."""
+        self._bench.hear(order)
+
+    def poll(self, seconds: float) -> None:
+        """Hand over what has come; wait for it so long at most."""
+        handed_over = self._tray.handed_over
+        try:
+            batches, marks = handed_over.get(timeout=seconds) if seconds else handed_over.get(False)
+            while True:
+                for kind, _, *facts in marks:
+                    if kind == "broken":
+                        raise WorkerError("a thread of ParallelStreamer has failed") from facts[0]
+                self._window.take(self.workers[0], batches, marks)
+                batches, marks = handed_over.get(False)
+        except queue.Empty:
+            pass
+
+    def kill(self, worker: _Team) -> None:
+        """Do nothing: a thread cannot be ended from outside."""
+
+    def close(self) -> None:
+        """End the threads, each after the item that it is at."""
+        self._bench.stop()
+        timeout = self._options.timeout
+        end = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if end is None else max(0, end - time.monotonic()))
+        if not any(thread.is_alive() for thread in self._threads):
+            self._bench.close()

@@ -1,0 +1,622 @@
+"""The caller's side: what is open elsewhere, what will be, and whose items have come.
+
+A window is an opener that has workers. It names each activation, tells one of the workers to open it,
+keeps what comes until the run that reads it asks, and opens it again where it stood if the worker
+dies. How orders and items travel is known to its engine alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from .. import _validate
+from .._repr import is_streamer, of_items
+from .._streaming import positions
+from .._streaming.failures import LOG
+from .._streaming.opener import IN_PLACE, Expected
+from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
+from .._streaming.survey import generators_of, streamers_of
+from ..exceptions import WorkerError, WorkerTimeoutError
+from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
+
+_MOST_DEATHS = 3  # of workers at one item
+_CREDIT_EVERY = 5e-3  # seconds
+_MOST_KNOWN = 10**5  # streamers, of which it is known whether a worker can open them
+_PATIENCE = 0.2  # seconds for a source to reach its next item, before it is interrupted
+
+
+class Batch(NamedTuple):
+    """Items in a row of an activation, as they came from a worker."""
+
+    activation: int
+    items: list[Any]
+    cost: int  # bytes
+
+
+class Worker(Protocol):
+    """A worker, as a window sees it."""
+
+    name: str
+    #: Its activations that are not over.
+    unfinished: dict[int, Activation]
+    #: How many items of its activations have been handed out, since it was told.
+    handed_out: dict[int, int]
+    #: What these cost, in bytes.
+    cost: int
+    #: When it was told last.
+    told: float
+
+
+class Engine(Protocol):
+    """Carries orders to workers, and what comes back to `Window.take`."""
+
+    max_bytes: int  # how far one worker may be ahead
+    can_kill: bool
+    workers: list[Any]
+
+    def begin(self, window: Window) -> None:
+        """Start the workers."""
+
+    def source_of(self, streamer: Recipe) -> Any:
+        """Return what an order names a streamer by; None if no worker can find it."""
+
+    def send(self, worker: Any, order: Order) -> None:
+        """Send an order."""
+
+    def poll(self, seconds: float) -> None:
+        """Hand over what has come; wait for it so long at most."""
+
+    def kill(self, worker: Any) -> None:
+        """End a worker that hangs. It counts as dead from now on."""
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+class Activation:
+    """One activation that is open elsewhere."""
+
+    __slots__ = (
+        "batches",
+        "error",
+        "in_hand",
+        "is_adopted",
+        "is_asked",
+        "is_closing",
+        "is_open",
+        "limit",
+        "moment",
+        "n_before",
+        "n_deaths",
+        "n_deaths_at",
+        "n_received",
+        "name",
+        "number",
+        "outcome",
+        "parent",
+        "place",
+        "places",
+        "source",
+        "streamer",
+        "worker",
+    )
+
+    def __init__(
+        self, name: int, source: Any, guess: Expected, position: Any, is_adopted: bool
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.streamer, self.parent, self.place, self.number, self.limit = guess[:5]
+        self.is_adopted = is_adopted
+        self.worker: Any = None
+        self.n_before = positions.n_given_at(position)
+        self.n_received = self.n_before
+        # Where the source stood after so many items, the last ones known.
+        self.places: deque[tuple[int, Any]] = deque([(self.n_before, position)])
+        self.batches: deque[tuple[Batch, Any]] = deque()  # that nobody has asked for yet
+        self.in_hand: tuple[Batch, Any] | None = None  # what is being handed out, and from whom
+        self.is_open = self.is_asked = self.is_closing = False
+        # None: it goes on. Else how it ended: well, or by an error at a moment.
+        self.outcome: str | None = None
+        self.moment = Moment.ITEM
+        self.error: BaseException | None = None
+        self.n_deaths, self.n_deaths_at = 0, -1  # of workers, at this item
+
+    def position(self, n_given: int) -> Any:
+        """Return where it stands, after so many items."""
+        before = [each for each in self.places if each[0] <= n_given]
+        n_at, position = before[-1] if before else (0, 0)
+        if isinstance(position, int):
+            return n_given
+        return positions.skipping(position, n_given - n_at)
+
+    def note_place(self, n_items: int, position: Any, n_in_hand: int) -> None:
+        """Know where it stood after so many items; forget what is older than what is in hand."""
+        self.places.append((n_items, position))
+        while len(self.places) > 1 and self.places[1][0] <= n_in_hand:
+            self.places.popleft()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.outcome is not None
+
+    def end(self, outcome: str = "ended", moment: Moment = Moment.ITEM) -> None:
+        """Know how it ended."""
+        self.outcome, self.moment = outcome, moment
+        if self.worker is not None:
+            self.worker.unfinished.pop(self.name, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Fail here, at the next item or as it is opened."""
+        self.error = error
+        self.end("failed", Moment.ITEM if self.is_open else Moment.OPENING)
+
+
+class Guesses:
+    """What will probably be opened: as much as may be is open already, the rest is known."""
+
+    def __init__(self, n_most: int) -> None:
+        self._n_most = n_most
+        self._open: dict[tuple[bytes, int], Activation] = {}
+        self._wishes: deque[Expected] = deque()
+
+    def replace(self, likely: Iterable[Expected]) -> None:
+        """Know what is likely now, of the run that tells it."""
+        self._wishes = deque(likely)
+
+    def next_wish(self) -> Expected | None:
+        """Return what should be opened ahead next; None for nothing."""
+        while self._wishes and len(self._open) < self._n_most:
+            wish = self._wishes.popleft()
+            if (wish.parent.path, wish.number) not in self._open:
+                return wish
+        return None
+
+    def add(self, activation: Activation) -> None:
+        """Note that a guess has been opened."""
+        self._open[activation.parent.path, activation.number] = activation
+
+    def settle(
+        self, path: bytes, place: int, number: int, limit: int
+    ) -> tuple[Activation | None, list[Activation]]:
+        """Return the guess that has turned out right, and those that have turned out wrong."""
+        while self._wishes and self._wishes[0].parent.path == path:
+            if self._wishes[0].number > number:
+                break
+            self._wishes.popleft()
+        found = self._open.pop((path, number), None)
+        wrong = []
+        if found is not None and (found.place != place or found.limit not in (None, limit)):
+            wrong.append(found)
+            found = None
+        stale = [key for key in self._open if key[0] == path and key[1] < number]
+        wrong += map(self._open.pop, stale)
+        return found, wrong
+
+    def drop(self, activation: Activation) -> None:
+        """Forget a guess."""
+        self._open.pop((activation.parent.path, activation.number), None)
+
+    def oldest(self) -> Activation | None:
+        """Return the guess that was made first."""
+        return next(iter(self._open.values()), None)
+
+
+class Window:
+    """Opens the sources of a tree on workers.
+
+    Parameters
+    ----------
+    engine : Engine
+        The workers.
+    n_ahead : int
+        How many activations may be open before their turn.
+    timeout : float or None
+        Seconds for a source to end, when nobody wants more of it.
+    item_timeout : float or None
+        Seconds to wait for an item.
+    """
+
+    def __init__(
+        self, engine: Engine, n_ahead: int, timeout: float | None, item_timeout: float | None
+    ) -> None:
+        self.n_ahead = n_ahead
+        self._engine = engine
+        self._timeout = timeout
+        self._item_timeout = item_timeout
+        self._activations: dict[int, Activation] = {}
+        self._n_named = 0
+        self._by_source: dict[Iterator, Activation] = {}
+        self._guesses = Guesses(n_ahead)
+        self._is_remote: dict[int, tuple[Recipe, Any]] = {}  # by id
+        self._suspects: set[tuple[bytes, int]] = set()  # guesses at which a worker died
+        engine.begin(self)
+
+    # The seam.
+
+    def open(
+        self,
+        streamer: Recipe,
+        parent: Seed,
+        place: int,
+        number: int,
+        limit: int,
+        position: Any = 0,
+    ) -> Iterator:
+        """Return the items of an activation, which are made by a worker if it is of a source."""
+        source = self._source_of(streamer)
+        if source is None:
+            return IN_PLACE.open(streamer, parent, place, number, limit, position)
+        found, wrong = self._guesses.settle(parent.path, place, number, limit)
+        for each in wrong:
+            self._forget(each)
+        if found is None:
+            expected = Expected(streamer, parent, place, number, limit)
+            found = self._begin(expected, source, position, is_adopted=True)
+        else:
+            self._adopt(found, limit)
+        self._open_ahead()
+        counted = streamer._counted_by()
+        counted.active_count_ += 1
+        try:
+            if position or not streamer._starts_lazily():
+                self._wait_until_open(found)
+            items = self._items(found)
+            self._by_source[items] = found
+            positions.records[items] = found
+            return items
+        except BaseException:
+            counted.active_count_ -= 1
+            self._forget(found)
+            raise
+
+    def end(self, streamer: Recipe, source: Iterator) -> None:
+        """Close what `open` returned."""
+        activation = self._by_source.pop(source, None)
+        if activation is None:
+            IN_PLACE.end(streamer, source)
+            return
+        streamer._counted_by().active_count_ -= 1
+        try:
+            source.close()  # type: ignore[attr-defined]
+            while True:
+                if not activation.is_over:
+                    self._tell_to_close(activation)
+                    self._wait_until_over(activation)
+                self._raise_error(activation, is_closing=True)
+                if activation.is_over:
+                    break
+        finally:
+            self._forget(activation)
+
+    def end_soon(self, sources: Iterable[Iterator]) -> None:
+        """Hear which of them will be ended at once: so they can end at the same time."""
+        for source in sources:
+            activation = self._by_source.get(source)
+            if activation is not None and not activation.is_over:
+                self._tell_to_close(activation)
+
+    def expect(self, likely: list[Expected]) -> None:
+        """Hear what will probably be opened next."""
+        self._guesses.replace(each for each in likely if self._source_of(each.streamer) is not None)
+        self._open_ahead()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._engine.close()
+
+    # Opening.
+
+    def _source_of(self, streamer: Recipe) -> Any:
+        """Return what a worker finds a streamer by; None if it runs here."""
+        known = self._is_remote.get(id(streamer))
+        if known is None or known[0] is not streamer:
+            if len(self._is_remote) > _MOST_KNOWN:
+                self._is_remote.clear()
+            source = self._engine.source_of(streamer) if is_source(streamer) else None
+            known = self._is_remote[id(streamer)] = streamer, source
+        return known[1]
+
+    def _begin(
+        self, expected: Expected, source: Any, position: Any, is_adopted: bool
+    ) -> Activation:
+        activation = Activation(self._n_named, source, expected, position, is_adopted)
+        self._n_named += 1
+        self._activations[activation.name] = activation
+        self._send_to_a_worker(activation, position)
+        return activation
+
+    def _send_to_a_worker(self, activation: Activation, position: Any) -> None:
+        worker = min(self._engine.workers, key=_n_unfinished)
+        activation.worker = worker
+        activation.is_asked = False
+        worker.unfinished[activation.name] = activation
+        order = Open(
+            activation.name,
+            activation.source,
+            _seed_of(activation),
+            activation.place,
+            activation.number,
+            activation.limit,
+            position,
+            activation.is_adopted,
+        )
+        self._engine.send(worker, order)
+
+    def _adopt(self, activation: Activation, limit: int) -> None:
+        activation.is_adopted, activation.limit = True, limit
+        if not activation.is_over:
+            self._engine.send(activation.worker, Adopt(activation.name, limit))
+
+    def _open_ahead(self) -> None:
+        while True:
+            wish = self._guesses.next_wish()
+            if wish is None:
+                return
+            if (wish.parent.path, wish.number) not in self._suspects:
+                source = self._source_of(wish.streamer)
+                self._guesses.add(self._begin(wish, source, wish.position, is_adopted=False))
+
+    def _tell_to_close(self, activation: Activation) -> None:
+        if not activation.is_closing:
+            activation.is_closing = True
+            self._engine.send(activation.worker, Close(activation.name))
+
+    def _forget(self, activation: Activation) -> None:
+        """Want no more of an activation, and do not wait for its end."""
+        self._guesses.drop(activation)
+        self._activations.pop(activation.name, None)
+        if activation.in_hand is not None:
+            self._count(activation)
+        while activation.batches:
+            activation.in_hand = activation.batches.popleft()
+            self._count(activation)
+        if not activation.is_over:
+            self._tell_to_close(activation)
+            activation.end()
+
+    # Items.
+
+    def _items(self, activation: Activation) -> Generator:
+        while True:
+            batch = self._next_batch(activation)
+            if batch is None:
+                break
+            yield from batch
+
+    def _next_batch(self, activation: Activation) -> Iterator | None:
+        if activation.in_hand is not None:
+            self._count(activation)
+        while not activation.batches:
+            self._wait(activation, _has_items, Ask(activation.name))
+            if activation.is_over and not activation.batches:
+                self._raise_error(activation, is_closing=False)
+                if activation.is_over:
+                    return None
+        activation.in_hand = batch, _ = activation.batches.popleft()
+        return iter(batch.items)
+
+    def _count(self, activation: Activation) -> None:
+        """Count what has been handed out, and tell the worker now and then."""
+        assert activation.in_hand is not None
+        (batch, worker), activation.in_hand = activation.in_hand, None
+        handed_out = worker.handed_out
+        handed_out[activation.name] = handed_out.get(activation.name, 0) + len(batch.items)
+        worker.cost += batch.cost
+        is_much = 4 * worker.cost >= self._engine.max_bytes
+        if is_much or monotonic() - worker.told > _CREDIT_EVERY:
+            self._give_credit(worker)
+
+    def _give_credit(self, worker: Any) -> None:
+        if worker.handed_out:
+            order = Credit(tuple(worker.handed_out.items()))
+            worker.handed_out, worker.cost = {}, 0
+            self._engine.send(worker, order)
+        worker.told = monotonic()
+
+    def _raise_error(self, activation: Activation, is_closing: bool) -> None:
+        """Raise the error of an activation, if it has failed at that moment.
+
+        (If its worker dies before it has told the error, it is opened again.)
+        """
+        if activation.outcome == "failed" and (activation.moment == Moment.CLOSING) == is_closing:
+            self._wait(activation, _has_error, None)
+            if activation.error is not None:
+                raise activation.error
+
+    # Waiting.
+
+    def _wait_until_open(self, activation: Activation) -> None:
+        while True:
+            self._wait(activation, _is_open, Ask(activation.name))
+            if activation.moment == Moment.OPENING:
+                self._raise_error(activation, is_closing=False)
+            if activation.is_open or activation.is_over:
+                break
+
+    def _wait(
+        self, activation: Activation, is_done: Callable[[Activation], bool], order: Order | None
+    ) -> None:
+        """Wait for an activation; say so to its worker."""
+        if is_done(activation):
+            return
+        self._engine.poll(0)
+        begin = monotonic()
+        while not is_done(activation):
+            worker = activation.worker
+            if order is not None and not activation.is_asked:
+                activation.is_asked = True
+                self._give_credit(worker)
+                self._engine.send(worker, order)
+            seconds = None if self._item_timeout is None else begin + self._item_timeout
+            if not self._poll_until(seconds):
+                self._hangs(activation)
+                begin = monotonic()
+
+    def _poll_until(self, end: float | None) -> bool:
+        """Wait for anything; return False if it is too late for that."""
+        left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - monotonic())
+        if left <= 0:
+            return False
+        self._engine.poll(left)
+        return True
+
+    def _wait_until_over(self, activation: Activation) -> None:
+        """Wait until a source is closed; at last by force."""
+        end = None if self._timeout is None else monotonic() + self._timeout
+        patience = monotonic() + _PATIENCE
+        is_interrupted = False
+        while not activation.is_over:
+            if not self._poll_until(patience if not is_interrupted else end):
+                if is_interrupted:
+                    self._give_up(activation)
+                    return
+                is_interrupted = True
+                self._engine.send(activation.worker, Interrupt(activation.name))
+
+    def _give_up(self, activation: Activation) -> None:
+        """End an activation that does not end by itself."""
+        LOG.warning(
+            "%s does not end: it is left to itself, or ended by force, after %s s",
+            _validate.short(activation.streamer),
+            self._timeout,
+        )
+        worker = activation.worker
+        activation.end()
+        if self._engine.can_kill:
+            self._engine.kill(worker)
+
+    def _hangs(self, activation: Activation) -> None:
+        what = f"no item came from {activation.worker.name} in {self._item_timeout} s"
+        if not self._engine.can_kill:
+            activation.fail(WorkerTimeoutError(_told(what, activation)))
+            return
+        self._engine.kill(activation.worker)
+
+    # What comes.
+
+    def take(self, worker: Any, batches: Iterable[Batch], marks: Iterable[tuple]) -> None:
+        """Take what a worker has sent: items, and after them what has become of activations."""
+        for batch in batches:
+            activation = self._activations.get(batch.activation)
+            if activation is not None and activation.worker is worker:
+                activation.batches.append((batch, worker))
+                activation.n_received += len(batch.items)
+                activation.is_asked, activation.is_open = False, True
+        for kind, name, *rest in marks:
+            activation = self._activations.get(name)
+            if activation is not None and activation.worker is worker:
+                self._note(activation, kind, *rest)
+
+    def _note(self, activation: Activation, kind: str, *facts: Any) -> None:
+        if kind == "opened":
+            activation.is_open, activation.is_asked = True, False
+        elif kind == "at":
+            n_left = sum(len(batch.items) for batch, _ in activation.batches)
+            in_hand = 0 if activation.in_hand is None else len(activation.in_hand[0].items)
+            activation.note_place(*facts, activation.n_received - n_left - in_hand)
+        elif kind == "error":
+            (activation.error,) = facts
+        elif kind == "failed":
+            activation.end("failed", Moment(facts[0]))
+        else:
+            activation.is_open = True
+            activation.end()
+
+    def bury(self, worker: Any, culprits: list[tuple[int, int]], how: str, hangs: bool) -> None:
+        """Open the activations of a worker that has died again, where they stood.
+
+        ``culprits`` are what it was working on: activations, and how many items each had made.
+        """
+        lost = [*worker.unfinished.values()]
+        lost += [each for each in self._activations.values() if _waits_for_error(each, worker)]
+        LOG.warning("%s; what it had open is opened again: %s", how, of_sources(len(lost)))
+        blamed = dict(culprits)
+        worker.unfinished = {}
+        for each in lost:
+            each.outcome = None
+            if not each.is_adopted:
+                if each.name in blamed:
+                    self._suspects.add((each.parent.path, each.number))
+                self._activations.pop(each.name, None)
+                self._guesses.drop(each)
+                each.end()
+            elif each.is_closing:
+                each.end()
+            elif each.name in blamed and self._is_too_often(each, blamed[each.name], how, hangs):
+                continue
+            else:
+                self._send_to_a_worker(each, each.position(each.n_received))
+
+    def _is_too_often(self, activation: Activation, n_made: int, how: str, hangs: bool) -> bool:
+        """Tell whether workers have died too often at one item of an activation, which then fails."""
+        if activation.n_deaths_at != n_made:
+            activation.n_deaths, activation.n_deaths_at = 0, n_made
+        activation.n_deaths += 1
+        if activation.n_deaths < _MOST_DEATHS:
+            return False
+        kind = WorkerTimeoutError if hangs else WorkerError
+        what = f"{how}; so did those before it: {_MOST_DEATHS} times at this item"
+        activation.fail(kind(_told(what, activation)))
+        return True
+
+
+_POLL_SECONDS = 0.5
+
+
+def is_source(streamer: Recipe) -> bool:
+    """Tell whether a worker can make the items of a streamer: there is no mux below it.
+
+    Nor a process, nor an iterator that can be read only once.
+    """
+    return all(
+        each._is_source() and each._ticket is None and not any(map(_is_one_shot, each._parts()))
+        for each in streamers_of(streamer)
+    )
+
+
+def _is_one_shot(value: Any) -> bool:
+    return isinstance(value, Iterator) and not is_streamer(value)
+
+
+def _seed_of(activation: Activation) -> tuple[bytes, bytes, tuple[int, ...], list]:
+    generators = list(generators_of(activation.streamer))
+    entropy, path, taken = activation.parent.sent(generators)
+    return entropy, path, activation.parent.display_path, [words for _, words in taken]
+
+
+def _n_unfinished(worker: Any) -> int:
+    return len(worker.unfinished)
+
+
+def _has_items(activation: Activation) -> bool:
+    return bool(activation.batches) or activation.is_over
+
+
+def _is_open(activation: Activation) -> bool:
+    return activation.is_open or activation.is_over
+
+
+def _has_error(activation: Activation) -> bool:
+    return activation.error is not None or activation.outcome != "failed"
+
+
+def _waits_for_error(activation: Activation, worker: Any) -> bool:
+    is_failed = activation.outcome == "failed" and activation.error is None
+    return is_failed and activation.worker is worker
+
+
+def _told(what: str, activation: Activation) -> str:
+    streamer = _validate.short(activation.streamer)
+    return f"{what}, after {of_items(activation.n_received)} of {streamer}"
+
+
+def of_sources(n_sources: int) -> str:
+    """Return a number of sources, as text."""
+    return f"{n_sources} source" + ("" if n_sources == 1 else "s")
+

@@ -1,0 +1,264 @@
+"""The worker's side of a process: opens activations as it is told, and sends their items.
+
+Items of all its activations travel together; a message says whose they are, and what has become of
+activations since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import random
+import signal
+import struct
+import threading
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable, MutableSequence
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._background import limits, memory
+from .._background.channel import Caller
+from .._background.frames import Packer
+from .._background.inside import Parent, pickled, told
+from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
+from .._background.producer import seed_globals
+from .._background.signals import STOP_SIGNAL
+from .._background.warned import heard
+from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
+from .._streaming.session import Session
+from .._streaming.survey import generators_of
+from .bench import Bench, Work
+from .orders import Credit, Interrupt, Moment, Open, Order
+
+ORDER = b"o"  # the first byte of a pickled order
+ERROR_HEAD = struct.Struct("<QQ")  # whose, and how many bytes of text there are
+NOTE = np.dtype("<u8")  # what a thread is at, in shared memory: activation from 1 on, item
+NOTE_LENGTH = 2
+_MESSAGES = 8  # at least, that fit into max_bytes
+_HOLD_SECONDS = 5e-3  # for company, unless the caller waits
+
+
+class Task(NamedTuple):
+    """What a worker needs to know from the beginning."""
+
+    catalogue: list[Recipe]
+    max_bytes: int
+    n_threads: int
+    init: Callable[[], Any] | None
+
+
+def work(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) -> None:
+    """Open activations, and make their items, until the caller closes or dies."""
+    with parent.undisturbed():
+        shared = memory.attach(descriptor)
+        sender = _Sender(Caller(invitation), shared, task.max_bytes, parent)
+        notes = _notes(shared, task.n_threads)
+        bench = Bench(_Catalogue(task.catalogue).start, sender, task.max_bytes, _enter(task))
+        parent.on_signal = lambda: bench.interrupt(notes[0])
+        parent.on_stop = bench.stop
+    try:
+        parent.check()
+        if task.init is not None:
+            task.init()
+        sender.hear_warnings()
+        parent.hear(_Ear(bench, sender).hear)
+        _run(bench, notes)
+        parent.check()
+    finally:
+        bench.close()
+        sender.close()
+
+
+def _enter(task: Task) -> Callable[[Work], None] | None:
+    return _Generators().enter if task.n_threads == 1 else None
+
+
+def _notes(shared: memory.Allocator | None, n_threads: int) -> list[MutableSequence[int]]:
+    """Return a place for the note of each thread, at the start of the shared memory."""
+    n_bytes = n_threads * NOTE_LENGTH * NOTE.itemsize
+    if shared is None or shared.allocate(n_bytes) is None:
+        return [[0] * NOTE_LENGTH for _ in range(n_threads)]
+    view = memoryview(shared.view(0, n_bytes)).cast("B").cast("Q")
+    return [view[NOTE_LENGTH * i : NOTE_LENGTH * (i + 1)] for i in range(n_threads)]  # type: ignore[misc]
+
+
+def _run(bench: Bench, notes: list[MutableSequence[int]]) -> None:
+    """Run the loop in this thread, and in others where more are wanted."""
+    for note in notes[1:]:
+        thread = threading.Thread(target=bench.run, args=(note,), name="pescador-work", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise limits.no_tasks() from error
+    bench.run(notes[0])
+
+
+class _Ear:
+    """Hears the orders that come over the pipe."""
+
+    def __init__(self, bench: Bench, sender: _Sender) -> None:
+        self._bench = bench
+        self._sender = sender
+
+    def hear(self, order: bytes) -> None:
+        if order[:1] == CREDIT:
+            head = 1 + CREDIT_HEAD.size
+            (n_bytes,) = CREDIT_HEAD.unpack_from(order, 1)
+            self._sender.free(order[head + n_bytes :])
+            self._bench.hear(Credit(pickle.loads(order[head : head + n_bytes])))
+            return
+        given: Order = pickle.loads(memoryview(order)[1:])
+        self._bench.hear(given)
+        main = threading.main_thread().ident
+        if isinstance(given, Interrupt) and hasattr(signal, "pthread_kill") and main is not None:
+            signal.pthread_kill(main, STOP_SIGNAL)
+
+
+class _Catalogue:
+    """Finds the streamers that orders name."""
+
+    def __init__(self, streamers: list[Recipe]) -> None:
+        self._streamers = streamers
+
+    def start(self, order: Open) -> tuple[Recipe, Seed]:
+        """Return the streamer of an order, and the seed above it."""
+        source = order.source
+        streamer = pickle.loads(source) if isinstance(source, bytes) else self._streamers[source]
+        entropy, path, display_path, words = order.seed
+        taken = list(zip(generators_of(streamer), words)) if words else []
+        return streamer, Seed.received(entropy, path, taken, Session(), display_path)
+
+
+class _Generators:
+    """The global generators of NumPy and ``random``: each activation has a pair of its own.
+
+    So what a source draws from them does not depend on which others its worker has.
+    """
+
+    def __init__(self) -> None:
+        self._at: Work | None = None
+        self._states: dict[int, tuple[Any, Any]] = {}
+
+    def enter(self, work: Work) -> None:
+        """Let the next activation draw from its own."""
+        before, self._at = self._at, work
+        if before is work:
+            return
+        if before is not None and not before.is_over:
+            bits = np.random.get_bit_generator()
+            self._states[before.order.activation] = bits, random.getstate()
+        state = self._states.pop(work.order.activation, None)
+        if state is not None:
+            np.random.set_bit_generator(state[0])
+            random.setstate(state[1])
+        elif work.source is None:
+            entropy, path, *_ = work.order.seed
+            parent = Seed.received(entropy, path, [], None)
+            seed_globals(parent.child(work.order.place, work.order.number))
+
+
+class _Sender:
+    """Sends items, whose they are, and what becomes of activations."""
+
+    def __init__(
+        self, caller: Caller, shared: memory.Allocator | None, max_bytes: int, parent: Parent
+    ) -> None:
+        self._caller = caller
+        self._memory = shared
+        self._packer = Packer(shared, max(1, max_bytes // _MESSAGES))
+        self._parent = parent
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._whose = array("I")
+        self._marks: list[list] = []
+        self._warnings: deque[bytes] = deque()
+        self._sent = time.monotonic()
+
+    def hear_warnings(self) -> None:
+        """Send from now on what is warned of in this process."""
+        self._warnings = heard(lambda: not self._parent.is_stopping, lambda: None)
+
+    def add(self, activation: int, item: Any, number: int) -> int:
+        """Take an item, copied; return what it costs, in bytes."""
+        with self._lock:
+            cost = self._packer.add(item, number)
+            self._whose.append(activation)
+            if self._packer.fullness >= 1:
+                self._flush()
+        return cost
+
+    def opened(self, activation: int) -> None:
+        """Tell that an activation is open."""
+        self._mark("opened", activation)
+
+    def stands_at(self, activation: int, number: int, position: Any) -> None:
+        """Tell the position of an activation after so many items."""
+        self._mark("at", activation, number, position)
+
+    def ended(self, activation: int) -> None:
+        """Tell that an activation is over, and closed."""
+        self._mark("ended", activation)
+
+    def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
+        """Tell that it is over by an error, which goes over the pipe."""
+        text = json.dumps(told(error)).encode()
+        head = OTHER + ERROR_HEAD.pack(activation, len(text))
+        with contextlib.suppress(OSError):
+            self._parent.link.send_bytes(head + text + pickled(error))
+        self._mark("failed", activation, int(moment))
+
+    def _mark(self, *mark: Any) -> None:
+        with self._lock:
+            self._marks.append(list(mark))
+
+    def is_due(self) -> bool:
+        """Tell whether it is time to send what was taken."""
+        return time.monotonic() - self._sent > _HOLD_SECONDS
+
+    def flush(self) -> None:
+        """Send what was taken, now."""
+        with self._lock:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._warnings:
+            self._marks.append(["warning", self._warnings.popleft().decode()])
+        if self._is_closed or not (self._whose or self._marks):
+            return
+        frames = [self._whose.tobytes(), json.dumps(self._marks).encode()]
+        if self._whose:
+            frames += self._packer.take()
+        self._whose, self._marks = array("I"), []
+        self._caller.send(frames)
+        self._sent = time.monotonic()
+
+    def free(self, offsets: bytes) -> None:
+        """Take back blocks of shared memory."""
+        with self._lock:
+            if self._memory is not None:
+                for offset in np.frombuffer(offsets, "<u8").tolist():
+                    self._memory.free(offset)
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._is_closed = True
+            self._caller.close()
+
+
+def as_order(order: Order) -> bytes:
+    """Return an order as the pipe carries it."""
+    return ORDER + bytes(ForkingPickler.dumps(order))
+
+
+def as_credit(order: Credit) -> bytes:
+    """Return the head of an order that gives credit, before the free blocks."""
+    handed_out = pickle.dumps(order.handed_out)
+    return CREDIT + CREDIT_HEAD.pack(len(handed_out)) + handed_out

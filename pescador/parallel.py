@@ -1,0 +1,303 @@
+"""Streamers whose sources are opened on many workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from . import _validate
+from ._streaming import positions
+from ._streaming.opener import IN_PLACE
+from ._streaming.seeds import Seed
+from ._streaming.survey import streamers_of
+from .core import OWN, Streamer
+from .exceptions import PescadorError
+
+__all__ = ["ParallelStreamer"]
+
+BACKENDS = ("processes", "threads")
+START_METHODS = ("fork", "spawn", "forkserver")
+_START_TIMEOUT = 120
+
+
+class ParallelStreamer(Streamer):
+    """A streamer whose sources are opened and read on many workers, with the same items.
+
+    Muxes, and the maps above them, stay in the program; what they open does not. The items and
+    their order are those of ``streamer`` itself, for any number of workers.
+
+    Parameters
+    ----------
+    streamer : Streamer
+        A tree with a mux in it. Its *sources* are the streamers that muxes open and that have no
+        mux below them.
+    n_workers : int >= 1
+        The number of workers.
+    backend : {"processes", "threads"}
+        What they are. Processes: items are as for `ZMQStreamer`, dicts of arrays. Threads, for
+        sources that wait or release the GIL: items may be anything.
+    threads_per_worker : int >= 1
+        How many sources a process works on at a time; for sources that wait. Not for threads.
+    n_ahead : int >= 0, optional
+        How many activations may be open before their turn; None: 2 for each worker (times its
+        threads). No more than ``n_active`` of every mux and ``n_ahead`` sources are open.
+    max_bytes : int >= 1
+        How far all workers together may run ahead, in bytes (128 an item included for its form;
+        with threads, what is no array counts no more than these).
+    item_timeout : float > 0, optional
+        How many seconds to wait for an item; None for as long as it takes. A process that hangs is
+        then killed, and its sources are opened again in another one.
+    start_timeout : float > 0
+        How many seconds a process may take until it has started. Not for threads.
+    timeout : float > 0 or None
+        How many seconds a source has to end once nobody wants more of it; then its process is
+        killed. None to wait for as long as it takes.
+    start_method : {"fork", "spawn", "forkserver"}, optional
+        How ``multiprocessing`` starts processes; None for its default.
+    copy : bool
+        As for `ZMQStreamer`. For processes only.
+    worker_init : callable, optional
+        What every process calls first, without arguments: to open a connection, or to set how
+        many threads a library may use. Not for threads.
+
+    Raises
+    ------
+    PescadorError
+        If an argument is wrong or belongs to another backend; if there is no mux in ``streamer``;
+        when a run starts, if something has to be pickled and cannot be, or in a process that may
+        not start others (use threads there).
+    WorkerError
+        In place of an item at which workers have died three times; it names the source. It is a
+        TimeoutError too if they had to be killed, since nothing came for ``item_timeout`` seconds.
+    DataError
+        In place of an item that cannot cross.
+
+    See Also
+    --------
+    ZMQStreamer : A whole tree in one background process.
+
+    Notes
+    -----
+    An exception in a source comes out in the place where the item would have been, with its own
+    type, whenever the worker met it; those of opening and closing too. One of an item that nobody
+    asked for does not.
+
+    A process that dies is replaced by another one, and its sources are opened again where they
+    stood: nothing is lost, nothing comes twice, and a line is logged.
+
+    A state (`Stream.state_dict`) counts what was handed out. It is that of ``streamer`` itself, so
+    it fits any number of workers, and none.
+
+    A streamer with an iterator among its arguments that can be read only once runs in the program,
+    and so does a `ZMQStreamer` inside the tree. What a source keeps in its arguments is not seen
+    by other activations of it, and effects on other things come in any order.
+
+    In a process, the global generators of NumPy and ``random`` are seeded for each activation, so
+    what a source draws from them is the same for any number of workers (of one thread each), but
+    not as without them. Threads share them: use `FRESH_SEED`.
+
+    Threads copy arrays directly in a dict, tuple or list, since a source may use them again;
+    anything else is the same object.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> def count_up(start):
+    ...     for value in range(start, start + 3):
+    ...         yield {"value": value}
+    >>> mux = pescador.ShuffledMux([pescador.Streamer(count_up, 10 * i) for i in range(3)])
+    >>> parallel = pescador.ParallelStreamer(mux, 2, backend="threads")
+    >>> len(list(parallel.iterate(max_iter=20)))
+    20
+    """
+
+    def __init__(
+        self,
+        streamer: Any,
+        n_workers: int,
+        *,
+        backend: str = "processes",
+        threads_per_worker: int = 1,
+        n_ahead: int | None = None,
+        max_bytes: int = 2**26,
+        item_timeout: float | None = None,
+        start_timeout: float = _START_TIMEOUT,
+        timeout: float | None = 5,
+        start_method: str | None = None,
+        copy: bool = False,
+        worker_init: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(streamer)
+        _check_tree(streamer)
+        whole, seconds = _validate.whole, _validate.positive_or_none
+        self.n_workers = whole("n_workers", n_workers, 1, "give a number of workers")
+        self.backend = _validate.option("backend", backend, BACKENDS)
+        self.threads_per_worker = whole(
+            "threads_per_worker", threads_per_worker, 1, "give a number of threads"
+        )
+        self.n_ahead = _validate.whole_or_none(
+            "n_ahead", n_ahead, 0, "give a number of activations, or None for 2 a worker"
+        )
+        self.max_bytes = whole("max_bytes", max_bytes, 1, "give a number of bytes")
+        self.item_timeout = seconds(
+            "item_timeout", item_timeout, "give seconds, or None for no limit"
+        )
+        self.start_timeout = _validate.positive("start_timeout", start_timeout, "give seconds")
+        self.timeout = seconds(
+            "timeout", timeout, "give seconds, or None to wait for as long as it takes"
+        )
+        self.start_method = start_method
+        if start_method is not None:
+            self.start_method = _validate.option("start_method", start_method, START_METHODS)
+        self.copy = _validate.truth("copy", copy, "give True for arrays with memory of their own")
+        self.worker_init = worker_init
+        if worker_init is not None and not callable(worker_init):
+            rule, remedy = "must be callable", "give a function without arguments"
+            raise _validate.refuse("worker_init", worker_init, rule, remedy)
+        self._check_backend()
+
+    def _check_backend(self) -> None:
+        """Refuse what only the other backend knows."""
+        if self.backend != "threads":
+            return
+        for name, default in _NOT_FOR_THREADS.items():
+            value = getattr(self, name)
+            if value != default:
+                rule = 'means nothing with backend="threads", whose workers are threads'
+                remedy = 'leave it out, or use backend="processes"'
+                raise _validate.refuse(name, value, rule, remedy)
+
+    def _classified(self) -> tuple[int, Callable]:
+        _, call = super()._classified()  # which refuses what is not a source
+        return OWN, call
+
+    def _is_source(self) -> bool:
+        return False
+
+    def _passes_on(self) -> bool:
+        return not self._has_own_iterate()
+
+    def _kind(self) -> str:
+        return self.streamer._kind()
+
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
+        return self._open_at(parent, place, number, 0)
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        # Here, because most programs that import pescador start no workers.
+        from ._background.signals import HeldInterrupts
+        from ._openers.window import Window
+
+        if isinstance(position, int) and position and self._has_own_iterate():
+            return super()._open_at(parent, place, number, position)
+        with HeldInterrupts() as held:
+            window = Window(self._engine(), self._most_ahead(), self.timeout, self.item_timeout)
+            run = _Run(self.streamer, window)
+            below = parent.within(parent.session.opened_by(window))
+            items = run.items(below, place, number, position)
+            next(items)
+        try:
+            held.deliver()
+            positions.records[items] = run
+            if position:
+                next(items)  # whether it fits is to be known at once
+        except BaseException:
+            items.close()
+            raise
+        return items
+
+    def _most_ahead(self) -> int:
+        if self.n_ahead is not None:
+            return self.n_ahead
+        return 2 * self.n_workers * self.threads_per_worker
+
+    def _engine(self) -> Any:
+        """Return what starts the workers, and talks to them."""
+        if self.backend == "threads":
+            from ._openers import threads
+
+            return threads.Threads(threads.Options(self.n_workers, self.max_bytes, self.timeout))
+        if multiprocessing.current_process().daemon:
+            raise PescadorError(
+                "this process is a daemon of multiprocessing, which may not start others;"
+                ' use backend="threads" here, or start the process with daemon=False'
+            )
+        from ._openers import processes
+
+        options = processes.Options(
+            n_workers=self.n_workers,
+            n_threads=self.threads_per_worker,
+            max_bytes=self.max_bytes,
+            start_timeout=self.start_timeout,
+            timeout=self.timeout,
+            start_method=self.start_method,
+            copy=self.copy,
+            init=self.worker_init,
+        )
+        return processes.Processes(_catalogue(self), options)
+
+
+_NOT_FOR_THREADS = {
+    "threads_per_worker": 1,
+    "start_timeout": _START_TIMEOUT,
+    "start_method": None,
+    "copy": False,
+    "worker_init": None,
+}
+
+
+def _check_tree(streamer: Any) -> None:
+    """Refuse a tree of one source: there is nothing to divide among workers."""
+    if isinstance(streamer, Streamer) and any(
+        not each._is_source() for each in streamers_of(streamer)
+    ):
+        return
+    rule = "has no mux in it, so it is one source, which one worker reads"
+    remedy = "give a tree with a mux, or use ZMQStreamer for one background process"
+    raise _validate.refuse("streamer", streamer, rule, remedy)
+
+
+# What the walk through a tree has found: a pool may have a million members, walked once.
+_catalogues: weakref.WeakKeyDictionary[Streamer, tuple[Any, list]] = weakref.WeakKeyDictionary()
+
+
+def _catalogue(parallel: ParallelStreamer) -> list:
+    streamer, known = _catalogues.get(parallel, (None, []))
+    if streamer is not parallel.streamer:
+        known = list(streamers_of(parallel.streamer))
+        _catalogues[parallel] = parallel.streamer, known
+    return known
+
+
+class _Run:
+    """One run of a tree, in the program, whose sources are elsewhere."""
+
+    def __init__(self, streamer: Streamer, window: Any) -> None:
+        self._streamer = streamer
+        self._window = window
+        self._source: Iterator | None = None
+
+    def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
+        """Yield a None at once, one more if there is a position, then the items.
+
+        (The first starts the generator: the ``finally`` block of one that was never started does
+        not run.)
+        """
+        try:
+            yield None
+            source = IN_PLACE.open(self._streamer, parent, place, number, 0, position)
+            self._source = source
+            try:
+                if position:
+                    yield None
+                yield from source
+            finally:
+                IN_PLACE.end(self._streamer, source)
+        finally:
+            self._window.close()
+
+    def position(self, n_given: int) -> Any:
+        """Return that of the tree."""
+        return 0 if self._source is None else positions.position_of(self._source, n_given)
