@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -127,7 +126,7 @@ class ParallelStreamer(Streamer):
         timeout: float | None = 5,
         start_method: str | None = None,
         copy: bool = False,
-        worker_init: Callable[[], Any] | None = None,
+        worker_init: Any = None,
     ) -> None:
         super().__init__(streamer)
         _check_tree(streamer)
@@ -188,12 +187,11 @@ class ParallelStreamer(Streamer):
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
         # Here, because most programs that import pescador start no workers.
         from ._background.signals import HeldInterrupts
-        from ._openers.window import Window
 
         if isinstance(position, int) and position and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
         with HeldInterrupts() as held:
-            window = Window(self._engine(), self._most_ahead(), self.timeout, self.item_timeout)
+            window = parent.session.kept((ParallelStreamer, id(self._counted_by())), self._window)
             run = _Run(self.streamer, window)
             below = parent.within(parent.session.opened_by(window))
             items = run.items(below, place, number, position)
@@ -208,10 +206,13 @@ class ParallelStreamer(Streamer):
             raise
         return items
 
-    def _most_ahead(self) -> int:
-        if self.n_ahead is not None:
-            return self.n_ahead
-        return 2 * self.n_workers * self.threads_per_worker
+    def _window(self) -> Any:
+        from ._openers.window import Window
+
+        n_ahead = self.n_ahead
+        if n_ahead is None:
+            n_ahead = 2 * self.n_workers * self.threads_per_worker
+        return Window(self._engine(), n_ahead, self.timeout, self.item_timeout)
 
     def _engine(self) -> Any:
         """Return what starts the workers, and talks to them."""
@@ -219,13 +220,15 @@ class ParallelStreamer(Streamer):
             from ._openers import threads
 
             return threads.Threads(threads.Options(self.n_workers, self.max_bytes, self.timeout))
+        import multiprocessing
+
+        from ._openers import processes
+
         if multiprocessing.current_process().daemon:
             raise PescadorError(
                 "this process is a daemon of multiprocessing, which may not start others;"
                 ' use backend="threads" here, or start the process with daemon=False'
             )
-        from ._openers import processes
-
         options = processes.Options(
             n_workers=self.n_workers,
             n_threads=self.threads_per_worker,
@@ -296,7 +299,7 @@ class _Run:
             finally:
                 IN_PLACE.end(self._streamer, source)
         finally:
-            self._window.close()
+            self._window.forget_guesses()
 
     def position(self, n_given: int) -> Any:
         """Return that of the tree."""

@@ -44,10 +44,11 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         sender = _Sender(Caller(invitation), packer, shared, task.max_bytes, parent)
         parent.on_stop = sender.wake
         parent.hear(sender.on_order)
+    session = Session()
     try:
         try:
             parent.check()
-            above = Seed.received(*task.seed, Session())
+            above = Seed.received(*task.seed, session)
             seed_globals(above.child(task.place, task.number))
             sender.hear_warnings()
             sender.send_all(_Source(task, above))
@@ -60,6 +61,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
             sender.finish(Kind.ENDED)
         parent.wait_until_dismissed()
     finally:
+        session.close()
         sender.close()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import _validate
 from .._streaming.failures import add_note
-from .._streaming.opener import Expected
+from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..core import as_streamer
@@ -247,7 +247,7 @@ class ChainRun(Run):
                 source = islice(source, start, None)
             else:
                 assert self.setup.reader is not None
-                source = self.reader = self.opener.open(
+                source = self.reader = IN_PLACE.open(  # (streamers are for this process)
                     self.setup.reader, self.seed, -1, number, 0, start
                 )
             for index, streamer in enumerate(source, start):
@@ -261,7 +261,7 @@ class ChainRun(Run):
         reader, self.reader = self.reader, None
         if reader is not None:
             assert self.setup.reader is not None
-            self.opener.end(self.setup.reader, reader)
+            IN_PLACE.end(self.setup.reader, reader)
 
     def close(self) -> None:
         try:

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence
 from time import monotonic
-from typing import Any
 
 from .._background.inside import Stopped
 from .._streaming import positions
@@ -46,6 +45,7 @@ class Work:
         "n_most",
         "next_position",
         "order",
+        "seed",
         "source",
         "stop",
         "streamer",
@@ -54,6 +54,7 @@ class Work:
     def __init__(self, order: Open) -> None:
         self.order = order
         self.streamer: Recipe | None = None
+        self.seed: Seed | None = None  # above it
         self.source: Iterator | None = None
         self.is_adopted = order.is_adopted
         self.n_made = positions.n_given_at(order.position)
@@ -65,6 +66,15 @@ class Work:
         self.last_cost = 0
         self.is_asked = self.is_busy = self.is_closing = self.is_over = False
         self.next_position = 0.0
+
+    def close(self) -> None:
+        """Close its source."""
+        try:
+            if self.source is not None:
+                close_iterator(self.source)
+        finally:
+            if self.seed is not None:
+                self.seed.session.close()  # (a function may have made a tree with processes)
 
 
 class Bench:
@@ -147,11 +157,10 @@ class Bench:
         """Close all that is open."""
         while self._works:
             _, work = self._works.popitem()
-            if work.source is not None and not work.is_over:
-                try:
-                    close_iterator(work.source)
-                except Exception as error:
-                    log_late(error, work.streamer)
+            try:
+                work.close()
+            except Exception as error:
+                log_late(error, work.streamer)
 
     # Orders.
 
@@ -266,7 +275,8 @@ class Bench:
 
     def _open(self, work: Work) -> None:
         order = work.order
-        work.streamer, parent = self._start(order)
+        work.streamer, work.seed = self._start(order)
+        parent = work.seed
         if order.position:
             work.source = open_at(work.streamer, parent, order.place, order.number, order.position)
         else:
@@ -334,8 +344,7 @@ class Bench:
         """Close an activation, and tell how that went."""
         activation = work.order.activation
         try:
-            if work.source is not None:
-                close_iterator(work.source)
+            work.close()
         except Stopped:
             raise
         except BaseException as error:
@@ -347,8 +356,7 @@ class Bench:
     def _fail(self, work: Work, moment: Moment, error: BaseException) -> None:
         self._sink.failed(work.order.activation, moment, error)
         try:
-            if work.source is not None:
-                close_iterator(work.source)
+            work.close()
         except Exception as late:
             log_late(late, work.streamer)
         self._is_over(work)

@@ -6,12 +6,11 @@ import itertools
 import json
 import math
 import os
-import pickle
 import select
 import time
 from collections import deque
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import zmq
@@ -23,12 +22,9 @@ from .._background.remote import Remote
 from .._background.warned import retold
 from .._streaming.recipe import Recipe
 from ..exceptions import WorkerError, WorkerTimeoutError
-from .orders import Credit, Order
-from .window import Batch, Window
+from .orders import Ask, Credit, Order
+from .window import Activation, Batch, Window
 from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
-
-if TYPE_CHECKING:
-    from .window import Activation
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _MOST_IN_A_ROW = 3  # workers that die before they have said anything
@@ -48,23 +44,35 @@ class Options(NamedTuple):
 
 
 class _Process:
-    """One worker."""
+    """One worker, which is started when it is needed."""
 
-    def __init__(self, task: Task, options: Options) -> None:
+    def __init__(self) -> None:
         self.unfinished: dict[int, Activation] = {}
         self.handed_out: dict[int, int] = {}
         self.cost = 0
         self.told = 0.0
-        self.is_dead = False
-        self.is_connected = False
+        self.is_started = self.is_connected = self.is_dead = False
         self.n_items = 0
-        self.begin = time.monotonic()
+        self.begin = 0.0
+        self.early: list[Order] = []  # orders from before it was started
         self.waiting: deque[bytes] = deque()  # orders for which the pipe had no room
+        self.name = "a worker process"
+
+    def start(self, task: Task, options: Options) -> None:
+        """Start the process, and send what has been ordered before."""
         self.remote = Remote(work, task, options.start_method, task.max_bytes)
+        self.is_started, self.begin = True, time.monotonic()
         self.name = f"the worker process {self.remote.child.pid}"
         self._unpacker = Unpacker(self.remote.memory, options.copy)
+        early, self.early = self.early, []
+        for order in early:
+            self.send(order)
 
     def send(self, order: Order) -> None:
+        """Send an order, now or when it has been started."""
+        if not self.is_started:
+            self.early.append(order)
+            return
         if isinstance(order, Credit):
             # (If the pipe is full, the next one tells of it.)
             if not self.remote.send_credit(as_credit(order)):
@@ -155,23 +163,18 @@ class Processes:
         self.max_bytes = max(1, options.max_bytes // options.n_workers)
         self._task = Task(catalogue, self.max_bytes, options.n_threads, options.init)
         self.workers: list[_Process] = []
+        self._owner = os.getpid()
         self._n_silent = 0  # workers in a row that have died before they said anything
         self._poll: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
         self._by_descriptor: dict[Any, _Process] = {}
 
     def begin(self, window: Window) -> None:
-        """Start the workers."""
+        """Have workers, which are started one by one, as they are needed or there is time."""
         self._window = window
-        try:
-            for _ in range(self._options.n_workers):
-                self._start()
-        except BaseException:
-            self.close()
-            raise
+        self.workers = [_Process() for _ in range(self._options.n_workers)]
 
-    def _start(self) -> None:
-        worker = _Process(self._task, self._options)
-        self.workers.append(worker)
+    def _start(self, worker: _Process) -> None:
+        worker.start(self._task, self._options)
         for descriptor in worker.remote.descriptors:
             self._by_descriptor[descriptor] = worker
             self._poll.register(descriptor, _READABLE)
@@ -190,35 +193,61 @@ class Processes:
         """Send an order; to nobody, if that one is dead."""
         if not worker.is_dead:
             worker.send(order)
+            if isinstance(order, Ask) and not worker.is_started:
+                self._start(worker)
+
+    def take_back(self, worker: _Process, activation: int) -> bool:
+        """Take back the order to open an activation, if it has not been sent."""
+        if worker.is_started:
+            return False
+        worker.early = [
+            each
+            for each in worker.early
+            if isinstance(each, Credit) or each.activation != activation
+        ]
+        return True
 
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
-        if not self.workers[0].remote.child.is_owned:
+        if os.getpid() != self._owner:
             raise WorkerError(
                 "this stream belongs to the process that started it; start another one here"
             )
-        has_come = False
         if not seconds:
             ready = self._poll.poll(0)
         else:
             # (The descriptor of a socket tells of changes: what is there already is looked for.)
-            has_come = any([each.receive(self._window) for each in self.workers])
-            ready = self._poll.poll(0 if has_come else max(1, math.ceil(1000 * seconds)))
+            n_come = sum(each.receive(self._window) for each in self._started())
+            is_busy = n_come or self._start_another()
+            ready = self._poll.poll(0 if is_busy else max(1, math.ceil(1000 * seconds)))
         changed = {self._by_descriptor[descriptor] for descriptor, _ in ready}
-        for worker in changed if os.name == "posix" else self.workers.copy():
+        for worker in changed if os.name == "posix" else self._started():
             worker.receive(self._window)
             if worker.remote.child.is_ending:
                 self._bury(worker)
-        for worker in self.workers:
+        for worker in self._started():
             if worker.waiting:
                 worker.send_waiting()
             if not worker.is_connected:
                 self._check_start(worker)
 
+    def _started(self) -> list[_Process]:
+        return [each for each in self.workers if each.is_started]
+
+    def _start_another(self) -> bool:
+        """Start a worker that has something to do, while the caller has to wait."""
+        for worker in self.workers:
+            if not worker.is_started and worker.unfinished:
+                self._start(worker)
+                return True
+        return False
+
     def _check_start(self, worker: _Process) -> None:
         if time.monotonic() - worker.begin > self._options.start_timeout:
             text = f"{worker.name} has not connected in {self._options.start_timeout} s"
-            raise WorkerTimeoutError(f"{text}; see what it waits for, or give a longer start_timeout")
+            raise WorkerTimeoutError(
+                f"{text}; see what it waits for, or give a longer start_timeout"
+            )
 
     def _bury(self, worker: _Process, hangs: bool = False) -> None:
         """Put another worker in the place of one that has died."""
@@ -237,7 +266,9 @@ class Processes:
         if self._n_silent >= _MOST_IN_A_ROW and not culprits:
             remedy = "its standard error may say more"
             raise WorkerError(f"{how}, and so did those before it, without an item; {remedy}")
-        self._start()
+        another = _Process()
+        self.workers.append(another)
+        self._start(another)
         self._window.bury(worker, culprits, how, hangs)
 
     def _remove(self, worker: _Process) -> None:
@@ -261,11 +292,12 @@ class Processes:
     def close(self) -> None:
         """End all workers, at the same time."""
         workers, self.workers = self.workers, []
-        if not workers or not workers[0].remote.child.is_owned:
+        if os.getpid() != self._owner:
             return
+        remotes = [worker.remote for worker in workers if worker.is_started]
         with HeldInterrupts() as held:
-            for worker in workers:
-                worker.remote.child.stop()
-            for worker in workers:
-                worker.remote.close(self._options.timeout, held)
+            for remote in remotes:
+                remote.child.stop()
+            for remote in remotes:
+                remote.close(self._options.timeout, held)
         held.deliver()

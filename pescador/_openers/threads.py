@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,7 @@ from .._streaming.survey import generators_of
 from ..exceptions import WorkerError
 from .bench import Bench
 from .orders import PLAIN_ITEM, Moment, Open, Order
-from .window import Batch, Window
-
-if TYPE_CHECKING:
-    from .window import Activation
+from .window import Activation, Batch, Window
 
 _HOLD_SECONDS = 5e-3  # for company, unless the caller waits
 
@@ -180,6 +177,10 @@ class Threads:
     def send(self, worker: _Team, order: Order) -> None:
         """Send an order."""
         self._bench.hear(order)
+
+    def take_back(self, worker: _Team, activation: int) -> bool:
+        """Return False: it has been sent."""
+        return False
 
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""

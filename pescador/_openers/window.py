@@ -1,8 +1,8 @@
 """The caller's side: what is open elsewhere, what will be, and whose items have come.
 
-A window is an opener that has workers. It names each activation, tells one of the workers to open it,
-keeps what comes until the run that reads it asks, and opens it again where it stood if the worker
-dies. How orders and items travel is known to its engine alone.
+A window is an opener that has workers. It names each activation, tells one of the workers to open
+it, keeps what comes until the run that reads it asks, and opens it again where it stood if the
+worker dies. How orders and items travel is known to its engine alone.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class Engine(Protocol):
 
     def send(self, worker: Any, order: Order) -> None:
         """Send an order."""
+
+    def take_back(self, worker: Any, activation: int) -> bool:
+        """Take back the order to open an activation, if it has not been sent; tell whether."""
 
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
@@ -202,9 +205,12 @@ class Guesses:
         """Forget a guess."""
         self._open.pop((activation.parent.path, activation.number), None)
 
-    def oldest(self) -> Activation | None:
-        """Return the guess that was made first."""
-        return next(iter(self._open.values()), None)
+    def clear(self) -> list[Activation]:
+        """Forget everything; return what is open."""
+        guesses = list(self._open.values())
+        self._open.clear()
+        self._wishes.clear()
+        return guesses
 
 
 class Window:
@@ -306,6 +312,11 @@ class Window:
         self._guesses.replace(each for each in likely if self._source_of(each.streamer) is not None)
         self._open_ahead()
 
+    def forget_guesses(self) -> None:
+        """Close what was opened ahead: a run is over."""
+        for each in self._guesses.clear():
+            self._forget(each)
+
     def close(self) -> None:
         """End the workers."""
         self._engine.close()
@@ -363,7 +374,9 @@ class Window:
                 self._guesses.add(self._begin(wish, source, wish.position, is_adopted=False))
 
     def _tell_to_close(self, activation: Activation) -> None:
-        if not activation.is_closing:
+        if self._engine.take_back(activation.worker, activation.name):
+            activation.end()
+        elif not activation.is_closing:
             activation.is_closing = True
             self._engine.send(activation.worker, Close(activation.name))
 
@@ -514,12 +527,14 @@ class Window:
                 self._note(activation, kind, *rest)
 
     def _note(self, activation: Activation, kind: str, *facts: Any) -> None:
+        """Note what has become of an activation."""
         if kind == "opened":
             activation.is_open, activation.is_asked = True, False
         elif kind == "at":
             n_left = sum(len(batch.items) for batch, _ in activation.batches)
             in_hand = 0 if activation.in_hand is None else len(activation.in_hand[0].items)
-            activation.note_place(*facts, activation.n_received - n_left - in_hand)
+            n_items, position = facts
+            activation.note_place(n_items, position, activation.n_received - n_left - in_hand)
         elif kind == "error":
             (activation.error,) = facts
         elif kind == "failed":
@@ -554,7 +569,7 @@ class Window:
                 self._send_to_a_worker(each, each.position(each.n_received))
 
     def _is_too_often(self, activation: Activation, n_made: int, how: str, hangs: bool) -> bool:
-        """Tell whether workers have died too often at one item of an activation, which then fails."""
+        """Tell whether workers died too often at one item of an activation, which then fails."""
         if activation.n_deaths_at != n_made:
             activation.n_deaths, activation.n_deaths_at = 0, n_made
         activation.n_deaths += 1
@@ -619,4 +634,3 @@ def _told(what: str, activation: Activation) -> str:
 def of_sources(n_sources: int) -> str:
     """Return a number of sources, as text."""
     return f"{n_sources} source" + ("" if n_sources == 1 else "s")
-

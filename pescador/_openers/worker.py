@@ -85,8 +85,8 @@ def _notes(shared: memory.Allocator | None, n_threads: int) -> list[MutableSeque
     n_bytes = n_threads * NOTE_LENGTH * NOTE.itemsize
     if shared is None or shared.allocate(n_bytes) is None:
         return [[0] * NOTE_LENGTH for _ in range(n_threads)]
-    view = memoryview(shared.view(0, n_bytes)).cast("B").cast("Q")
-    return [view[NOTE_LENGTH * i : NOTE_LENGTH * (i + 1)] for i in range(n_threads)]  # type: ignore[misc]
+    view: Any = memoryview(shared.view(0, n_bytes)).cast("Q")  # type: ignore[arg-type]
+    return [view[NOTE_LENGTH * i : NOTE_LENGTH * (i + 1)] for i in range(n_threads)]
 
 
 def _run(bench: Bench, notes: list[MutableSequence[int]]) -> None:
@@ -152,11 +152,11 @@ class _Generators:
         if before is work:
             return
         if before is not None and not before.is_over:
-            bits = np.random.get_bit_generator()
+            bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
             self._states[before.order.activation] = bits, random.getstate()
         state = self._states.pop(work.order.activation, None)
         if state is not None:
-            np.random.set_bit_generator(state[0])
+            np.random.set_bit_generator(state[0])  # type: ignore[attr-defined]
             random.setstate(state[1])
         elif work.source is None:
             entropy, path, *_ = work.order.seed

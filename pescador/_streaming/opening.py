@@ -10,6 +10,7 @@ from .. import _validate
 from .._repr import is_streamer
 from . import positions
 from .closable import ClosableIterator
+from .opener import IN_PLACE
 from .recipe import Recipe
 from .seeds import Seed
 
@@ -50,15 +51,15 @@ class _Nested:
 
     def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
         """Yield the items; first, if there is a position, a None once that is reached."""
-        opener = parent.session.opener
         at = 0 if position is None else position
-        source = self._source = opener.open(self._streamer, parent, place, number, 0, at)
+        # (In place: whoever opened the outer one has decided where.)
+        source = self._source = IN_PLACE.open(self._streamer, parent, place, number, 0, at)
         try:
             if position is not None:
                 yield None
             yield from source
         finally:
-            opener.end(self._streamer, source)
+            IN_PLACE.end(self._streamer, source)
 
     def position(self, n_given: int) -> Any:
         """Return that of the inner activation."""

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import Any
+
 from .failures import Failures
 from .opener import IN_PLACE, Opener
+
+
+class _Tree:
+    """What is one for a whole tree of runs."""
+
+    __slots__ = ("failures", "is_closing", "kept")
+
+    def __init__(self) -> None:
+        self.failures = Failures()
+        self.is_closing = False  # the stream is, and has kept where it stood
+        self.kept: dict[Hashable, Any] = {}
 
 
 class Session:
     """What is handed down with the seeds, from a stream to all the runs below it.
 
-    ``failures`` is one for the whole tree. ``opener`` may be another one for a part of it: it
-    opens the sources below the place where it was put in, and no others.
+    ``opener`` may be another one for a part of the tree: it opens the sources below the place where
+    it was put in, and no others. All else is one for the whole tree.
     """
 
-    __slots__ = ("failures", "is_closing", "opener")
+    __slots__ = ("_tree", "opener")
 
-    def __init__(self, failures: Failures | None = None, opener: Opener = IN_PLACE) -> None:
-        self.failures = Failures() if failures is None else failures
+    def __init__(self, opener: Opener = IN_PLACE, tree: _Tree | None = None) -> None:
+        self._tree = _Tree() if tree is None else tree
         self.opener = opener
-        self.is_closing = False  # the stream is, and has kept where it stood
+
+    @property
+    def failures(self) -> Failures:
+        """What has failed."""
+        return self._tree.failures
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the stream is being closed, and has kept where it stood."""
+        return self._tree.is_closing
+
+    def begin_to_close(self) -> None:
+        """Note that the stream keeps where it stands now: what is below need not do the same."""
+        self._tree.is_closing = True
 
     def opened_by(self, opener: Opener) -> Session:
         """Return the same session with another opener."""
-        return Session(self.failures, opener)
+        return Session(opener, self._tree)
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what was made under a key; it is closed with the session."""
+        if key not in self._tree.kept:
+            self._tree.kept[key] = make()
+        return self._tree.kept[key]
+
+    def close(self) -> None:
+        """Close what was kept."""
+        while self._tree.kept:
+            _, each = self._tree.kept.popitem()
+            each.close()

@@ -352,7 +352,7 @@ class Stream(ClosableIterator):
         if self._has_ended or session.is_closing or self._is_abandoned:
             return
         if binding is None:
-            session.is_closing = True  # what is below need not do the same
+            session.begin_to_close()
         elif self._max_iter is not None and self.n_given >= self._max_iter:
             self._has_ended = True  # the call that reads it gets no more of it, wherever it goes on
             return
@@ -380,6 +380,8 @@ class Stream(ClosableIterator):
                     self._close_source()
                 finally:
                     self._streamer._counted_by().active_count_ -= 1
+                    if self._streamer._binding is None:
+                        self._seed.session.close()
 
 
 # Names that people look for on a stream, and where they are.

@@ -87,9 +87,7 @@ class Ahead(Counting):
             key = parent.path, place, number
             if key not in self.ahead and is_source(streamer):
                 try:
-                    source = IN_PLACE.open(
-                        streamer, parent, place, number, limit or 0, position
-                    )
+                    source = IN_PLACE.open(streamer, parent, place, number, limit or 0, position)
                 except Exception:
                     continue  # it will be told when it is asked for, if it is
                 self.ahead[key] = streamer, source
