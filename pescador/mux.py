@@ -29,7 +29,7 @@ __all__ = ["BaseMux", "ChainMux", "Mux", "RoundRobinMux", "ShuffledMux", "Stocha
 STOCHASTIC_MODES = ("with_replacement", "single_active", "exhaustive")
 ROUND_ROBIN_MODES = ("exhaustive", "cycle", "permuted_cycle", "shortest")
 CHAIN_MODES = ("exhaustive", "cycle")
-ON_ERRORS = ("raise", "replace")
+ON_ERRORS = ("raise", "replace", "retry")
 DISTS = ("poisson", "constant", "binomial")
 WEIGHTINGS = ("active", "share")
 
@@ -73,12 +73,14 @@ class BaseMux(Streamer):
         run; it should depend on that number alone.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
-    on_error : {"raise", "replace"}
+    on_error : {"raise", "replace", "retry"}
         What an error in a source does: it comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, and is logged as a warning.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised.
+        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
+        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
 
     Attributes
     ----------
@@ -339,14 +341,16 @@ class StochasticMux(BaseMux):
         ``rate`` and ``dist``. A stream that ends before its limit is then started again for the
         rest. It needs a ``rate`` and, in the mode ``"single_active"``, shares of at most
         ``1 / n_active``; it is not possible in the mode ``"exhaustive"``.
-    on_error : {"raise", "replace"}
+    on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, is logged as a warning, and a streamer is
         chosen for the next one as after any other end.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. In the mode
-        ``"exhaustive"`` a streamer is opened once, whether it fails or not.
+        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
+        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        In the mode ``"exhaustive"`` a streamer is opened once, whether it fails or not.
 
     Attributes
     ----------
@@ -510,13 +514,15 @@ class ShuffledMux(BaseMux):
         a run, and when the mux is made.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
-    on_error : {"raise", "replace"}
+    on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, is logged as a warning, and its
         streamer is started again.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised.
+        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
+        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
 
     Attributes
     ----------
@@ -578,13 +584,15 @@ class RoundRobinMux(BaseMux):
         fails, with ``on_error="replace"``, is left out instead).
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
-    on_error : {"raise", "replace"}
+    on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, is logged as a warning, and it is left
         out for the rest of the pass.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised.
+        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
+        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
 
     Attributes
     ----------
@@ -642,15 +650,17 @@ class ChainMux(BaseMux):
         What follows a pass: nothing, or another one. A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
-    on_error : {"raise", "replace"}
+    on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
         comes from; or it ends that stream alone, is logged as a warning, and the next one
         is read.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. In a chain that
-        is read lazily, a streamer is known by its number in the pass, and 10,000 failures in a
-        row without an item are too many as well.
+        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
+        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        In a chain that is read lazily, a streamer is known by its number in the pass, and 10,000
+        failures in a row without an item are too many as well.
 
     Attributes
     ----------

@@ -21,6 +21,7 @@ from .._streaming import positions
 from .._streaming.failures import log_late
 from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
+from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
 from .failing import FailingRun
@@ -64,6 +65,8 @@ class Run(FailingRun):
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
         self.opener: Opener = seed.session.opener
+        if setup.on_error == "retry":
+            self.opener = Retrying(self.opener, setup.max_failures)
         self.n_ahead = self.opener.n_ahead
         self.streamers: Sequence[Recipe] = setup.streamers
         self.seed_of_children = seed

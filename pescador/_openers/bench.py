@@ -312,7 +312,7 @@ class Bench:
                 if n_made == stop:
                     has_ended = True
                     break
-                if work.is_asked:
+                if work.is_asked or work.order.is_careful:
                     work.is_asked = False
                     self._sink.flush()
                 if self._orders or self._is_stopping or monotonic() >= end:

@@ -356,6 +356,7 @@ class Window:
             activation.limit,
             position,
             activation.is_adopted,
+            activation.n_deaths > 0,
         )
         self._engine.send(worker, order)
 
