@@ -364,9 +364,13 @@ class Streamer:
 
     def _generators(self) -> tuple[Any, ...]:
         """Return the random generators that runs of this streamer draw from."""
-        if not hasattr(self.streamer, SEEDED):
+        function: Any = self._call
+        values = [*self.args, *self.kwargs.values()]
+        while isinstance(function, functools.partial):
+            values += [*function.args, *function.keywords.values()]
+            function = function.func
+        if not hasattr(function, SEEDED):
             return ()
-        values = (*self.args, *self.kwargs.values())
         return tuple(each for each in values if isinstance(each, GENERATORS))
 
     def _weights_to_show(self) -> tuple[Any, Any]:

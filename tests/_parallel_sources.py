@@ -89,9 +89,14 @@ def failing_to_close(who, n_items):
         raise Broken(f"{who} as it is closed")
 
 
-def listed(who, n_items):
-    """Return a list: opening takes place here."""
-    return list(items(who, n_items))
+class Listed:
+    """Make all items as it is opened."""
+
+    def __init__(self, who, n_items):
+        self._items = list(items(who, n_items))
+
+    def __iter__(self):
+        return iter(self._items)
 
 
 def deadly(who, n_items, at):
@@ -159,7 +164,7 @@ TREES = {
     "shuffled": lambda: ShuffledMux(several(4), random_state=1),
     "round robin": lambda: RoundRobinMux(several(4), mode="permuted_cycle", random_state=1),
     "chain": lambda: ChainMux(several(4), mode="cycle"),
-    "lists": lambda: StochasticMux(several(9, listed), 3, 4, random_state=1),
+    "lists": lambda: StochasticMux(several(9, Listed), 3, 4, random_state=1),
     "seeds": lambda: StochasticMux(
         [Streamer(seeded, who, pescador.FRESH_SEED) for who in range(5)], 2, 3, random_state=1
     ),

@@ -193,7 +193,8 @@ class Bench:
                 work.is_adopted = True
                 work.stop, work.n_most = order.limit or -1, sys.maxsize
             elif isinstance(order, Ask):
-                work.is_asked = True
+                work.is_asked = work.n_made <= order.n_received
+                self._sink.flush()  # if it has been made
             elif isinstance(order, Close):
                 work.is_closing = True
                 if work.is_over:  # which has been told

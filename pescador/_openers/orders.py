@@ -34,6 +34,7 @@ class Ask(NamedTuple):
     """The caller waits for the next item, or to hear that it is open."""
 
     activation: int
+    n_received: int  # items before that one
 
 
 class Credit(NamedTuple):

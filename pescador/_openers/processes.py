@@ -87,6 +87,18 @@ class _Process:
         while self.waiting and self.remote.child.send(self.waiting[0], 0):
             self.waiting.popleft()
 
+    def stop(self) -> None:
+        """Ask it to end."""
+        if self.is_started:
+            self.remote.child.stop()
+
+    def close(self, grace: float | None, held: HeldInterrupts) -> None:
+        """End it; what holds on to this worker holds on to no memory of its any more."""
+        self.is_dead = True
+        if self.is_started:
+            self.remote.close(grace, held)
+            del self.remote, self._unpacker
+
     def receive(self, window: Window) -> bool:
         """Hand over what has come; tell whether anything has."""
         has_come = False
@@ -191,14 +203,14 @@ class Processes:
 
     def send(self, worker: _Process, order: Order) -> None:
         """Send an order; to nobody, if that one is dead."""
-        if not worker.is_dead:
+        if not worker.is_dead and os.getpid() == self._owner:
             worker.send(order)
             if isinstance(order, Ask) and not worker.is_started:
                 self._start(worker)
 
     def take_back(self, worker: _Process, activation: int) -> bool:
         """Take back the order to open an activation, if it has not been sent."""
-        if worker.is_started:
+        if worker.is_started or worker.is_dead:
             return False
         worker.early = [
             each
@@ -286,7 +298,7 @@ class Processes:
 
     def _close(self, worker: _Process, grace: float | None) -> None:
         with HeldInterrupts() as held:
-            worker.remote.close(grace, held)
+            worker.close(grace, held)
         held.deliver()
 
     def close(self) -> None:
@@ -294,10 +306,10 @@ class Processes:
         workers, self.workers = self.workers, []
         if os.getpid() != self._owner:
             return
-        remotes = [worker.remote for worker in workers if worker.is_started]
+        self._by_descriptor.clear()
         with HeldInterrupts() as held:
-            for remote in remotes:
-                remote.child.stop()
-            for remote in remotes:
-                remote.close(self._options.timeout, held)
+            for worker in workers:
+                worker.stop()
+            for worker in workers:
+                worker.close(self._options.timeout, held)
         held.deliver()

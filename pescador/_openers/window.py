@@ -407,7 +407,7 @@ class Window:
         if activation.in_hand is not None:
             self._count(activation)
         while not activation.batches:
-            self._wait(activation, _has_items, Ask(activation.name))
+            self._wait(activation, _has_items, is_asking=True)
             if activation.is_over and not activation.batches:
                 self._raise_error(activation, is_closing=False)
                 if activation.is_over:
@@ -439,7 +439,7 @@ class Window:
         (If its worker dies before it has told the error, it is opened again.)
         """
         if activation.outcome == "failed" and (activation.moment == Moment.CLOSING) == is_closing:
-            self._wait(activation, _has_error, None)
+            self._wait(activation, _has_error, is_asking=False)
             if activation.error is not None:
                 raise activation.error
 
@@ -447,14 +447,14 @@ class Window:
 
     def _wait_until_open(self, activation: Activation) -> None:
         while True:
-            self._wait(activation, _is_open, Ask(activation.name))
+            self._wait(activation, _is_open, is_asking=True)
             if activation.moment == Moment.OPENING:
                 self._raise_error(activation, is_closing=False)
             if activation.is_open or activation.is_over:
                 break
 
     def _wait(
-        self, activation: Activation, is_done: Callable[[Activation], bool], order: Order | None
+        self, activation: Activation, is_done: Callable[[Activation], bool], is_asking: bool
     ) -> None:
         """Wait for an activation; say so to its worker."""
         if is_done(activation):
@@ -463,10 +463,10 @@ class Window:
         begin = monotonic()
         while not is_done(activation):
             worker = activation.worker
-            if order is not None and not activation.is_asked:
+            if is_asking and not activation.is_asked:
                 activation.is_asked = True
                 self._give_credit(worker)
-                self._engine.send(worker, order)
+                self._engine.send(worker, Ask(activation.name, activation.n_received))
             seconds = None if self._item_timeout is None else begin + self._item_timeout
             if not self._poll_until(seconds):
                 self._hangs(activation)

@@ -28,11 +28,22 @@ def generators_of(streamer: Recipe) -> Iterator:
 
 def _generators_of(streamers: Iterable[Recipe]) -> Iterator:
     seen = set()
+    of_sources: list[Any] = []
     for each in streamers:
-        for generator in each._generators():
+        found = each._generators()
+        if (
+            each._is_source()
+        ):  # last: states know generators by their number, older ones muxes' alone
+            of_sources += found
+            continue
+        for generator in found:
             if id(generator) not in seen:
                 seen.add(id(generator))
                 yield generator
+    for generator in of_sources:
+        if id(generator) not in seen:
+            seen.add(id(generator))
+            yield generator
 
 
 def streamers_of(streamer: Recipe) -> Iterator[Recipe]:
