@@ -272,7 +272,8 @@ def test_workers_that_are_killed_cost_no_item(seed, caplog):
     with Killer(np.random.default_rng(seed), 0.1) as killer:
         assert take(parallel(make(), 3), 1500) == expected
     assert killer.n_killed
-    assert killer.n_killed - 1 <= len(named_deaths(caplog)) <= killer.n_killed
+    # (One that has nothing to do any more may die unnoticed.)
+    assert 0 < len(set(named_deaths(caplog))) == len(named_deaths(caplog)) <= killer.n_killed
 
 
 def test_a_source_that_kills_its_worker_is_an_error_at_that_item(caplog):

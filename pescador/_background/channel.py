@@ -170,7 +170,7 @@ class Listener:
     @property
     def has_message(self) -> bool:
         """Whether a message can be received now."""
-        return bool(self.socket.get(zmq.EVENTS) & zmq.POLLIN)
+        return bool(int(self.socket.get(zmq.EVENTS)) & _READABLE)
 
     def receive(self) -> list[bytes] | None:
         """Return the frames of the next message, or None if there is none now."""

@@ -27,7 +27,8 @@ from .window import Activation, Batch, Window
 from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
-_MOST_IN_A_ROW = 3  # workers that die before they have said anything
+_DRAIN_SECONDS = 0.05  # to wait for what a dead worker has sent
+_MOST_IN_A_ROW = 12  # workers that die before they have said anything
 
 
 class Options(NamedTuple):
@@ -109,10 +110,12 @@ class _Process:
                 self.is_connected = True
             else:
                 self._take(frames, window)
-        while (message := self.remote.child.heard()) is not None:
-            has_come = True
-            window.take(self, (), [self._error(message)])
         return has_come
+
+    def hear(self, window: Window) -> None:
+        """Hand over the errors that have come over the pipe."""
+        while (message := self.remote.child.heard()) is not None:
+            window.take(self, (), [self._error(message)])
 
     def _take(self, frames: list[bytes], window: Window) -> None:
         whose, marks, *rest = frames
@@ -123,7 +126,7 @@ class _Process:
                 text = f"{self.n_items} items of {self.name} arrived, and it counts"
                 raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
             self.n_items += message.n_items
-            batches = list(_batches(np.frombuffer(whose, "<u4"), message))
+            batches = _batches(np.frombuffer(whose, "<u4").tolist(), message)
         told = json.loads(marks)
         for kind, *facts in told:
             if kind == "warning":
@@ -148,12 +151,14 @@ class _Process:
         return [(name - 1, n_made) for name, n_made in notes if name]
 
 
-def _batches(whose: np.ndarray, message: Any) -> Any:
-    """Yield the items of a message, those in a row of one activation together."""
-    starts = [0, *(np.flatnonzero(whose[1:] != whose[:-1]) + 1).tolist(), len(whose)]
-    for start, end in itertools.pairwise(starts):
-        items = list(itertools.islice(message.items, end - start))
-        yield Batch(int(whose[start]), items, message.cost * (end - start) // message.n_items)
+def _batches(whose: list[int], message: Any) -> list[Batch]:
+    """Return the items of a message, those in a row of one activation together."""
+    batches = []
+    cost = message.cost / message.n_items
+    for activation, group in itertools.groupby(whose):
+        items = list(itertools.islice(message.items, len(list(group))))
+        batches.append(Batch(activation, items, int(cost * len(items))))
+    return batches
 
 
 class Processes:
@@ -178,7 +183,8 @@ class Processes:
         self._owner = os.getpid()
         self._n_silent = 0  # workers in a row that have died before they said anything
         self._poll: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
-        self._by_descriptor: dict[Any, _Process] = {}
+        # What becomes readable: whose it is, and whether it tells of errors and deaths.
+        self._by_descriptor: dict[Any, tuple[_Process, bool]] = {}
 
     def begin(self, window: Window) -> None:
         """Have workers, which are started one by one, as they are needed or there is time."""
@@ -186,10 +192,12 @@ class Processes:
         self.workers = [_Process() for _ in range(self._options.n_workers)]
 
     def _start(self, worker: _Process) -> None:
-        worker.start(self._task, self._options)
-        for descriptor in worker.remote.descriptors:
-            self._by_descriptor[descriptor] = worker
-            self._poll.register(descriptor, _READABLE)
+        with HeldInterrupts() as held:
+            worker.start(self._task, self._options)
+            for number, descriptor in enumerate(worker.remote.descriptors):
+                self._by_descriptor[descriptor] = worker, number > 0
+                self._poll.register(descriptor, _READABLE)
+        held.deliver()
 
     def source_of(self, streamer: Recipe) -> Any:
         """Return its number, or its pickle if it was made later; None if it has none."""
@@ -225,18 +233,20 @@ class Processes:
             raise WorkerError(
                 "this stream belongs to the process that started it; start another one here"
             )
-        if not seconds:
-            ready = self._poll.poll(0)
-        else:
-            # (The descriptor of a socket tells of changes: what is there already is looked for.)
-            n_come = sum(each.receive(self._window) for each in self._started())
-            is_busy = n_come or self._start_another()
-            ready = self._poll.poll(0 if is_busy else max(1, math.ceil(1000 * seconds)))
-        changed = {self._by_descriptor[descriptor] for descriptor, _ in ready}
-        for worker in changed if os.name == "posix" else self._started():
+        ready = self._poll.poll(0)
+        if not ready and seconds and not self._start_another():
+            ready = self._poll.poll(max(1, math.ceil(1000 * seconds)))
+        changed = [self._by_descriptor[descriptor] for descriptor, _ in ready]
+        if not (ready or seconds == 0) or os.name != "posix":  # nothing tells of a death there
+            changed = [(each, True) for each in self._started()]
+        for worker, may_have_died in changed:
+            if worker.is_dead:
+                continue
             worker.receive(self._window)
-            if worker.remote.child.is_ending:
-                self._bury(worker)
+            if may_have_died:
+                worker.hear(self._window)
+                if worker.remote.child.is_ending:
+                    self._bury(worker)
         for worker in self._started():
             if worker.waiting:
                 worker.send_waiting()
@@ -263,9 +273,14 @@ class Processes:
 
     def _bury(self, worker: _Process, hangs: bool = False) -> None:
         """Put another worker in the place of one that has died."""
-        worker.receive(self._window)  # what is still on its way is made again
-        self._remove(worker)
+        worker.receive(self._window)  # (what is still on its way is made again)
         culprits = worker.culprits(self._options.n_threads)
+        end = time.monotonic() + _DRAIN_SECONDS
+        while self._window.lacks(culprits) and time.monotonic() < end:
+            time.sleep(_DRAIN_SECONDS / 20)
+            worker.receive(self._window)
+        worker.hear(self._window)
+        self._remove(worker)
         try:
             if not hangs:
                 worker.remote.child.raise_error()  # as it started

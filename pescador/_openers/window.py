@@ -24,7 +24,7 @@ from ..exceptions import WorkerError, WorkerTimeoutError
 from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
 
 _MOST_DEATHS = 3  # of workers at one item
-_CREDIT_EVERY = 5e-3  # seconds
+_CREDIT_EVERY = 0.02  # seconds
 _MOST_KNOWN = 10**5  # streamers, of which it is known whether a worker can open them
 _PATIENCE = 0.2  # seconds for a source to reach its next item, before it is interrupted
 
@@ -543,6 +543,15 @@ class Window:
         else:
             activation.is_open = True
             activation.end()
+
+    def lacks(self, culprits: list[tuple[int, int]]) -> bool:
+        """Tell whether items are on their way that were sent before the one that kills workers."""
+        known = self._activations
+        return any(
+            known[name].n_deaths and known[name].n_received < n_made
+            for name, n_made in culprits
+            if name in known
+        )
 
     def bury(self, worker: Any, culprits: list[tuple[int, int]], how: str, hangs: bool) -> None:
         """Open the activations of a worker that has died again, where they stood.
