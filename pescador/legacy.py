@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, _values, exceptions, maps, version
+from . import _validate, _values, exceptions, maps, parallel, version
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -37,6 +37,7 @@ from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
+from .parallel import ParallelStreamer
 from .util import batch_length
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ChainMux",
     "DataError",
     "Mux",
+    "ParallelStreamer",
     "PescadorError",
     "RoundRobinMux",
     "ShuffledMux",
@@ -67,6 +69,7 @@ __all__ = [
     "keras_tuples",
     "maps",
     "mux",
+    "parallel",
     "streamable",
     "tuples",
     "util",

@@ -32,6 +32,7 @@ from .orders import OTHER, POLL_SECONDS, SEND_ERROR, STOP
 from .signals import HeldInterrupts
 from .starting import start
 
+_FACTS = b"{"  # what a report begins with: JSON
 _EXIT_SECONDS = 0.5  # of grace at the end of the interpreter
 _UNKNOWN = 255  # the exit code that multiprocessing gives for one that it cannot learn
 _ROOM_SECONDS = 0.1  # to wait until the pipe has room for the order to stop
@@ -183,8 +184,11 @@ class Child:
             if self._has_pipe_ended or not self.link.poll(max(0, seconds)):
                 return False
             message = self.link.recv_bytes()
-            is_other = not self._report and message[:1] == OTHER
-            (self._others if is_other else self._report).append(message)
+            if self._report or message[:1] == _FACTS:
+                self._report.append(message)
+            elif message[:1] == OTHER:
+                self._others.append(message)
+            # (Else it belongs to facts that an interrupt has lost as they were read.)
         except (EOFError, OSError):
             self._has_pipe_ended = True
             return False

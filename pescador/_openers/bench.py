@@ -26,6 +26,7 @@ from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, S
 
 _SLICE = 1e-3  # seconds with one activation, unless another one is asked for
 _LOW_MARK = 4  # items ahead, below which an activation comes first
+_SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
 _POSITION_EVERY = 1.0  # seconds between two positions of an activation
 
 
@@ -105,7 +106,7 @@ class Bench:
         self._enter = enter
         self._interrupted = 0  # the activation, from 1 on, whose item is to be cut short
         self._works: dict[int, Work] = {}
-        self._ahead = 0  # bytes made and not known to be handed out
+        self._ahead = 0  # bytes made, or about to be, and not known to be handed out
         self._orders: deque[Order] = deque()
         self._condition = threading.Condition()
         self._is_stopping = False
@@ -294,12 +295,15 @@ class Bench:
         source, add, activation = work.source, self._sink.add, work.order.activation
         costs, stop, n_made, cost = work.costs, work.stop, work.n_made, work.last_cost
         assert source is not None
-        room = self._room(work, self._max_bytes / max(1, len(self._works)))
+        with self._condition:  # other threads must not count on the same bytes
+            room = self._room(work, self._max_bytes / max(1, len(self._works)))
+            reserved = int(max(0, min(room, max(cost, self._max_bytes / _SHARES))))
+            self._ahead += reserved
         end = monotonic() + _SLICE
         spent = 0
         has_ended = False
         try:
-            while work.is_asked or (spent + cost <= room and n_made < work.n_most):
+            while work.is_asked or (spent + cost <= reserved and n_made < work.n_most):
                 note[1] = n_made
                 try:
                     item = next(source)
@@ -322,7 +326,7 @@ class Bench:
             with self._condition:
                 work.n_made, work.last_cost = n_made, cost
                 work.ahead += spent
-                self._ahead += spent
+                self._ahead += spent - reserved
         if has_ended:
             self._end(work)
             return

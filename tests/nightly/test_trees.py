@@ -89,7 +89,11 @@ def test_a_stream_that_is_resumed_goes_on_as_it_would_have(way, search):
             streamer = WAYS[way](tree(number))
             stream = streamer.resume(state)
         found += read(stream, MOST_ITEMS - len(found))
-        assert found == expected
+        if found != expected:
+            # An error of before the state was taken is only known by its text.
+            assert found[:-1] == expected[:-1]
+            assert found[-1].startswith("PescadorError: a source failed before the state was taken")
+            assert expected[-1].partition("\n")[0] in found[-1]
         assert_closed(streamer)
 
     search(check)
@@ -104,7 +108,7 @@ def _drop(stream):
 
 
 def _leave(stream):
-    with contextlib.suppress(ZeroDivisionError), stream:
+    with contextlib.suppress(ZeroDivisionError, Broken), stream:
         next(stream, None)
         1 / 0
 
