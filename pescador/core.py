@@ -347,6 +347,9 @@ class Streamer:
     def _is_source(self) -> bool:
         return True
 
+    def _chooses(self) -> bool:
+        return self._passes_on() and self.streamer._chooses()
+
     def _starts_lazily(self) -> bool:
         if self._how not in (_CALL, _CALL_KWARGS, _CALL_BOUND):
             return False

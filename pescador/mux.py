@@ -178,6 +178,9 @@ class BaseMux(Streamer):
     def _is_source(self) -> bool:
         return False
 
+    def _chooses(self) -> bool:
+        return not self._has_own_iterate()
+
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 

@@ -175,6 +175,9 @@ class ParallelStreamer(Streamer):
     def _is_source(self) -> bool:
         return False
 
+    def _chooses(self) -> bool:
+        return False
+
     def _passes_on(self) -> bool:
         return not self._has_own_iterate()
 

@@ -156,6 +156,9 @@ class ZMQStreamer(Streamer):
     def _is_source(self) -> bool:
         return False  # it has a process of its own
 
+    def _chooses(self) -> bool:
+        return False
+
     def _kind(self) -> str:
         return self.streamer._kind() if isinstance(self.streamer, Streamer) else Streamer.__name__
 

@@ -21,7 +21,9 @@ from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from .._streaming.survey import generators_of, streamers_of
 from ..exceptions import WorkerError, WorkerTimeoutError
+from .guesses import Guesses
 from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
+from .scout import can_be_planned, plan
 
 _MOST_DEATHS = 3  # of workers at one item
 _CREDIT_EVERY = 0.02  # seconds
@@ -160,59 +162,6 @@ class Activation:
         self.end("failed", Moment.ITEM if self.is_open else Moment.OPENING)
 
 
-class Guesses:
-    """What will probably be opened: as much as may be is open already, the rest is known."""
-
-    def __init__(self, n_most: int) -> None:
-        self._n_most = n_most
-        self._open: dict[tuple[bytes, int], Activation] = {}
-        self._wishes: deque[Expected] = deque()
-
-    def replace(self, likely: Iterable[Expected]) -> None:
-        """Know what is likely now, of the run that tells it."""
-        self._wishes = deque(likely)
-
-    def next_wish(self) -> Expected | None:
-        """Return what should be opened ahead next; None for nothing."""
-        while self._wishes and len(self._open) < self._n_most:
-            wish = self._wishes.popleft()
-            if (wish.parent.path, wish.number) not in self._open:
-                return wish
-        return None
-
-    def add(self, activation: Activation) -> None:
-        """Note that a guess has been opened."""
-        self._open[activation.parent.path, activation.number] = activation
-
-    def settle(
-        self, path: bytes, place: int, number: int, limit: int
-    ) -> tuple[Activation | None, list[Activation]]:
-        """Return the guess that has turned out right, and those that have turned out wrong."""
-        while self._wishes and self._wishes[0].parent.path == path:
-            if self._wishes[0].number > number:
-                break
-            self._wishes.popleft()
-        found = self._open.pop((path, number), None)
-        wrong = []
-        if found is not None and (found.place != place or found.limit not in (None, limit)):
-            wrong.append(found)
-            found = None
-        stale = [key for key in self._open if key[0] == path and key[1] < number]
-        wrong += map(self._open.pop, stale)
-        return found, wrong
-
-    def drop(self, activation: Activation) -> None:
-        """Forget a guess."""
-        self._open.pop((activation.parent.path, activation.number), None)
-
-    def clear(self) -> list[Activation]:
-        """Forget everything; return what is open."""
-        guesses = list(self._open.values())
-        self._open.clear()
-        self._wishes.clear()
-        return guesses
-
-
 class Window:
     """Opens the sources of a tree on workers.
 
@@ -238,6 +187,7 @@ class Window:
         self._activations: dict[int, Activation] = {}
         self._n_named = 0
         self._by_source: dict[Iterator, Activation] = {}
+        self._paths: dict[Iterator, bytes] = {}  # of the runs of inner muxes
         self._guesses = Guesses(n_ahead)
         self._is_remote: dict[int, tuple[Recipe, Any]] = {}  # by id
         self._suspects: set[tuple[bytes, int]] = set()  # guesses at which a worker died
@@ -256,13 +206,13 @@ class Window:
     ) -> Iterator:
         """Return the items of an activation, which are made by a worker if it is of a source."""
         source = self._source_of(streamer)
-        if source is None:
-            return IN_PLACE.open(streamer, parent, place, number, limit, position)
-        found, wrong = self._guesses.settle(parent.path, place, number, limit)
+        expected = Expected(streamer, parent, place, number, limit)
+        found, wrong = self._guesses.settle(expected)
         for each in wrong:
             self._forget(each)
+        if source is None:
+            return self._open_in_place(expected, position)
         if found is None:
-            expected = Expected(streamer, parent, place, number, limit)
             found = self._begin(expected, source, position, is_adopted=True)
         else:
             self._adopt(found, limit)
@@ -281,10 +231,21 @@ class Window:
             self._forget(found)
             raise
 
+    def _open_in_place(self, expected: Expected, position: Any) -> Iterator:
+        """Open a mux: what it opens comes through here in its turn."""
+        streamer, parent, place, number, limit, _ = expected
+        source = IN_PLACE.open(streamer, parent, place, number, limit or 0, position)
+        if self.n_ahead and streamer._chooses():
+            path = self._paths[source] = parent.child(place, number).path
+            self._guesses.begin(path, limit or 0)
+        return source
+
     def end(self, streamer: Recipe, source: Iterator) -> None:
         """Close what `open` returned."""
         activation = self._by_source.pop(source, None)
         if activation is None:
+            for each in self._guesses.end(self._paths.pop(source, b"")):
+                self._forget(each)
             IN_PLACE.end(streamer, source)
             return
         streamer._counted_by().active_count_ -= 1
@@ -309,8 +270,9 @@ class Window:
 
     def expect(self, likely: list[Expected]) -> None:
         """Hear what will probably be opened next."""
-        self._guesses.replace(each for each in likely if self._source_of(each.streamer) is not None)
-        self._open_ahead()
+        if likely:
+            self._guesses.expect(likely)
+            self._open_ahead()
 
     def forget_guesses(self) -> None:
         """Close what was opened ahead: a run is over."""
@@ -370,9 +332,20 @@ class Window:
             wish = self._guesses.next_wish()
             if wish is None:
                 return
-            if (wish.parent.path, wish.number) not in self._suspects:
-                source = self._source_of(wish.streamer)
+            source = self._source_of(wish.streamer)
+            if source is None:
+                self._plan(wish)
+            elif (wish.parent.path, wish.number) not in self._suspects:
                 self._guesses.add(self._begin(wish, source, wish.position, is_adopted=False))
+
+    def _plan(self, wish: Expected) -> None:
+        """Expect what an inner mux will open first."""
+        if can_be_planned(wish.streamer) and not self._guesses.is_planned(wish):
+            path = wish.parent.child(wish.place, wish.number).path
+            self._guesses.plan(wish, path, plan(wish, self._is_of_a_worker))
+
+    def _is_of_a_worker(self, streamer: Recipe) -> bool:
+        return self._source_of(streamer) is not None
 
     def _tell_to_close(self, activation: Activation) -> None:
         if self._engine.take_back(activation.worker, activation.name):
@@ -422,6 +395,7 @@ class Window:
         handed_out = worker.handed_out
         handed_out[activation.name] = handed_out.get(activation.name, 0) + len(batch.items)
         worker.cost += batch.cost
+        self._guesses.n_items += len(batch.items)
         is_much = 4 * worker.cost >= self._engine.max_bytes
         if is_much or monotonic() - worker.told > _CREDIT_EVERY:
             self._give_credit(worker)

@@ -42,6 +42,9 @@ class Recipe(Protocol):
     def _is_source(self) -> bool:
         """Tell whether it makes its items itself, but for what it is made of: it is no mux."""
 
+    def _chooses(self) -> bool:
+        """Tell whether opening it only chooses what it opens in its turn: it is a mux."""
+
     def _starts_lazily(self) -> bool:
         """Tell whether opening it runs nothing of the user's, and so cannot fail."""
 
