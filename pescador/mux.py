@@ -75,12 +75,14 @@ class BaseMux(Streamer):
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
         What an error in a source does: it comes out of the mux, with a note that says where it
-        comes from; or it ends that stream alone, and is logged as a warning.
+        comes from; it ends that stream alone, and is logged as a warning; or the source is opened
+        again.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
         at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        Meanwhile the mux waits.
 
     Attributes
     ----------
@@ -179,7 +181,9 @@ class BaseMux(Streamer):
         return False
 
     def _chooses(self) -> bool:
-        return not self._has_own_iterate()
+        # (A function of weights, and streamers that are read lazily, are the user's.)
+        is_listed = isinstance(self.streamers, list)
+        return is_listed and not (self._has_own_iterate() or callable(self.weights))
 
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
@@ -346,13 +350,14 @@ class StochasticMux(BaseMux):
         ``1 / n_active``; it is not possible in the mode ``"exhaustive"``.
     on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; or it ends that stream alone, is logged as a warning, and a streamer is
-        chosen for the next one as after any other end.
+        comes from; it ends that stream alone, is logged as a warning, and a streamer is
+        chosen for the next one as after any other end; or the source is opened again.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
         at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        Meanwhile the mux waits.
         In the mode ``"exhaustive"`` a streamer is opened once, whether it fails or not.
 
     Attributes
@@ -519,13 +524,14 @@ class ShuffledMux(BaseMux):
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; or it ends that stream alone, is logged as a warning, and its
-        streamer is started again.
+        comes from; it ends that stream alone, is logged as a warning, and its
+        streamer is started again; or the source is opened again where it failed.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
         at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        Meanwhile the mux waits.
 
     Attributes
     ----------
@@ -589,13 +595,14 @@ class RoundRobinMux(BaseMux):
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; or it ends that stream alone, is logged as a warning, and it is left
-        out for the rest of the pass.
+        comes from; it ends that stream alone, is logged as a warning, and it is left
+        out for the rest of the pass; or the source is opened again.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
         at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        Meanwhile the mux waits.
 
     Attributes
     ----------
@@ -655,13 +662,14 @@ class ChainMux(BaseMux):
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
         What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; or it ends that stream alone, is logged as a warning, and the next one
-        is read.
+        comes from; it ends that stream alone, is logged as a warning, and the next one
+        is read; or the source is opened again.
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
         at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
+        Meanwhile the mux waits.
         In a chain that is read lazily, a streamer is known by its number in the pass, and 10,000
         failures in a row without an item are too many as well.
 

@@ -104,7 +104,7 @@ class Bench:
         self._sink = sink
         self._max_bytes = max_bytes
         self._enter = enter
-        self._interrupted = 0  # the activation, from 1 on, whose item is to be cut short
+        self._interrupted: set[int] = set()  # activations whose items are to be cut short
         self._works: dict[int, Work] = {}
         self._ahead = 0  # bytes made, or about to be, and not known to be handed out
         self._orders: deque[Order] = deque()
@@ -117,7 +117,7 @@ class Bench:
             work = self._works.get(order.activation)
             if work is not None:
                 work.is_closing = True
-                self._interrupted = 1 + order.activation
+                self._interrupted.add(order.activation)
             return
         self._orders.append(order)
         with self._condition:
@@ -150,8 +150,8 @@ class Bench:
 
     def interrupt(self, note: MutableSequence[int]) -> None:
         """Raise `Stopped` if the item that a thread is at is to be cut short; for a handler."""
-        if self._interrupted and note[0] == self._interrupted:
-            self._interrupted = 0
+        if note[0] - 1 in self._interrupted:
+            self._interrupted.discard(note[0] - 1)
             raise Stopped
 
     def close(self) -> None:
@@ -215,6 +215,7 @@ class Bench:
 
     def _forget(self, work: Work) -> None:
         self._ahead -= work.ahead
+        self._interrupted.discard(work.order.activation)
         self._works.pop(work.order.activation, None)
 
     # What is next.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import select
 import time
@@ -23,7 +24,7 @@ from .._background.warned import retold
 from .._streaming.recipe import Recipe
 from ..exceptions import WorkerError, WorkerTimeoutError
 from .orders import Ask, Credit, Order
-from .window import Activation, Batch, Window
+from .window import Activation, Batch, Window, is_source
 from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
@@ -145,7 +146,8 @@ class _Process:
     def culprits(self, n_threads: int) -> list[tuple[int, int]]:
         """Return what it was working on when it died: activations, and how many items each had."""
         if self.remote.memory is None:
-            return [(each.name, each.n_received) for each in self.unfinished.values()][:1]
+            asked = [each for each in self.unfinished.values() if each.is_asked]
+            return [(each.name, each.n_received) for each in asked]
         data = self.remote.memory.copy_of(0, n_threads * NOTE_LENGTH * NOTE.itemsize)
         notes = np.frombuffer(data, NOTE).reshape(n_threads, NOTE_LENGTH).tolist()
         return [(name - 1, n_made) for name, n_made in notes if name]
@@ -176,6 +178,9 @@ class Processes:
 
     def __init__(self, catalogue: list[Recipe], options: Options) -> None:
         self._options = options
+        method = multiprocessing.get_context(options.start_method).get_start_method()
+        if method != "fork":  # what stays here need not be pickled
+            catalogue = [each for each in catalogue if is_source(each)]
         self._numbers = {id(each): number for number, each in enumerate(catalogue)}
         self.max_bytes = max(1, options.max_bytes // options.n_workers)
         self._task = Task(catalogue, self.max_bytes, options.n_threads, options.init)
@@ -285,6 +290,8 @@ class Processes:
             if not hangs:
                 worker.remote.child.raise_error()  # as it started
         except BaseException:
+            for each in list(worker.unfinished.values()):
+                each.end()
             self._close(worker, 0)
             raise
         how = worker.remote.child.how_it_ended()

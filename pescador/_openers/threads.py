@@ -35,6 +35,7 @@ class _Team:
     """All threads: they share one bench, so that whichever is free does what is next."""
 
     name = "the threads"
+    is_connected = True
 
     def __init__(self) -> None:
         self.unfinished: dict[int, Activation] = {}
@@ -149,6 +150,8 @@ class Threads:
         self._tray = _Tray()
         self._bench = Bench(_start, self._tray, options.max_bytes)
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._n_running = options.n_workers
 
     def begin(self, window: Window) -> None:
         """Start the threads."""
@@ -169,6 +172,12 @@ class Threads:
             self._bench.run([0, 0])
         except BaseException as error:  # nobody would hear of it, and wait for ever
             self._tray.handed_over.put(([], [("broken", 0, error)]))
+        finally:
+            with self._lock:
+                self._n_running -= 1
+                is_last = not self._n_running
+            if is_last:  # perhaps long after the caller has given up
+                self._bench.close()
 
     def source_of(self, streamer: Recipe) -> Any:
         """Return the streamer itself."""
@@ -206,5 +215,3 @@ class Threads:
         end = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if end is None else max(0, end - time.monotonic()))
-        if not any(thread.is_alive() for thread in self._threads):
-            self._bench.close()

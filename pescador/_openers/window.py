@@ -51,6 +51,8 @@ class Worker(Protocol):
     cost: int
     #: When it was told last.
     told: float
+    #: Whether it has started.
+    is_connected: bool
 
 
 class Engine(Protocol):
@@ -441,6 +443,8 @@ class Window:
                 activation.is_asked = True
                 self._give_credit(worker)
                 self._engine.send(worker, Ask(activation.name, activation.n_received))
+            if not worker.is_connected:
+                begin = monotonic()  # how long it may take to start is known to the engine
             seconds = None if self._item_timeout is None else begin + self._item_timeout
             if not self._poll_until(seconds):
                 self._hangs(activation)
@@ -465,7 +469,9 @@ class Window:
                     self._give_up(activation)
                     return
                 is_interrupted = True
-                self._engine.send(activation.worker, Interrupt(activation.name))
+                for each in list(activation.worker.unfinished.values()):
+                    if each.is_closing:  # it may be at another one of them
+                        self._engine.send(each.worker, Interrupt(each.name))
 
     def _give_up(self, activation: Activation) -> None:
         """End an activation that does not end by itself."""
@@ -534,7 +540,8 @@ class Window:
         """
         lost = [*worker.unfinished.values()]
         lost += [each for each in self._activations.values() if _waits_for_error(each, worker)]
-        LOG.warning("%s; what it had open is opened again: %s", how, of_sources(len(lost)))
+        n_again = sum(each.is_adopted and not each.is_closing for each in lost)
+        LOG.warning("%s; what it had open is opened again: %s", how, of_sources(n_again))
         blamed = dict(culprits)
         worker.unfinished = {}
         for each in lost:

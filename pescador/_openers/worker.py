@@ -65,6 +65,9 @@ def work(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) 
         parent.on_stop = bench.stop
     try:
         parent.check()
+        if task.n_threads > 1:  # which share the global generators
+            np.random.set_bit_generator(np.random.MT19937())  # type: ignore[attr-defined]
+            random.seed()
         if task.init is not None:
             task.init()
         sender.hear_warnings()
