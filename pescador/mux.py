@@ -183,7 +183,7 @@ class BaseMux(Streamer):
     def _chooses(self) -> bool:
         # (A function of weights, and streamers that are read lazily, are the user's.)
         is_listed = isinstance(self.streamers, list)
-        return is_listed and not (self._has_own_iterate() or callable(self.weights))
+        return is_listed and not (self._has_own_iterate() or self._function is not None)
 
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)

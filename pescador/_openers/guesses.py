@@ -159,4 +159,5 @@ class Guesses:
 
 def _fits(activation: Any, expected: Expected) -> bool:
     is_same = activation.place == expected.place and activation.streamer is expected.streamer
+    is_same = is_same and activation.start == expected.position
     return is_same and activation.limit in (None, expected.limit)

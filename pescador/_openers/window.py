@@ -97,7 +97,6 @@ class Activation:
         "is_open",
         "limit",
         "moment",
-        "n_before",
         "n_deaths",
         "n_deaths_at",
         "n_received",
@@ -108,22 +107,21 @@ class Activation:
         "place",
         "places",
         "source",
+        "start",
         "streamer",
         "worker",
     )
 
-    def __init__(
-        self, name: int, source: Any, guess: Expected, position: Any, is_adopted: bool
-    ) -> None:
+    def __init__(self, name: int, source: Any, guess: Expected, is_adopted: bool) -> None:
         self.name = name
         self.source = source
-        self.streamer, self.parent, self.place, self.number, self.limit = guess[:5]
+        self.streamer, self.parent, self.place, self.number, self.limit, self.start = guess
         self.is_adopted = is_adopted
         self.worker: Any = None
-        self.n_before = positions.n_given_at(position)
-        self.n_received = self.n_before
+        n_before = positions.n_given_at(self.start)
+        self.n_received = n_before
         # Where the source stood after so many items, the last ones known.
-        self.places: deque[tuple[int, Any]] = deque([(self.n_before, position)])
+        self.places: deque[tuple[int, Any]] = deque([(n_before, self.start)])
         self.batches: deque[tuple[Batch, Any]] = deque()  # that nobody has asked for yet
         self.in_hand: tuple[Batch, Any] | None = None  # what is being handed out, and from whom
         self.is_open = self.is_asked = self.is_closing = False
@@ -208,14 +206,14 @@ class Window:
     ) -> Iterator:
         """Return the items of an activation, which are made by a worker if it is of a source."""
         source = self._source_of(streamer)
-        expected = Expected(streamer, parent, place, number, limit)
+        expected = Expected(streamer, parent, place, number, limit, position)
         found, wrong = self._guesses.settle(expected)
         for each in wrong:
             self._forget(each)
         if source is None:
-            return self._open_in_place(expected, position)
+            return self._open_in_place(expected)
         if found is None:
-            found = self._begin(expected, source, position, is_adopted=True)
+            found = self._begin(expected, source, is_adopted=True)
         else:
             self._adopt(found, limit)
         self._open_ahead()
@@ -233,9 +231,9 @@ class Window:
             self._forget(found)
             raise
 
-    def _open_in_place(self, expected: Expected, position: Any) -> Iterator:
+    def _open_in_place(self, expected: Expected) -> Iterator:
         """Open a mux: what it opens comes through here in its turn."""
-        streamer, parent, place, number, limit, _ = expected
+        streamer, parent, place, number, limit, position = expected
         source = IN_PLACE.open(streamer, parent, place, number, limit or 0, position)
         if self.n_ahead and streamer._chooses():
             path = self._paths[source] = parent.child(place, number).path
@@ -297,13 +295,11 @@ class Window:
             known = self._is_remote[id(streamer)] = streamer, source
         return known[1]
 
-    def _begin(
-        self, expected: Expected, source: Any, position: Any, is_adopted: bool
-    ) -> Activation:
-        activation = Activation(self._n_named, source, expected, position, is_adopted)
+    def _begin(self, expected: Expected, source: Any, is_adopted: bool) -> Activation:
+        activation = Activation(self._n_named, source, expected, is_adopted)
         self._n_named += 1
         self._activations[activation.name] = activation
-        self._send_to_a_worker(activation, position)
+        self._send_to_a_worker(activation, activation.start)
         return activation
 
     def _send_to_a_worker(self, activation: Activation, position: Any) -> None:
@@ -338,11 +334,13 @@ class Window:
             if source is None:
                 self._plan(wish)
             elif (wish.parent.path, wish.number) not in self._suspects:
-                self._guesses.add(self._begin(wish, source, wish.position, is_adopted=False))
+                self._guesses.add(self._begin(wish, source, is_adopted=False))
 
     def _plan(self, wish: Expected) -> None:
         """Expect what an inner mux will open first."""
-        if can_be_planned(wish.streamer) and not self._guesses.is_planned(wish):
+        if wish.position or not can_be_planned(wish.streamer):
+            return
+        if not self._guesses.is_planned(wish):
             path = wish.parent.child(wish.place, wish.number).path
             self._guesses.plan(wish, path, plan(wish, self._is_of_a_worker))
 

@@ -242,6 +242,7 @@ class Opened:
     def __init__(self, expected):
         self.parent, self.number = expected.parent, expected.number
         self.place, self.streamer, self.limit = expected.place, expected.streamer, expected.limit
+        self.start = expected.position
 
 
 STREAMER = Streamer(counting, 0, 1)
