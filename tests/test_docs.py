@@ -160,7 +160,8 @@ def test_every_public_name_has_a_docstring_in_order(name):
     assert "\n\n" in inspect.cleandoc(value.__doc__) or "\n" not in value.__doc__
 
 
-ROOMS = ["pescador._background", "pescador._mixing", "pescador._streaming"]  # empty files
+# Empty files:
+ROOMS = [f"pescador.{room}" for room in ("_background", "_mixing", "_openers", "_streaming")]
 
 
 @each_of([name for name in MODULES if name not in ROOMS])
@@ -543,7 +544,7 @@ PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
 # What examples are there to make.
-OUTPUTS = {"mixing.png", "shares.png"}
+OUTPUTS = {"many_files.png", "mixing.png", "shares.png"}
 OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRobin", "Chain")}
 
 # What an example needs beyond the packages of the tests: one of each group.

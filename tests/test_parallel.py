@@ -190,6 +190,48 @@ def test_streamers_that_are_made_in_the_meantime(backend):
     assert take(parallel(make(), 2, backend)) == take(make())
 
 
+def test_what_is_read_lazily_inside_a_mux_is_not_looked_at_before():
+    def lazily(first):
+        for who in range(first, first + 3):
+            yield Streamer(items, who, 3)
+
+    def make():
+        return pescador.ChainMux([pescador.ChainMux(lazily(10 * n)) for n in range(3)])
+
+    assert take(parallel(make(), 2)) == take(make())
+
+
+def test_a_function_of_weights_is_called_no_more_often():
+    n_calls = []
+
+    def weights(n_items):
+        n_calls.append(n_items)
+        return [1, 2]
+
+    def make():
+        inner = [
+            StochasticMux(several(2), 2, 3, weights, random_state=n, weighting="active")
+            for n in range(4)
+        ]
+        return StochasticMux(inner, 2, 9, random_state=1)
+
+    expected = take(make())
+    n_alone = len(n_calls)
+    assert take(parallel(make(), 2)) == expected
+    assert len(n_calls) <= 2 * n_alone + 1
+
+
+def test_what_stays_in_the_caller_need_not_be_pickled():
+    mux = RoundRobinMux([Streamer(iter(list(items(1, 3)))), Streamer(items, 2, 3)])
+    assert len(take(parallel(mux, 1, start_method="spawn"))) == 6
+
+
+def test_threads_of_different_processes_draw_different_numbers():
+    mux = RoundRobinMux([Streamer(drawing, 20) for _ in range(4)])
+    found = take(parallel(mux, 2, threads_per_worker=2), 80)
+    assert len({json.dumps(item) for item in found}) == 80
+
+
 # Resuming.
 
 
@@ -658,6 +700,60 @@ def test_a_source_that_waits_is_interrupted_as_it_is_closed(tmp_path):
     begin = time.monotonic()
     stream.close()
     assert time.monotonic() - begin < TIMEOUT / 4
+    assert lines(path) == ["open 1", "closed 1"]
+
+
+def test_several_that_wait_are_all_interrupted(tmp_path):
+    """They are on one worker, which is at one of them only."""
+    path = tmp_path / "log"
+
+    def waits(who):
+        note = open_and_closed(who, 10, path)
+        try:
+            for count, item in enumerate(note):
+                if count:
+                    time.sleep(TIMEOUT)
+                yield item
+        finally:
+            note.close()
+
+    stream = parallel(ShuffledMux([Streamer(waits, who) for who in range(3)]), 1).iterate()
+    while len(lines(path)) < 3:
+        next(stream)
+        if sum(each.startswith("open") for each in lines(path)) == 3:
+            break
+        if stream.n_given == 3:
+            break
+    begin = time.monotonic()
+    stream.close()
+    assert time.monotonic() - begin < 4
+    done = lines(path)
+    assert {each for each in done if each.startswith("closed")} == {
+        each.replace("open", "closed") for each in done if each.startswith("open")
+    }
+
+
+def test_a_thread_that_outlives_its_stream_closes_its_source_in_the_end(tmp_path):
+    path = tmp_path / "log"
+    may_go_on = threading.Event()
+
+    def waits():
+        note = open_and_closed(1, 10, path)
+        try:
+            yield next(note)
+            may_go_on.wait(TIMEOUT)
+            yield next(note)
+        finally:
+            note.close()
+
+    stream = parallel(ShuffledMux([Streamer(waits)]), 1, "threads", timeout=0.1).iterate()
+    next(stream)
+    stream.close()
+    assert lines(path) == ["open 1"]
+    may_go_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("pescador-source"):
+            thread.join(TIMEOUT)
     assert lines(path) == ["open 1", "closed 1"]
 
 

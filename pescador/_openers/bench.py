@@ -35,15 +35,17 @@ class Work:
 
     __slots__ = (
         "ahead",
+        "asked_for",
         "costs",
         "is_adopted",
-        "is_asked",
         "is_busy",
         "is_closing",
+        "is_inside",
         "is_over",
         "last_cost",
         "n_made",
         "n_most",
+        "n_owed",
         "next_position",
         "order",
         "seed",
@@ -62,11 +64,19 @@ class Work:
         self.stop = order.limit or -1  # the number of items after which it is closed
         # Of a guess whose limit is not known, one item at most.
         self.n_most = self.n_made + 1 if order.limit is None else sys.maxsize
+        self.asked_for = -1  # the number of the item that the caller waits for
         self.costs: deque[int] = deque()  # of the items that have not been handed out
+        self.n_owed = 0  # items that were handed out before their costs were noted
         self.ahead = 0  # bytes of these
         self.last_cost = 0
-        self.is_asked = self.is_busy = self.is_closing = self.is_over = False
+        self.is_busy = self.is_closing = self.is_over = False
+        self.is_inside = False  # its thread is in code of the user's
         self.next_position = 0.0
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the caller waits for the next item."""
+        return self.n_made <= self.asked_for
 
     def close(self) -> None:
         """Close its source."""
@@ -149,9 +159,14 @@ class Bench:
                 self._condition.notify()
 
     def interrupt(self, note: MutableSequence[int]) -> None:
-        """Raise `Stopped` if the item that a thread is at is to be cut short; for a handler."""
-        if note[0] - 1 in self._interrupted:
-            self._interrupted.discard(note[0] - 1)
+        """Raise `Stopped` if the item that a thread is at is to be cut short; for a handler.
+
+        It is raised inside the source only: what is half done here would never be finished.
+        """
+        activation = note[0] - 1
+        work = self._works.get(activation)
+        if activation in self._interrupted and work is not None and work.is_inside:
+            self._interrupted.discard(activation)
             raise Stopped
 
     def close(self) -> None:
@@ -168,8 +183,10 @@ class Bench:
     def _next_work(self, note: MutableSequence[int]) -> Work | None:
         with self._condition:
             while not self._is_stopping:
-                while self._orders:
-                    self._obey(self._orders.popleft())
+                if self._orders:
+                    while self._orders:
+                        self._obey(self._orders.popleft())
+                    self._condition.notify_all()  # there may be work for several threads
                 work = self._chosen()
                 if work is not None:
                     work.is_busy = True
@@ -194,7 +211,7 @@ class Bench:
                 work.is_adopted = True
                 work.stop, work.n_most = order.limit or -1, sys.maxsize
             elif isinstance(order, Ask):
-                work.is_asked = work.n_made <= order.n_received
+                work.asked_for = order.n_received
                 self._sink.flush()  # if it has been made
             elif isinstance(order, Close):
                 work.is_closing = True
@@ -206,12 +223,17 @@ class Bench:
         work = self._works.get(activation)
         if work is None:
             return
-        for _ in range(min(n_items, len(work.costs))):
+        work.n_owed += n_items
+        self._settle(work)
+
+    def _settle(self, work: Work) -> None:
+        while work.n_owed and work.costs:
             cost = work.costs.popleft()
+            work.n_owed -= 1
             work.ahead -= cost
             self._ahead -= cost
         if work.is_over and not work.costs:
-            del self._works[activation]
+            self._forget(work)
 
     def _forget(self, work: Work) -> None:
         self._ahead -= work.ahead
@@ -235,7 +257,7 @@ class Bench:
         return best
 
     def _rank(self, work: Work, window: float) -> tuple[int, int] | None:
-        if work.is_asked:
+        if work.is_asked or (work.source is not None and work.n_made == work.stop):
             return 0, 0
         n_ahead = len(work.costs)
         if work.source is None:
@@ -270,25 +292,26 @@ class Bench:
             if not work.is_over:
                 self._make(work, note)
         except Stopped:
+            work.is_inside = False
             if not work.is_closing:
                 raise
             self._end(work)
         except BaseException as error:
+            work.is_inside = False
             self._fail(work, moment, error)
 
     def _open(self, work: Work) -> None:
         order = work.order
         work.streamer, work.seed = self._start(order)
         parent = work.seed
+        work.is_inside = True
         if order.position:
             work.source = open_at(work.streamer, parent, order.place, order.number, order.position)
         else:
             work.source = work.streamer._open_run(parent, order.place, order.number)
+        work.is_inside = False
         self._sink.opened(order.activation)
-        if work.n_made == work.stop:
-            self._end(work)
-        elif work.is_asked:  # perhaps for this alone
-            work.is_asked = False
+        if work.is_asked:  # perhaps for this alone
             self._sink.flush()
 
     def _make(self, work: Work, note: MutableSequence[int]) -> None:
@@ -296,6 +319,9 @@ class Bench:
         source, add, activation = work.source, self._sink.add, work.order.activation
         costs, stop, n_made, cost = work.costs, work.stop, work.n_made, work.last_cost
         assert source is not None
+        if n_made == stop:
+            self._end(work)
+            return
         with self._condition:  # other threads must not count on the same bytes
             room = self._room(work, self._max_bytes / max(1, len(self._works)))
             reserved = int(max(0, min(room, max(cost, self._max_bytes / _SHARES))))
@@ -304,13 +330,15 @@ class Bench:
         spent = 0
         has_ended = False
         try:
-            while work.is_asked or (spent + cost <= reserved and n_made < work.n_most):
+            while n_made <= work.asked_for or (spent + cost <= reserved and n_made < work.n_most):
                 note[1] = n_made
+                work.is_inside = True
                 try:
                     item = next(source)
                 except StopIteration:
                     has_ended = True
                     break
+                work.is_inside = False
                 cost = add(activation, item, n_made)
                 costs.append(cost)
                 spent += cost
@@ -318,16 +346,16 @@ class Bench:
                 if n_made == stop:
                     has_ended = True
                     break
-                if work.is_asked or work.order.is_careful:
-                    work.is_asked = False
+                if n_made == work.asked_for + 1 or work.order.is_careful:
                     self._sink.flush()
-                if self._orders or self._is_stopping or monotonic() >= end:
+                if self._orders or self._is_stopping or work.is_closing or monotonic() >= end:
                     break
         finally:
             with self._condition:
                 work.n_made, work.last_cost = n_made, cost
                 work.ahead += spent
                 self._ahead += spent - reserved
+                self._settle(work)
         if has_ended:
             self._end(work)
             return
@@ -349,6 +377,7 @@ class Bench:
     def _end(self, work: Work) -> None:
         """Close an activation, and tell how that went."""
         activation = work.order.activation
+        work.is_inside = True
         try:
             work.close()
         except Stopped:
@@ -357,6 +386,8 @@ class Bench:
             self._sink.failed(activation, Moment.CLOSING, error)
         else:
             self._sink.ended(activation)
+        finally:
+            work.is_inside = False
         self._is_over(work)
 
     def _fail(self, work: Work, moment: Moment, error: BaseException) -> None:
@@ -368,8 +399,8 @@ class Bench:
         self._is_over(work)
 
     def _is_over(self, work: Work) -> None:
-        is_wanted = work.is_asked or work.is_closing
         with self._condition:
+            is_wanted = work.is_asked or work.is_closing
             work.source, work.is_over = None, True
             if work.is_closing or not work.costs:
                 self._forget(work)

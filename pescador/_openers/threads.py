@@ -63,7 +63,7 @@ class _Tray:
                 self._items[activation].append(item)
                 self._costs[activation] += cost
             else:
-                if not self._items:
+                if not (self._items or self._marks):
                     self._begin = time.monotonic()
                 self._items[activation], self._costs[activation] = [item], cost
         return cost
@@ -87,11 +87,13 @@ class _Tray:
 
     def _mark(self, *mark: Any) -> None:
         with self._lock:
+            if not (self._items or self._marks):
+                self._begin = time.monotonic()
             self._marks.append(mark)
 
     def is_due(self) -> bool:
         """Tell whether it is time to hand over what was taken."""
-        return bool(self._items) and time.monotonic() - self._begin > _HOLD_SECONDS
+        return bool(self._items or self._marks) and time.monotonic() - self._begin > _HOLD_SECONDS
 
     def flush(self) -> None:
         """Hand over what was taken, now."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import random
 import signal
 import struct
 import threading
 import time
+import traceback
 from array import array
 from collections import deque
 from collections.abc import Callable, MutableSequence
@@ -95,12 +97,23 @@ def _notes(shared: memory.Allocator | None, n_threads: int) -> list[MutableSeque
 def _run(bench: Bench, notes: list[MutableSequence[int]]) -> None:
     """Run the loop in this thread, and in others where more are wanted."""
     for note in notes[1:]:
-        thread = threading.Thread(target=bench.run, args=(note,), name="pescador-work", daemon=True)
+        thread = threading.Thread(
+            target=_run_or_end, args=(bench, note), name="pescador-work", daemon=True
+        )
         try:
             thread.start()
         except RuntimeError as error:
             raise limits.no_tasks() from error
     bench.run(notes[0])
+
+
+def _run_or_end(bench: Bench, note: MutableSequence[int]) -> None:
+    """Run the loop in a thread. If it fails, the process ends: it will be replaced."""
+    try:
+        bench.run(note)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 class _Ear:
