@@ -194,8 +194,11 @@ class ParallelStreamer(Streamer):
         if isinstance(position, int) and position and self._has_own_iterate():
             return super()._open_at(parent, place, number, position)
         with HeldInterrupts() as held:
-            window = parent.session.kept((ParallelStreamer, id(self._counted_by())), self._window)
-            run = _Run(self.streamer, window)
+            # Those of a stream live as long as it does, so that its next pass has them too.
+            is_kept = parent.is_above
+            kept = parent.session.kept
+            window = kept(self._counted_by(), self._window) if is_kept else self._window()
+            run = _Run(self.streamer, window, is_kept)
             below = parent.within(parent.session.opened_by(window))
             items = run.items(below, place, number, position)
             next(items)
@@ -280,9 +283,10 @@ def _catalogue(parallel: ParallelStreamer) -> list:
 class _Run:
     """One run of a tree, in the program, whose sources are elsewhere."""
 
-    def __init__(self, streamer: Streamer, window: Any) -> None:
+    def __init__(self, streamer: Streamer, window: Any, is_kept: bool) -> None:
         self._streamer = streamer
         self._window = window
+        self._is_kept = is_kept  # for the next pass
         self._source: Iterator | None = None
 
     def items(self, parent: Seed, place: int, number: int, position: Any) -> Generator:
@@ -303,6 +307,8 @@ class _Run:
                 IN_PLACE.end(self._streamer, source)
         finally:
             self._window.forget_guesses()
+            if not self._is_kept:
+                self._window.close()
 
     def position(self, n_given: int) -> Any:
         """Return that of the tree."""

@@ -74,6 +74,11 @@ class Child:
         return os.getpid() == self._owner
 
     @property
+    def is_closed(self) -> bool:
+        """Whether it was closed from here."""
+        return self._is_closed
+
+    @property
     def pollable(self) -> list[int]:
         """The descriptors that become readable when it dies or reports an error."""
         if os.name != "posix":
@@ -167,7 +172,8 @@ class Child:
         self._is_error_taken = True
         told = json.loads(self._report[0])
         error = unpickled(self._report[1] if len(self._report) > 1 else b"", told)
-        error.__cause__ = RemoteTraceback(told["text"])
+        # (not by the class of the error, which may refuse attributes)
+        BaseException.__setattr__(error, "__cause__", RemoteTraceback(told["text"]))
         return error
 
     def _read_until(self, end: float, n_parts: int) -> None:

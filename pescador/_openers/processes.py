@@ -29,6 +29,8 @@ from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, wo
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _DRAIN_SECONDS = 0.05  # to wait for what a dead worker has sent
+_LEAST_MEMORY = 2**16  # bytes, of which a part is for the notes of the threads
+_SOON = 0.01  # seconds, after which an order is tried again for which the pipe had no room
 _MOST_IN_A_ROW = 12  # workers that die before they have said anything
 
 
@@ -62,7 +64,8 @@ class _Process:
 
     def start(self, task: Task, options: Options) -> None:
         """Start the process, and send what has been ordered before."""
-        self.remote = Remote(work, task, options.start_method, task.max_bytes)
+        n_bytes = max(task.max_bytes, _LEAST_MEMORY, 2 * NOTE_LENGTH * 8 * task.n_threads)
+        self.remote = Remote(work, task, options.start_method, n_bytes)
         self.is_started, self.begin = True, time.monotonic()
         self.name = f"the worker process {self.remote.child.pid}"
         self._unpacker = Unpacker(self.remote.memory, options.copy)
@@ -71,7 +74,9 @@ class _Process:
             self.send(order)
 
     def send(self, order: Order) -> None:
-        """Send an order, now or when it has been started."""
+        """Send an order, now or when it has been started; to nobody once it is closed."""
+        if self.is_dead or (self.is_started and self.remote.child.is_closed):
+            return
         if not self.is_started:
             self.early.append(order)
             return
@@ -127,12 +132,14 @@ class _Process:
                 text = f"{self.n_items} items of {self.name} arrived, and it counts"
                 raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
             self.n_items += message.n_items
+            if len(whose) != 4 * message.n_items:
+                raise WorkerError(f"{self.name} sent items of which it does not say whose they are")
             batches = _batches(np.frombuffer(whose, "<u4").tolist(), message)
         told = json.loads(marks)
-        for kind, *facts in told:
-            if kind == "warning":
-                retold(facts[0].encode())
         window.take(self, batches, [each for each in told if each[0] != "warning"])
+        for kind, *facts in told:
+            if kind == "warning":  # last: the program's filters may make errors of them
+                retold(facts[0].encode())
 
     @staticmethod
     def _error(message: bytes) -> tuple:
@@ -140,11 +147,14 @@ class _Process:
         name, n_bytes = ERROR_HEAD.unpack_from(message, len(OTHER))
         told = json.loads(message[start : start + n_bytes])
         error = unpickled(message[start + n_bytes :], told)
-        error.__cause__ = RemoteTraceback(told["text"])
+        # (not by the class of the error, which may refuse attributes)
+        BaseException.__setattr__(error, "__cause__", RemoteTraceback(told["text"]))
         return "error", name, error
 
-    def culprits(self, n_threads: int) -> list[tuple[int, int]]:
-        """Return what it was working on when it died: activations, and how many items each had."""
+    def at(self, n_threads: int) -> list[tuple[int, int]]:
+        """Return what it is working on: activations, and how many items it has made of each."""
+        if not self.is_started:
+            return []
         if self.remote.memory is None:
             asked = [each for each in self.unfinished.values() if each.is_asked]
             return [(each.name, each.n_received) for each in asked]
@@ -182,6 +192,7 @@ class Processes:
         if method != "fork":  # what stays here need not be pickled
             catalogue = [each for each in catalogue if is_source(each)]
         self._numbers = {id(each): number for number, each in enumerate(catalogue)}
+        self.n_threads = options.n_threads
         self.max_bytes = max(1, options.max_bytes // options.n_workers)
         self._task = Task(catalogue, self.max_bytes, options.n_threads, options.init)
         self.workers: list[_Process] = []
@@ -216,7 +227,7 @@ class Processes:
 
     def send(self, worker: _Process, order: Order) -> None:
         """Send an order; to nobody, if that one is dead."""
-        if not worker.is_dead and os.getpid() == self._owner:
+        if os.getpid() == self._owner:
             worker.send(order)
             if isinstance(order, Ask) and not worker.is_started:
                 self._start(worker)
@@ -240,6 +251,8 @@ class Processes:
             )
         ready = self._poll.poll(0)
         if not ready and seconds and not self._start_another():
+            if any(worker.waiting for worker in self.workers):
+                seconds = min(seconds, _SOON)
             ready = self._poll.poll(max(1, math.ceil(1000 * seconds)))
         changed = [self._by_descriptor[descriptor] for descriptor, _ in ready]
         if not (ready or seconds == 0) or os.name != "posix":  # nothing tells of a death there
@@ -276,10 +289,17 @@ class Processes:
                 f"{text}; see what it waits for, or give a longer start_timeout"
             )
 
-    def _bury(self, worker: _Process, hangs: bool = False) -> None:
-        """Put another worker in the place of one that has died."""
+    def at(self, worker: _Process) -> list[tuple[int, int]]:
+        """Return what it is working on."""
+        return [] if worker.is_dead else worker.at(self._options.n_threads)
+
+    def _bury(self, worker: _Process, killed: str = "", blamed: int | None = None) -> None:
+        """Put another worker in the place of one that has died.
+
+        ``killed`` says why, if it was killed here, and ``blamed`` is the activation at fault.
+        """
         worker.receive(self._window)  # (what is still on its way is made again)
-        culprits = worker.culprits(self._options.n_threads)
+        culprits = worker.at(self._options.n_threads)
         end = time.monotonic() + _DRAIN_SECONDS
         while self._window.lacks(culprits) and time.monotonic() < end:
             time.sleep(_DRAIN_SECONDS / 20)
@@ -287,14 +307,16 @@ class Processes:
         worker.hear(self._window)
         self._remove(worker)
         try:
-            if not hangs:
+            if not killed:
                 worker.remote.child.raise_error()  # as it started
         except BaseException:
             for each in list(worker.unfinished.values()):
                 each.end()
             self._close(worker, 0)
             raise
-        how = worker.remote.child.how_it_ended()
+        how = f"{worker.name} {killed}" if killed else worker.remote.child.how_it_ended()
+        if killed:
+            culprits = [each for each in culprits if each[0] == blamed]
         self._n_silent = 0 if worker.is_connected and worker.n_items else self._n_silent + 1
         self._close(worker, 0)
         if self._n_silent >= _MOST_IN_A_ROW and not culprits:
@@ -303,7 +325,7 @@ class Processes:
         another = _Process()
         self.workers.append(another)
         self._start(another)
-        self._window.bury(worker, culprits, how, hangs)
+        self._window.bury(worker, culprits, how, bool(killed))
 
     def _remove(self, worker: _Process) -> None:
         worker.is_dead = True
@@ -312,11 +334,11 @@ class Processes:
             self._poll.unregister(descriptor)
             del self._by_descriptor[descriptor]
 
-    def kill(self, worker: _Process) -> None:
+    def kill(self, worker: _Process, why: str, blamed: int | None) -> None:
         """End a worker that hangs."""
-        if not worker.is_dead:
+        if not worker.is_dead and worker.is_started:
             worker.remote.child.kill()
-            self._bury(worker, hangs=True)
+            self._bury(worker, f"was killed, since {why}", blamed)
 
     def _close(self, worker: _Process, grace: float | None) -> None:
         with HeldInterrupts() as held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -146,7 +147,9 @@ class Threads:
     can_kill = False
 
     def __init__(self, options: Options) -> None:
-        self.max_bytes = options.max_bytes
+        self.max_bytes, self.n_threads = options.max_bytes, options.n_workers
+        self._owner = os.getpid()
+        self._notes = [[0, 0] for _ in range(options.n_workers)]
         self.workers = [_Team()]
         self._options = options
         self._tray = _Tray()
@@ -161,7 +164,10 @@ class Threads:
         try:
             for number in range(self._options.n_workers):
                 thread = threading.Thread(
-                    target=self._run, name=f"pescador-source-{number}", daemon=True
+                    target=self._run,
+                    args=(self._notes[number],),
+                    name=f"pescador-source-{number}",
+                    daemon=True,
                 )
                 thread.start()
                 self._threads.append(thread)
@@ -169,9 +175,9 @@ class Threads:
             self.close()
             raise limits.no_tasks() from error
 
-    def _run(self) -> None:
+    def _run(self, note: list[int]) -> None:
         try:
-            self._bench.run([0, 0])
+            self._bench.run(note)
         except BaseException as error:  # nobody would hear of it, and wait for ever
             self._tray.handed_over.put(([], [("broken", 0, error)]))
         finally:
@@ -187,7 +193,12 @@ class Threads:
 
     def send(self, worker: _Team, order: Order) -> None:
         """Send an order."""
-        self._bench.hear(order)
+        if os.getpid() == self._owner:
+            self._bench.hear(order)
+
+    def at(self, worker: _Team) -> list[tuple[int, int]]:
+        """Return what the threads are working on."""
+        return [(name - 1, n_made) for name, n_made in self._notes if name]
 
     def take_back(self, worker: _Team, activation: int) -> bool:
         """Return False: it has been sent."""
@@ -195,6 +206,10 @@ class Threads:
 
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
+        if os.getpid() != self._owner:
+            raise WorkerError(
+                "this stream belongs to the process that started it; start another one here"
+            )
         handed_over = self._tray.handed_over
         try:
             batches, marks = handed_over.get(timeout=seconds) if seconds else handed_over.get(False)
@@ -207,11 +222,13 @@ class Threads:
         except queue.Empty:
             pass
 
-    def kill(self, worker: _Team) -> None:
+    def kill(self, worker: _Team, why: str, blamed: int | None) -> None:
         """Do nothing: a thread cannot be ended from outside."""
 
     def close(self) -> None:
         """End the threads, each after the item that it is at."""
+        if os.getpid() != self._owner:
+            return
         self._bench.stop()
         timeout = self._options.timeout
         end = None if timeout is None else time.monotonic() + timeout

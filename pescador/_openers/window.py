@@ -7,6 +7,9 @@ worker dies. How orders and items travel is known to its engine alone.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing.util  # noqa: F401 - its hook is to be called after that of this module
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
@@ -20,14 +23,13 @@ from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from .._streaming.survey import generators_of, streamers_of
-from ..exceptions import WorkerError, WorkerTimeoutError
+from ..exceptions import PescadorError, WorkerError, WorkerTimeoutError
 from .guesses import Guesses
 from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
 from .scout import can_be_planned, plan
 
 _MOST_DEATHS = 3  # of workers at one item
 _CREDIT_EVERY = 0.02  # seconds
-_MOST_KNOWN = 10**5  # streamers, of which it is known whether a worker can open them
 _PATIENCE = 0.2  # seconds for a source to reach its next item, before it is interrupted
 
 
@@ -59,6 +61,7 @@ class Engine(Protocol):
     """Carries orders to workers, and what comes back to `Window.take`."""
 
     max_bytes: int  # how far one worker may be ahead
+    n_threads: int  # that one worker has
     can_kill: bool
     workers: list[Any]
 
@@ -77,8 +80,11 @@ class Engine(Protocol):
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
 
-    def kill(self, worker: Any) -> None:
-        """End a worker that hangs. It counts as dead from now on."""
+    def at(self, worker: Any) -> list[tuple[int, int]]:
+        """Return what it works on: activations, and how many items it has made of each."""
+
+    def kill(self, worker: Any, why: str, blamed: int | None) -> None:
+        """End a worker that hangs, by the fault of an activation. It counts as dead from now on."""
 
     def close(self) -> None:
         """End all workers."""
@@ -109,6 +115,7 @@ class Activation:
         "source",
         "start",
         "streamer",
+        "told_to_close",
         "worker",
     )
 
@@ -130,6 +137,7 @@ class Activation:
         self.moment = Moment.ITEM
         self.error: BaseException | None = None
         self.n_deaths, self.n_deaths_at = 0, -1  # of workers, at this item
+        self.told_to_close = 0.0  # when
 
     def position(self, n_given: int) -> Any:
         """Return where it stands, after so many items."""
@@ -189,9 +197,11 @@ class Window:
         self._by_source: dict[Iterator, Activation] = {}
         self._paths: dict[Iterator, bytes] = {}  # of the runs of inner muxes
         self._guesses = Guesses(n_ahead)
-        self._is_remote: dict[int, tuple[Recipe, Any]] = {}  # by id
+        self._is_remote: weakref.WeakKeyDictionary[Recipe, bool] = weakref.WeakKeyDictionary()
+        self._broken: Exception | None = None  # what is wrong with the workers
         self._suspects: set[tuple[bytes, int]] = set()  # guesses at which a worker died
         engine.begin(self)
+        _windows.add(self)
 
     # The seam.
 
@@ -281,19 +291,18 @@ class Window:
 
     def close(self) -> None:
         """End the workers."""
+        for each in self._activations.values():
+            each.end(each.outcome or "ended", each.moment)
         self._engine.close()
 
     # Opening.
 
     def _source_of(self, streamer: Recipe) -> Any:
         """Return what a worker finds a streamer by; None if it runs here."""
-        known = self._is_remote.get(id(streamer))
-        if known is None or known[0] is not streamer:
-            if len(self._is_remote) > _MOST_KNOWN:
-                self._is_remote.clear()
-            source = self._engine.source_of(streamer) if is_source(streamer) else None
-            known = self._is_remote[id(streamer)] = streamer, source
-        return known[1]
+        known = self._is_remote.get(streamer)
+        if known is None:
+            known = self._is_remote[streamer] = is_source(streamer)
+        return self._engine.source_of(streamer) if known else None
 
     def _begin(self, expected: Expected, source: Any, is_adopted: bool) -> Activation:
         activation = Activation(self._n_named, source, expected, is_adopted)
@@ -351,7 +360,7 @@ class Window:
         if self._engine.take_back(activation.worker, activation.name):
             activation.end()
         elif not activation.is_closing:
-            activation.is_closing = True
+            activation.is_closing, activation.told_to_close = True, monotonic()
             self._engine.send(activation.worker, Close(activation.name))
 
     def _forget(self, activation: Activation) -> None:
@@ -433,8 +442,8 @@ class Window:
         """Wait for an activation; say so to its worker."""
         if is_done(activation):
             return
-        self._engine.poll(0)
-        begin = monotonic()
+        self._poll_engine(0)
+        begin, before = monotonic(), self._engine.at(activation.worker)
         while not is_done(activation):
             worker = activation.worker
             if is_asking and not activation.is_asked:
@@ -445,21 +454,35 @@ class Window:
                 begin = monotonic()  # how long it may take to start is known to the engine
             seconds = None if self._item_timeout is None else begin + self._item_timeout
             if not self._poll_until(seconds):
-                self._hangs(activation)
-                begin = monotonic()
+                self._look_whether_it_hangs(activation, before)
+                begin, before = monotonic(), self._engine.at(activation.worker)
 
     def _poll_until(self, end: float | None) -> bool:
         """Wait for anything; return False if it is too late for that."""
         left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - monotonic())
         if left <= 0:
             return False
-        self._engine.poll(left)
+        self._poll_engine(left)
         return True
+
+    def _poll_engine(self, seconds: float) -> None:
+        """Hand over what has come. What is wrong with the workers stays wrong, whoever asks."""
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._engine.poll(seconds)
+        except PescadorError as error:
+            error.is_misfit = True  # type: ignore[attr-defined]  # (no mux outlives it)
+            self._broken = error
+            raise
+        except Exception as error:
+            self._broken = error
+            raise
 
     def _wait_until_over(self, activation: Activation) -> None:
         """Wait until a source is closed; at last by force."""
-        end = None if self._timeout is None else monotonic() + self._timeout
-        patience = monotonic() + _PATIENCE
+        end = None if self._timeout is None else activation.told_to_close + self._timeout
+        patience = activation.told_to_close + _PATIENCE
         is_interrupted = False
         while not activation.is_over:
             if not self._poll_until(patience if not is_interrupted else end):
@@ -473,22 +496,30 @@ class Window:
 
     def _give_up(self, activation: Activation) -> None:
         """End an activation that does not end by itself."""
-        LOG.warning(
-            "%s does not end: it is left to itself, or ended by force, after %s s",
-            _validate.short(activation.streamer),
-            self._timeout,
-        )
-        worker = activation.worker
+        worker, name = activation.worker, _validate.short(activation.streamer)
+        is_there = activation.name in dict(self._engine.at(worker))
         activation.end()
-        if self._engine.can_kill:
-            self._engine.kill(worker)
+        if is_there and self._engine.can_kill:
+            self._engine.kill(worker, f"{name} did not end in {self._timeout} s", None)
+        else:  # its worker is at another source, which is not to suffer for it
+            LOG.warning("%s does not end in %s s: it is left to itself", name, self._timeout)
 
-    def _hangs(self, activation: Activation) -> None:
-        what = f"no item came from {activation.worker.name} in {self._item_timeout} s"
-        if not self._engine.can_kill:
-            activation.fail(WorkerTimeoutError(_told(what, activation)))
+    def _look_whether_it_hangs(self, activation: Activation, before: list[tuple[int, int]]) -> None:
+        """End what has not moved, if that keeps an activation from giving an item."""
+        worker = activation.worker
+        stuck = set(before) & set(self._engine.at(worker))
+        culprits = [name for name, _ in stuck if name == activation.name]
+        if len(stuck) == self._engine.n_threads:
+            culprits += [name for name, _ in stuck]
+        if not culprits:
             return
-        self._engine.kill(activation.worker)
+        why = f"no item came from it in {self._item_timeout} s"
+        if self._engine.can_kill:
+            self._engine.kill(worker, why, culprits[0])
+            return
+        what = f"no item came from {worker.name} in {self._item_timeout} s"
+        self._tell_to_close(activation)
+        activation.fail(WorkerTimeoutError(_told(what, activation)))
 
     # What comes.
 
@@ -543,7 +574,7 @@ class Window:
         blamed = dict(culprits)
         worker.unfinished = {}
         for each in lost:
-            each.outcome = None
+            each.outcome = each.error = None
             if not each.is_adopted:
                 if each.name in blamed:
                     self._suspects.add((each.parent.path, each.number))
@@ -571,6 +602,18 @@ class Window:
 
 
 _POLL_SECONDS = 0.5
+
+
+# Closed before multiprocessing ends the processes, and before the interpreter clears its modules.
+_windows: weakref.WeakSet[Window] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for window in list(_windows):
+        window.close()
+
+
+atexit.register(_close_all)
 
 
 def is_source(streamer: Recipe) -> bool:

@@ -157,6 +157,11 @@ class Seed:
         below = self.child(place, number)
         return Seed(below._root, below._entropy, below.path, self.session, shown)
 
+    @property
+    def is_above(self) -> bool:
+        """Whether it is that of a stream, whose one child is at the same place for people."""
+        return self._is_above
+
     def named(self, place: int) -> Seed:
         """Return this seed, but that children are known to be at ``place``."""
         shown = (*self.display_path, place)

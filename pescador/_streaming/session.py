@@ -58,7 +58,13 @@ class Session:
         return self._tree.kept[key]
 
     def close(self) -> None:
-        """Close what was kept."""
+        """Close what was kept, also when closing some of it fails, or is interrupted."""
+        failure: BaseException | None = None
         while self._tree.kept:
             _, each = self._tree.kept.popitem()
-            each.close()
+            try:
+                each.close()
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            raise failure

@@ -46,6 +46,7 @@ class Engine:
 
     max_bytes = 1000
     can_kill = True
+    n_threads = 1
 
     def __init__(self, rng, n_workers=3, death=0.02):
         self.rng, self.death = rng, death
@@ -147,7 +148,10 @@ class Engine:
         batches = [Batch(work.order.activation, list(items), 100 * len(items))] if items else []
         self.window.take(worker, batches, marks)
 
-    def kill(self, worker):
+    def at(self, worker):
+        return []
+
+    def kill(self, worker, why, blamed):
         self.die(worker)
 
     def close(self):
