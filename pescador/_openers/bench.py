@@ -8,6 +8,7 @@ memory of the worker.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections import deque
@@ -269,7 +270,7 @@ class Bench:
         return (1 if n_ahead < _LOW_MARK else 3), n_ahead
 
     def _has_room(self, work: Work, window: float) -> bool:
-        return work.n_made < work.n_most and self._room(work, window) >= work.last_cost
+        return work.n_made < work.n_most and 0 < self._room(work, window) >= work.last_cost
 
     def _room(self, work: Work, window: float) -> float:
         """Return how many bytes of an activation may be made; always enough for a first item."""
@@ -324,13 +325,15 @@ class Bench:
             return
         with self._condition:  # other threads must not count on the same bytes
             room = self._room(work, self._max_bytes / max(1, len(self._works)))
-            reserved = int(max(0, min(room, max(cost, self._max_bytes / _SHARES))))
+            reserved = math.ceil(max(0, min(room, max(cost, self._max_bytes / _SHARES))))
             self._ahead += reserved
         end = monotonic() + _SLICE
         spent = 0
         has_ended = False
         try:
-            while n_made <= work.asked_for or (spent + cost <= reserved and n_made < work.n_most):
+            while n_made <= work.asked_for or (
+                0 < reserved >= spent + cost and n_made < work.n_most
+            ):
                 note[1] = n_made
                 work.is_inside = True
                 try:
