@@ -99,7 +99,15 @@ def quick(gallery_conf, script_vars):
 class InOrder:
     """The order of the examples: from the one to begin with; new ones come last."""
 
-    names = ("quickstart", "from_disk", "slow_source", "resume", "shares", "open_streams")
+    names = (
+        "quickstart",
+        "from_disk",
+        "slow_source",
+        "many_files",
+        "resume",
+        "shares",
+        "open_streams",
+    )
 
     def __init__(self, folder):
         pass

@@ -21,6 +21,7 @@ LONG = {
     "tests/test_faults.py",
     "tests/test_golden.py",
     "tests/test_maps.py::test_the_cache_keeps_what_a_reused_buffer_held",
+    "tests/test_parallel.py",
     "tests/test_resume.py",
     "tests/test_resume_failures.py",
     "tests/test_shares.py",

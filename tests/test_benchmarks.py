@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,37 @@ def test_what_a_state_costs(benchmarks, monkeypatch):
         assert 0 < to_take < 1
         assert 0 < to_resume < 10
     assert len(set(names)) == 6
+
+
+def test_the_tables_of_workers_have_every_row(benchmarks, monkeypatch, capsys):
+    from benchmarks import parallel
+
+    monkeypatch.setattr(parallel, "is_installed", lambda module: False)
+    monkeypatch.setattr(sys, "argv", ["parallel", "--quick"])
+    parallel.main()
+    tables = [
+        [row.strip("| ").split(" | ") for row in table.splitlines()]
+        for table in capsys.readouterr().out.split("\n\n")
+        if table.startswith("| ")
+    ]
+    assert [len(table) - 2 for table in tables] == [10, 2, 2, 6]
+    assert all(len({*map(len, [table[0], *table[2:]])}) == 1 for table in tables)
+    assert len({row[0] for table in tables for row in table[2:]}) == 20
+    assert sum(row[1:] == ["not installed"] * 4 for row in tables[-1]) == 4
+
+
+def test_the_ideal_of_workers_counts_openings(benchmarks):
+    from benchmarks import parallel
+
+    job, k = parallel.Job(3.0, 0.5), 4
+    ideal = parallel.ideal(parallel.flat, job, k, parallel.FULL)
+    assert ideal == pytest.approx(k / (job.to_open / parallel.RATE + job.an_item), rel=0.05)
+    assert ideal > parallel.ideal(parallel.nested, job, k, parallel.FULL)
+
+
+def test_a_gap_is_the_longest_one(benchmarks, monkeypatch):
+    from benchmarks import parallel
+
+    clock = types.SimpleNamespace(perf_counter=iter([0.0, 1.0, 4.0, 4.5]).__next__)
+    monkeypatch.setattr(parallel, "time", clock)
+    assert parallel.longest_gap("abc", 3) == 3000

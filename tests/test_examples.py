@@ -240,3 +240,15 @@ def test_workers_share_the_shards_and_repeat_nothing(n_workers, monkeypatch):
         assert sorted(rows) == list(range(60))
         epochs.append(rows)
     assert epochs[0] != epochs[1]
+
+
+def test_many_files_give_the_same_batches_with_any_workers(monkeypatch, tmp_path):
+    many_files = load("many_files")
+    monkeypatch.setattr(many_files, "OPEN_SECONDS", 0)
+    paths = many_files.write_files(tmp_path, 80)
+    assert len({path.stat().st_size for path in paths}) > 20
+    alone, results = many_files.compare(paths, n_batches=3)
+    runs = [run for by_number in results.values() for run in by_number.values()]
+    assert len(runs) == 2 * len(many_files.WORKERS)
+    assert {run.hash for run in runs} == {alone.hash}
+    assert many_files.read(many_files.batches_of(paths[1:]), 3).hash != alone.hash

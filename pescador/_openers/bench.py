@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence
-from time import monotonic
+from time import monotonic, sleep
 
 from .._background.inside import Stopped
 from .._streaming import positions
@@ -28,6 +28,7 @@ from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, S
 _SLICE = 1e-3  # seconds with one activation, unless another one is asked for
 _LOW_MARK = 4  # items ahead, below which an activation comes first
 _SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
+_UNDER_WAY = 2e-3  # seconds, after which what was sent has left the process
 _POSITION_EVERY = 1.0  # seconds between two positions of an activation
 
 
@@ -349,8 +350,11 @@ class Bench:
                 if n_made == stop:
                     has_ended = True
                     break
-                if n_made == work.asked_for + 1 or work.order.is_careful:
+                if n_made == work.asked_for + 1:
                     self._sink.flush()
+                if n_made <= work.order.careful_until:
+                    self._sink.flush()
+                    sleep(_UNDER_WAY)
                 if self._orders or self._is_stopping or work.is_closing or monotonic() >= end:
                     break
         finally:

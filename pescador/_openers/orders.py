@@ -20,7 +20,7 @@ class Open(NamedTuple):
     limit: int | None  # as in `Opener.open`; None: not known yet
     position: Any
     is_adopted: bool  # else it is a guess
-    is_careful: bool = False  # send each item at once: a worker has died of this activation
+    careful_until: int = -1  # send items up to this one at once: a worker has died there
 
 
 class Adopt(NamedTuple):

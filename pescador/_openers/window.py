@@ -29,6 +29,7 @@ from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
 from .scout import can_be_planned, plan
 
 _MOST_DEATHS = 3  # of workers at one item
+_MOST_TRIES = 10  # the same, while items before it have not arrived
 _CREDIT_EVERY = 0.02  # seconds
 _PATIENCE = 0.2  # seconds for a source to reach its next item, before it is interrupted
 
@@ -325,7 +326,7 @@ class Window:
             activation.limit,
             position,
             activation.is_adopted,
-            activation.n_deaths > 0,
+            activation.n_deaths_at,
         )
         self._engine.send(worker, order)
 
@@ -593,10 +594,11 @@ class Window:
         if activation.n_deaths_at != n_made:
             activation.n_deaths, activation.n_deaths_at = 0, n_made
         activation.n_deaths += 1
-        if activation.n_deaths < _MOST_DEATHS:
+        lacks_some = activation.n_received < n_made  # which were lost on their way
+        if activation.n_deaths < (_MOST_TRIES if lacks_some else _MOST_DEATHS):
             return False
         kind = WorkerTimeoutError if hangs else WorkerError
-        what = f"{how}; so did those before it: {_MOST_DEATHS} times at this item"
+        what = f"{how}; so did those before it: {activation.n_deaths} times at this item"
         activation.fail(kind(_told(what, activation)))
         return True
 

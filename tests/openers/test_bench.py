@@ -199,11 +199,11 @@ def test_errors_are_told_with_their_moment():
     assert run(Close(2)) == [("failed", 2, Moment.CLOSING, OSError)]
 
 
-def test_after_a_death_each_item_is_sent_at_once():
+def test_up_to_where_a_worker_has_died_each_item_is_sent_at_once():
     seen = []
     run = Run(at_item=lambda activation, number: seen.append(len(run.sink.sent)))
-    run(opening(0, 3, is_careful=True))
-    assert seen == [0, 2, 3]
+    run(opening(0, 4, careful_until=2))
+    assert seen == [0, 2, 3, 3]
 
 
 def test_an_interrupt_comes_inside_the_source_only():
