@@ -80,7 +80,7 @@ class BaseMux(Streamer):
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
         Meanwhile the mux waits.
 
@@ -355,7 +355,7 @@ class StochasticMux(BaseMux):
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
         Meanwhile the mux waits.
         In the mode ``"exhaustive"`` a streamer is opened once, whether it fails or not.
@@ -529,7 +529,7 @@ class ShuffledMux(BaseMux):
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
         Meanwhile the mux waits.
 
@@ -600,7 +600,7 @@ class RoundRobinMux(BaseMux):
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
         Meanwhile the mux waits.
 
@@ -667,7 +667,7 @@ class ChainMux(BaseMux):
     max_failures : int >= 1
         With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
         none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as `resume` does, after 0.1 s, then after twice as long each
+        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
         time, 30 s at most; after so many failures in a row at one item it is as with "replace".
         Meanwhile the mux waits.
         In a chain that is read lazily, a streamer is known by its number in the pass, and 10,000

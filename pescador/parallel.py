@@ -86,7 +86,7 @@ class ParallelStreamer(Streamer):
     A process that dies is replaced by another one, and its sources are opened again where they
     stood: nothing is lost, nothing comes twice, and a line is logged.
 
-    A state (`Stream.state_dict`) counts what was handed out. It is that of ``streamer`` itself, so
+    A state (``stream.state_dict()``) counts what was handed out. It is that of ``streamer`` itself, so
     it fits any number of workers, and none.
 
     A streamer with an iterator among its arguments that can be read only once runs in the program,
@@ -95,7 +95,7 @@ class ParallelStreamer(Streamer):
 
     In a process, the global generators of NumPy and ``random`` are seeded for each activation, so
     what a source draws from them is the same for any number of workers (of one thread each), but
-    not as without them. Threads share them: use `FRESH_SEED`.
+    not as without them. Threads share them: use ``FRESH_SEED``.
 
     Threads copy arrays directly in a dict, tuple or list, since a source may use them again;
     anything else is the same object.

@@ -49,7 +49,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         try:
             parent.check()
             above = Seed.received(*task.seed, session)
-            seed_globals(above.child(task.place, task.number))
+            _seed_globals(above.child(task.place, task.number))
             sender.hear_warnings()
             sender.send_all(_Source(task, above))
         except Stopped:
@@ -65,7 +65,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         sender.close()
 
 
-def seed_globals(seed: Seed) -> None:
+def _seed_globals(seed: Seed) -> None:
     """Seed the global generators, from which sources may draw."""
     words = seed.words(b"process")
     # As np.random.seed() does. That one takes a lock, which a thread of the program may have held

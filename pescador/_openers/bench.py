@@ -25,7 +25,7 @@ from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
 from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, Sink
 
-_SLICE = 1e-3  # seconds with one activation, unless another one is asked for
+_SLICE = 3e-3  # seconds with one activation, unless another one is asked for
 _LOW_MARK = 4  # items ahead, below which an activation comes first
 _SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
 _UNDER_WAY = 2e-3  # seconds, after which what was sent has left the process

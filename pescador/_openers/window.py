@@ -198,7 +198,9 @@ class Window:
         self._by_source: dict[Iterator, Activation] = {}
         self._paths: dict[Iterator, bytes] = {}  # of the runs of inner muxes
         self._guesses = Guesses(n_ahead)
-        self._is_remote: weakref.WeakKeyDictionary[Recipe, bool] = weakref.WeakKeyDictionary()
+        # Whether a worker can make their items, and the random generators they draw from.
+        self._known: weakref.WeakKeyDictionary[Recipe, tuple[bool, list]]
+        self._known = weakref.WeakKeyDictionary()
         self._broken: Exception | None = None  # what is wrong with the workers
         self._suspects: set[tuple[bytes, int]] = set()  # guesses at which a worker died
         engine.begin(self)
@@ -300,10 +302,11 @@ class Window:
 
     def _source_of(self, streamer: Recipe) -> Any:
         """Return what a worker finds a streamer by; None if it runs here."""
-        known = self._is_remote.get(streamer)
+        known = self._known.get(streamer)
         if known is None:
-            known = self._is_remote[streamer] = is_source(streamer)
-        return self._engine.source_of(streamer) if known else None
+            known = is_source(streamer), list(generators_of(streamer))
+            self._known[streamer] = known
+        return self._engine.source_of(streamer) if known[0] else None
 
     def _begin(self, expected: Expected, source: Any, is_adopted: bool) -> Activation:
         activation = Activation(self._n_named, source, expected, is_adopted)
@@ -320,7 +323,7 @@ class Window:
         order = Open(
             activation.name,
             activation.source,
-            _seed_of(activation),
+            self._seed_of(activation),
             activation.place,
             activation.number,
             activation.limit,
@@ -329,6 +332,11 @@ class Window:
             activation.n_deaths_at,
         )
         self._engine.send(worker, order)
+
+    def _seed_of(self, activation: Activation) -> tuple[bytes, bytes, tuple[int, ...], list]:
+        _, generators = self._known[activation.streamer]
+        entropy, path, taken = activation.parent.sent(generators)
+        return entropy, path, activation.parent.display_path, [words for _, words in taken]
 
     def _adopt(self, activation: Activation, limit: int) -> None:
         activation.is_adopted, activation.limit = True, limit
@@ -631,12 +639,6 @@ def is_source(streamer: Recipe) -> bool:
 
 def _is_one_shot(value: Any) -> bool:
     return isinstance(value, Iterator) and not is_streamer(value)
-
-
-def _seed_of(activation: Activation) -> tuple[bytes, bytes, tuple[int, ...], list]:
-    generators = list(generators_of(activation.streamer))
-    entropy, path, taken = activation.parent.sent(generators)
-    return entropy, path, activation.parent.display_path, [words for _, words in taken]
 
 
 def _n_unfinished(worker: Any) -> int:

@@ -29,7 +29,6 @@ from .._background.channel import Caller
 from .._background.frames import Packer
 from .._background.inside import Parent, pickled, told
 from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
-from .._background.producer import seed_globals
 from .._background.signals import STOP_SIGNAL
 from .._background.warned import heard
 from .._streaming.recipe import Recipe
@@ -161,23 +160,34 @@ class _Generators:
     def __init__(self) -> None:
         self._at: Work | None = None
         self._states: dict[int, tuple[Any, Any]] = {}
+        self._free: list[Any] = []  # generators of NumPy, which take long to make
 
     def enter(self, work: Work) -> None:
         """Let the next activation draw from its own."""
         before, self._at = self._at, work
         if before is work:
             return
-        if before is not None and not before.is_over:
+        if before is not None:
             bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
-            self._states[before.order.activation] = bits, random.getstate()
+            if before.is_over:
+                self._free.append(bits)
+            else:
+                self._states[before.order.activation] = bits, random.getstate()
         state = self._states.pop(work.order.activation, None)
-        if state is not None:
+        if state is None:
+            self._seed(work.order)
+        else:
             np.random.set_bit_generator(state[0])  # type: ignore[attr-defined]
             random.setstate(state[1])
-        elif work.source is None:
-            entropy, path, *_ = work.order.seed
-            parent = Seed.received(entropy, path, [], None)
-            seed_globals(parent.child(work.order.place, work.order.number))
+
+    def _seed(self, order: Open) -> None:
+        entropy, path, *_ = order.seed
+        seed = Seed.received(entropy, path, [], None).child(order.place, order.number)
+        words = seed.words(b"process")
+        bits = self._free.pop() if self._free else np.random.MT19937(0)
+        np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
+        np.random.seed(words.view(np.uint32))
+        random.seed(words.tobytes())
 
 
 class _Sender:
