@@ -184,9 +184,11 @@ class Bench:
 
     def _next_work(self, note: MutableSequence[int]) -> Work | None:
         with self._condition:
-            while not self._is_stopping:
+            while True:
+                if self._is_stopping:
+                    return None
                 if self._orders:
-                    while self._orders:
+                    for _ in range(len(self._orders)):
                         self._obey(self._orders.popleft())
                     self._condition.notify_all()  # there may be work for several threads
                 work = self._chosen()
@@ -195,9 +197,7 @@ class Bench:
                     return work
                 note[0] = 0
                 self._sink.flush()
-                if not self._orders:
-                    self._condition.wait()
-            return None
+                self._condition.wait()  # (whoever brings an order notifies after that)
 
     def _obey(self, order: Order) -> None:
         if isinstance(order, Open):
@@ -332,10 +332,10 @@ class Bench:
         spent = 0
         has_ended = False
         try:
-            while n_made <= work.asked_for or (
-                0 < reserved >= spent + cost and n_made < work.n_most
-            ):
-                note[1] = n_made
+            while True:
+                may_go_on = 0 < reserved >= spent + cost and n_made < work.n_most
+                if not may_go_on and n_made > work.asked_for:
+                    break
                 work.is_inside = True
                 try:
                     item = next(source)
@@ -357,6 +357,7 @@ class Bench:
                     sleep(_UNDER_WAY)
                 if self._orders or self._is_stopping or work.is_closing or monotonic() >= end:
                     break
+                note[1] = n_made
         finally:
             with self._condition:
                 work.n_made, work.last_cost = n_made, cost

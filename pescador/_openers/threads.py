@@ -214,9 +214,9 @@ class Threads:
         try:
             batches, marks = handed_over.get(timeout=seconds) if seconds else handed_over.get(False)
             while True:
-                for kind, _, *facts in marks:
-                    if kind == "broken":
-                        raise WorkerError("a thread of ParallelStreamer has failed") from facts[0]
+                broken = [facts[0] for kind, _, *facts in marks if kind == "broken"]
+                if broken:
+                    raise WorkerError("a thread of ParallelStreamer has failed") from broken[0]
                 self._window.take(self.workers[0], batches, marks)
                 batches, marks = handed_over.get(False)
         except queue.Empty:
