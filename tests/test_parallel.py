@@ -711,23 +711,25 @@ def test_a_source_that_waits_is_interrupted_as_it_is_closed(tmp_path):
 
 def test_several_that_wait_are_all_interrupted(tmp_path):
     """They are on one worker, which is at one of them only."""
-    path = tmp_path / "log"
+    path, flag = tmp_path / "log", tmp_path / "flag"
 
     def waits(who):
-        note = open_and_closed(who, 10, path)
+        note = open_and_closed(who, 10**9, path)
         try:
-            for count, item in enumerate(note):
-                if count:
+            for item in note:
+                if flag.exists():
                     time.sleep(TIMEOUT)
                 yield item
         finally:
             note.close()
 
-    stream = parallel(RoundRobinMux([Streamer(waits, who) for who in range(3)]), 1).iterate()
+    mux = RoundRobinMux([Streamer(waits, who) for who in range(3)])
+    stream = parallel(mux, 1, max_bytes=2**40).iterate()
     list(itertools.islice(stream, 3))
+    flag.touch()
     begin = time.monotonic()
     stream.close()
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < TIMEOUT / 2
     assert set(lines(path)) == {f"{what} {who}" for who in range(3) for what in ("open", "closed")}
 
 
