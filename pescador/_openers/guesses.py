@@ -11,6 +11,7 @@ from typing import Any
 
 from .._streaming.opener import Expected
 
+_MOST_RUNS = 1000  # of which is known what they will open
 _WEIGHT = 0.2  # of the last interval, in the mean of them
 
 _Key = tuple[bytes, int]  # the path of the run above, and which of its activations it is
@@ -64,6 +65,10 @@ class Guesses:
     def _run(self, path: bytes) -> _Run:
         if path not in self._runs:
             self._runs[path] = _Run()
+            kept: list[dict[Any, Any]] = [self._runs, self._planned]
+            for known in kept:
+                if len(known) > _MOST_RUNS:  # not every run tells its end: the oldest goes
+                    del known[next(iter(known))]
         return self._runs[path]
 
     def expect(self, likely: list[Expected]) -> None:
@@ -120,6 +125,8 @@ class Guesses:
 
     def settle(self, expected: Expected) -> tuple[Any | None, list[Any]]:
         """Return the guess that has turned out right, and those that have turned out wrong."""
+        if not self._n_most:
+            return None, []
         path, number = expected.parent.path, expected.number
         found = self._open.pop((path, number), None)
         self._note_opening(expected, found is not None)

@@ -304,6 +304,17 @@ def test_an_inner_run_expects_no_more_than_it_lives_for():
     assert [each.number for each in guesses.end(PARENT.path)] == [0, 1]
 
 
+def test_what_is_known_of_runs_is_bounded():
+    guesses = Guesses(2)
+    for number in range(3000):
+        inner = PARENT.child(0, number)
+        guesses.settle(expected(0, parent=inner))
+        guesses.expect([expected(1, parent=inner)])
+        guesses.plan(expected(number), inner.path, [])
+    assert len(guesses._runs) <= 1001
+    assert len(guesses._planned) <= 1001
+
+
 def test_inner_runs_that_open_often_come_first():
     guesses = Guesses(4)
     often, seldom = PARENT.child(1, 0), PARENT.child(2, 0)
