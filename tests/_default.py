@@ -38,6 +38,7 @@ _ONLY_FULL = {
     },
     "test_benchmarks.py": {
         "test_every_case_gives_items_in_every_column": "long",
+        "test_the_tables_of_workers_have_every_row": "long",
     },
     "background/test_warned.py": {
         "test_a_filter_that_makes_it_an_error_does_so_here": "long",
@@ -74,6 +75,7 @@ _ONLY_FULL = {
         "test_a_mux_mixes_as_the_formulas_say": "a figure of a page",
         "test_shares_are_what_was_asked_for_under_one_rule_only": "a figure of a page",
         "test_a_mux_over_classes_helps_the_rare_ones": "it trains many models",
+        "test_many_files_give_the_same_batches_with_any_workers": "test_parallel.py has it",
         "test_a_run_that_was_killed_ends_with_the_same_weights": "test_resume.py has it",
         "test_gaps_between_items_of_a_source_are_nearly_as_the_formula_says": "a figure of a page",
         "test_light_sources_stay_for_as_long_as_the_formula_says": "a figure of a page",
@@ -88,6 +90,10 @@ _ONLY_FULL = {
         "test_an_interrupt_may_come_at_any_moment_of_a_slow_start": "long",
         "test_many_small_items_come_in_order": "test_zmq_stream.py has fewer of them",
         "test_signals_to_the_whole_program_are_the_consumers_also_in_a_slow_start": "long",
+    },
+    "test_parallel.py": {
+        "test_random_trees_with_processes": "there are threads, and fixed trees with processes",
+        "test_several_threads_a_process": "one test of seeds has several",
     },
     "test_resume.py": {
         "test_what_counts_is_what_has_been_received": "long",

@@ -247,28 +247,32 @@ class Bench:
     def _chosen(self) -> Work | None:
         """Return the activation to work on now; None if there is nothing to do."""
         window = self._max_bytes / max(1, len(self._works))
-        best, best_rank = None, (9, 0)
+        best, best_rank = None, (9, 0)  # (worse than any)
         for work in self._works.values():
             if work.is_busy or work.is_over:
                 continue
-            if work.is_closing:
+            if work.is_closing or work.n_made <= work.asked_for:
                 return work
-            rank = self._rank(work, window)
-            if rank is not None and rank < best_rank:
+            rank = self._rank(work)
+            # (To open and to close takes no room.)
+            if rank < best_rank and (rank[0] % 2 == 0 or self._has_room(work, window)):
                 best, best_rank = work, rank
         return best
 
-    def _rank(self, work: Work, window: float) -> tuple[int, int] | None:
-        if work.is_asked or (work.source is not None and work.n_made == work.stop):
-            return 0, 0
-        n_ahead = len(work.costs)
+    @staticmethod
+    def _rank(work: Work) -> tuple[int, int]:
+        """Return how soon an activation is to be worked on: small numbers first.
+
+        Those with an even first number need no room for items.
+        """
         if work.source is None:
-            return (1, 0) if work.is_adopted else (2, 0)
-        if not self._has_room(work, window):
-            return None
+            return (2 if work.is_adopted else 4), 0
+        if work.n_made == work.stop:
+            return 0, 0
         if not work.is_adopted:
-            return 4, 0
-        return (1 if n_ahead < _LOW_MARK else 3), n_ahead
+            return 7, 0
+        n_ahead = len(work.costs)
+        return (3 if n_ahead < _LOW_MARK else 5), n_ahead
 
     def _has_room(self, work: Work, window: float) -> bool:
         return work.n_made < work.n_most and 0 < self._room(work, window) >= work.last_cost
