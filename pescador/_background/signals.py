@@ -143,6 +143,7 @@ class HeldInterrupts:
     def __init__(self) -> None:
         self._handlers: dict[int, Any] = {}
         self._came: list[tuple[int, Any]] = []
+        self._has_come = False
 
     def __enter__(self) -> HeldInterrupts:
         if threading.current_thread() is threading.main_thread():
@@ -156,9 +157,11 @@ class HeldInterrupts:
     @property
     def has_come(self) -> bool:
         """Whether a signal waits to be delivered that asks the program to end."""
-        return any(number in _ENDING for number, _ in self._came)
+        return self._has_come
 
     def _note(self, number: int, frame: Any) -> None:
+        # (Here, not in a loop over them: one that came in that loop would hold on to its frame.)
+        self._has_come = self._has_come or number in _ENDING
         self._came.append((number, frame))
 
     def __exit__(self, kind: Any, *exc: object) -> None:
@@ -168,7 +171,7 @@ class HeldInterrupts:
 
     def deliver(self) -> None:
         """Call the program's own handlers of the signals that came, once for each signal."""
-        came, self._came = dict(self._came), []
+        came, self._came, self._has_come = dict(self._came), [], False
         with contextlib.ExitStack() as calls:
             for number, frame in reversed(came.items()):
                 calls.callback(self._handlers[number], number, frame)
