@@ -117,6 +117,10 @@ def positive(name: str, value: Any, remedy: str) -> float:
     return float(number)
 
 
+#: What `multiprocessing` can start a process by.
+START_METHODS = ("fork", "spawn", "forkserver")
+
+
 def positive_or_none(name: str, value: Any, remedy: str) -> float | None:
     """Return None for None, else what `positive` does."""
     return None if value is None else positive(name, value, remedy)

@@ -17,7 +17,6 @@ from .exceptions import PescadorError
 __all__ = ["ParallelStreamer"]
 
 BACKENDS = ("processes", "threads")
-START_METHODS = ("fork", "spawn", "forkserver")
 _START_TIMEOUT = 120
 
 
@@ -155,7 +154,8 @@ class ParallelStreamer(Streamer):
         )
         self.start_method = start_method
         if start_method is not None:
-            self.start_method = _validate.option("start_method", start_method, START_METHODS)
+            methods = _validate.START_METHODS
+            self.start_method = _validate.option("start_method", start_method, methods)
         self.copy = _validate.truth("copy", copy, "give True for arrays with memory of their own")
         self.worker_init = worker_init
         if worker_init is not None and not callable(worker_init):

@@ -15,7 +15,6 @@ from .exceptions import DataError as DataError  # where programs of 2.x and 3.0 
 __all__ = ["ZMQStreamer"]
 
 TRANSPORTS = ("ipc", "tcp")
-START_METHODS = ("fork", "spawn", "forkserver")
 _LAST_PORT = 65535
 
 
@@ -140,7 +139,7 @@ class ZMQStreamer(Streamer):
             "timeout", timeout, "give seconds, or None to wait for as long as it takes"
         )
         self.transport = _option("transport", transport, TRANSPORTS)
-        self.start_method = _option("start_method", start_method, START_METHODS)
+        self.start_method = _option("start_method", start_method, _validate.START_METHODS)
         self.max_bytes = _validate.whole("max_bytes", max_bytes, 1, "give a number of bytes")
         self.item_timeout = _validate.positive_or_none(
             "item_timeout", item_timeout, "give seconds, or None for no limit"

@@ -187,6 +187,63 @@ def test_after_an_error_at_any_moment(make, error, snapshots):
     assert moment > 5
 
 
+def breaking(name, n_items):
+    yield from source(name, n_items)
+    raise ValueError(f"{name} is broken")
+
+
+def with_broken_ones(make):
+    streamers = [Streamer(breaking, 8, 0), *three(), Streamer(breaking, 7, 2)]
+    return make(streamers, random_state=3, on_error="replace", max_failures=3)
+
+
+BROKEN = {
+    "with_replacement": lambda: with_broken_ones(
+        lambda streamers, **how: StochasticMux(streamers, 2, 3, **how)
+    ),
+    "single_active": lambda: with_broken_ones(
+        lambda streamers, **how: StochasticMux(streamers, 2, 3, mode="single_active", **how)
+    ),
+    "exhaustive": lambda: with_broken_ones(
+        lambda streamers, **how: StochasticMux(streamers, 2, 3, mode="exhaustive", **how)
+    ),
+    "shuffled": lambda: with_broken_ones(ShuffledMux),
+    "round robin": lambda: with_broken_ones(
+        lambda streamers, **how: RoundRobinMux(streamers, "permuted_cycle", **how)
+    ),
+    "chain": lambda: with_broken_ones(lambda streamers, **how: ChainMux(streamers, "cycle", **how)),
+    "nested": lambda: ShuffledMux([BROKEN["with_replacement"](), *three()], random_state=1),
+}
+
+
+def told(stream):
+    return [(each.path, each.count, each.is_dropped) for each in stream.failures]
+
+
+@pytest.mark.parametrize("make", BROKEN.values(), ids=BROKEN)
+def test_failures_that_were_survived_count_once(make, snapshots):
+    """Also those that come between the last item and the interrupt."""
+    expected = []
+    with make().iterate() as stream:
+        read(stream, N, expected)
+        expected_failures = told(stream)
+    MOMENTS.error = KeyboardInterrupt
+    for moment in itertools.count():
+        items = []
+        stream = make().iterate()
+        MOMENTS.n_left = moment
+        with contextlib.suppress(KeyboardInterrupt), stream:
+            read(stream, N, items)
+        n_left, MOMENTS.n_left = MOMENTS.n_left, None
+        if n_left is not None:
+            break
+        with make().resume(json.loads(json.dumps(stream.state_dict()))) as stream:
+            read(stream, N, items)
+            assert items == expected, moment
+            assert told(stream) == expected_failures, moment
+    assert moment > 5
+
+
 # (What a map was about to read is closed as garbage, if the interrupt comes first.)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("make", TREES.values(), ids=TREES)

@@ -178,6 +178,30 @@ def test_what_can_be_read_only_once_runs_in_the_caller(backend):
     assert set(where) == {threading.get_ident()}
 
 
+class Unhashable:
+    """An iterator without a hash."""
+
+    __hash__ = None
+
+    def __init__(self, iterator):
+        self._iterator = iterator
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._iterator)
+
+
+@every_backend
+def test_an_iterator_in_the_caller_may_have_no_hash(backend):
+    def make():
+        once = Streamer(Unhashable, iter(list(items(1, 3))))
+        return RoundRobinMux([once, Streamer(Unhashable, iter([])), Streamer(items, 2, 3)])
+
+    assert take(parallel(make(), 2, backend)) == take(make())
+
+
 @every_backend
 def test_streamers_that_are_made_in_the_meantime(backend):
     def lazily():

@@ -260,6 +260,11 @@ class Child:
                 self.process.kill()
 
 
+def of_another_process() -> WorkerError:
+    """Return the error for a fork that reads a stream of the process that it is a fork of."""
+    return WorkerError("this stream belongs to the process that started it; start another one here")
+
+
 class RemoteTraceback(Exception):
     """The traceback of an error in another process; the cause of that error here."""
 

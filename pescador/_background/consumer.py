@@ -22,7 +22,7 @@ from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
 from .channel import Waiter
-from .child import HeldInterrupts
+from .child import HeldInterrupts, of_another_process
 from .frames import LARGE, Kind, Message, Unpacker
 from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
 from .producer import produce
@@ -144,9 +144,7 @@ class Consumer:
     def _next(self) -> Message | None:
         """Return the next message with items; None after the last one."""
         if not self._child.is_owned:
-            raise WorkerError(
-                "this stream belongs to the process that started it; start another one here"
-            )
+            raise of_another_process()
         if not self._is_connected:
             self._connect()
         while True:

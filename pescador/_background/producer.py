@@ -49,7 +49,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         try:
             parent.check()
             above = Seed.received(*task.seed, session)
-            _seed_globals(above.child(task.place, task.number))
+            seed_globals(above.child(task.place, task.number))
             sender.hear_warnings()
             sender.send_all(_Source(task, above))
         except Stopped:
@@ -65,15 +65,14 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
         sender.close()
 
 
-def _seed_globals(seed: Seed) -> None:
-    """Seed the global generators, from which sources may draw."""
+def seed_globals(seed: Seed, bits: Any = None) -> None:
+    """Seed the global generators, from which sources may draw; NumPy's draws from ``bits`` then."""
     words = seed.words(b"process")
-    # As np.random.seed() does. That one takes a lock, which a thread of the program may have held
-    # when it was forked.
-    generator = np.random.MT19937(0)
-    seeded: Any = np.random.RandomState(words.view(np.uint32)).get_state(legacy=False)
-    generator.state = seeded
-    np.random.set_bit_generator(generator)  # type: ignore[attr-defined]
+    # (Another generator than before: the lock of that one may have been held in another thread of
+    # the program when it was forked.)
+    bits = np.random.MT19937(0) if bits is None else bits
+    np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
+    np.random.seed(words.view(np.uint32))
     random.seed(words.tobytes())
 
 

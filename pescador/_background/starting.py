@@ -21,7 +21,6 @@ from . import limits
 from .inside import run
 from .signals import NAME, BlockingName, blocked
 
-_METHODS = ("fork", "spawn", "forkserver")
 _REMEDY = (
     "use generator functions and classes that are defined in a module, not at a prompt nor in the"
     " __main__ of a zip file or a package, or start_method='fork' where there is one"
@@ -110,7 +109,7 @@ def _context(method: str | None) -> Any:
     try:
         # (A worker of loky, joblib's, has a start method of its own, with other processes.)
         usual = multiprocessing.get_start_method()
-        if usual in _METHODS:
+        if usual in _validate.START_METHODS:
             return multiprocessing.get_context(method)
         method = method or multiprocessing.get_all_start_methods()[0]
         context = multiprocessing.get_context(method)

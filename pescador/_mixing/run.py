@@ -109,10 +109,10 @@ class Run(FailingRun):
 
     def position(self, n_given: int) -> Any:
         """Return where the run stands, between two items, of which it has given ``n_given``."""
-        if not n_given:
-            return 0
         if self.is_over:
             return self._last_position(n_given)
+        if not n_given:
+            return 0
         return self.current_position(n_given)
 
     def current_position(self, n_given: int) -> dict:
@@ -134,7 +134,9 @@ class Run(FailingRun):
     def keep_position(self, is_drawing: bool) -> None:
         """Keep where the run stands, before something is replaced: to be called now and then."""
         n_given, begin = self.n_given_in_all(), monotonic()
-        if n_given and not self.has_set_aside():
+        # (What has just failed is to be met again, or not at all.)
+        has_failures = self.seed.session.failures.has_new
+        if n_given and not (has_failures or self.has_set_aside()):
             with contextlib.suppress(PescadorError):  # not every source has a position now
                 if is_drawing:
                     self.snapshot = self.position_before_draw()
@@ -163,12 +165,15 @@ class Run(FailingRun):
             elif came_between_items(error):
                 self.frozen = self.current_position(self.n_given_in_all())
 
-    def _last_position(self, n_given: int) -> dict:
+    def _last_position(self, n_given: int) -> Any:
         """Return where a run that is over stood after an item."""
         if self.frozen is not None and self.frozen["n_items"] == n_given:
             return self.frozen
-        if self.has_ended and self.n_given_in_all() == n_given:
+        if n_given and self.has_ended and self.n_given_in_all() == n_given:
             return self.current_position(n_given)
+        self.seed.session.failures.meet_again(self.seed.display_path)
+        if not n_given:
+            return 0
         start = self.snapshot or self.resume_from
         if start is not None and start["n_items"] > n_given:
             start = self.resume_from

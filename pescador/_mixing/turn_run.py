@@ -72,10 +72,7 @@ class RoundRobinRun(Run):
                         has_ended = False
                     self.turns = iter(self.iterators)
                     self.is_replacing = False
-                # A streamer that has failed may give something in the next pass.
-                n_failures, self.n_failures = self.n_failures, sum(self.failed.values())
-                pass_is_empty = item is NOTHING and n_failures == self.n_failures
-                if self.is_finite or pass_is_empty:
+                if self._was_last_pass(item is NOTHING):
                     break
                 self.is_replacing = True
                 self._begin_pass()
@@ -84,6 +81,11 @@ class RoundRobinRun(Run):
                 item = NOTHING
             self.is_replacing = True
             self.raise_if_all_failed()
+
+    def _was_last_pass(self, is_empty: bool) -> bool:
+        # (A streamer that has failed may give something in the next pass.)
+        n_failures, self.n_failures = self.n_failures, sum(self.failed.values())
+        return self.is_finite or (is_empty and n_failures == self.n_failures)
 
     def _turn(self) -> int:
         """Return how many slots have had their turn in this round."""

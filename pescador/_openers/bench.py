@@ -12,82 +12,24 @@ import math
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, MutableSequence
 from time import monotonic, sleep
 
 from .._background.inside import Stopped
 from .._streaming import positions
-from .._streaming.closable import close_iterator
 from .._streaming.failures import log_late
 from .._streaming.opener import open_at
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
 from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, Sink
+from .work import Work
 
 _SLICE = 3e-3  # seconds with one activation, unless another one is asked for
 _LOW_MARK = 4  # items ahead, below which an activation comes first
 _SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
 _UNDER_WAY = 2e-3  # seconds, after which what was sent has left the process
 _POSITION_EVERY = 1.0  # seconds between two positions of an activation
-
-
-class Work:
-    """One activation, as its worker sees it."""
-
-    __slots__ = (
-        "ahead",
-        "asked_for",
-        "costs",
-        "is_adopted",
-        "is_busy",
-        "is_closing",
-        "is_inside",
-        "is_over",
-        "last_cost",
-        "n_made",
-        "n_most",
-        "n_owed",
-        "next_position",
-        "order",
-        "seed",
-        "source",
-        "stop",
-        "streamer",
-    )
-
-    def __init__(self, order: Open) -> None:
-        self.order = order
-        self.streamer: Recipe | None = None
-        self.seed: Seed | None = None  # above it
-        self.source: Iterator | None = None
-        self.is_adopted = order.is_adopted
-        self.n_made = positions.n_given_at(order.position)
-        self.stop = order.limit or -1  # the number of items after which it is closed
-        # Of a guess whose limit is not known, one item at most.
-        self.n_most = self.n_made + 1 if order.limit is None else sys.maxsize
-        self.asked_for = -1  # the number of the item that the caller waits for
-        self.costs: deque[int] = deque()  # of the items that have not been handed out
-        self.n_owed = 0  # items that were handed out before their costs were noted
-        self.ahead = 0  # bytes of these
-        self.last_cost = 0
-        self.is_busy = self.is_closing = self.is_over = False
-        self.is_inside = False  # its thread is in code of the user's
-        self.next_position = 0.0
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether the caller waits for the next item."""
-        return self.n_made <= self.asked_for
-
-    def close(self) -> None:
-        """Close its source."""
-        try:
-            if self.source is not None:
-                close_iterator(self.source)
-        finally:
-            if self.seed is not None:
-                self.seed.session.close()  # (a function may have made a tree with processes)
 
 
 class Bench:
@@ -328,10 +270,7 @@ class Bench:
         if n_made == stop:
             self._end(work)
             return
-        with self._condition:  # other threads must not count on the same bytes
-            room = self._room(work, self._max_bytes / max(1, len(self._works)))
-            reserved = math.ceil(max(0, min(room, max(cost, self._max_bytes / _SHARES))))
-            self._ahead += reserved
+        reserved = self._reserve(work)
         end = monotonic() + _SLICE
         spent = 0
         has_ended = False
@@ -374,6 +313,15 @@ class Bench:
         self._tell_position(work)
         if self._sink.is_due():
             self._sink.flush()
+
+    def _reserve(self, work: Work) -> int:
+        """Return how many bytes may be made now; other threads must not count on the same."""
+        with self._condition:
+            room = self._room(work, self._max_bytes / max(1, len(self._works)))
+            most = max(work.last_cost, self._max_bytes / _SHARES)
+            reserved = math.ceil(max(0, min(room, most)))
+            self._ahead += reserved
+        return reserved
 
     def _tell_position(self, work: Work) -> None:
         """Tell now and then where a source stands that has a position of its own."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple, Protocol
 
-#: Bytes that an item counts for where its size is not known.
-PLAIN_ITEM = 128
-
 
 class Open(NamedTuple):
     """Open an activation, and make its items as memory allows."""
@@ -66,20 +63,40 @@ class Moment(enum.IntEnum):
     CLOSING = 2
 
 
+class Marks:
+    """What has become of activations, told behind their items."""
+
+    def mark(self, kind: str, activation: int, *facts: Any) -> None:
+        """Tell it, behind the items that were taken."""
+        raise NotImplementedError
+
+    def opened(self, activation: int) -> None:
+        """Tell that an activation is open."""
+        self.mark("opened", activation)
+
+    def stands_at(self, activation: int, number: int, position: Any) -> None:
+        """Tell the position of an activation after so many items."""
+        self.mark("at", activation, number, position)
+
+    def ended(self, activation: int) -> None:
+        """Tell that an activation has given all it may, or has, and is closed."""
+        self.mark("ended", activation)
+
+
 class Sink(Protocol):
-    """Where the items of a worker go; it may be called from several threads."""
+    """Where the items of a worker go, and `Marks`; it may be called from several threads."""
 
     def add(self, activation: int, item: Any, number: int) -> int:
         """Take an item, copied; return what it costs, in bytes."""
 
     def opened(self, activation: int) -> None:
-        """Tell that an activation is open."""
+        """As `Marks` does."""
 
     def stands_at(self, activation: int, number: int, position: Any) -> None:
-        """Tell the position of an activation after so many items."""
+        """As `Marks` does."""
 
     def ended(self, activation: int) -> None:
-        """Tell that an activation has given all it may, or has, and is closed."""
+        """As `Marks` does."""
 
     def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
         """Tell that it is over by an error."""

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import zmq
 
-from .._background.child import HeldInterrupts, RemoteTraceback, unpickled
+from .._background.child import HeldInterrupts, RemoteTraceback, of_another_process, unpickled
 from .._background.frames import Unpacker
 from .._background.orders import OTHER
 from .._background.remote import Remote
 from .._background.warned import retold
 from .._streaming.recipe import Recipe
 from ..exceptions import WorkerError, WorkerTimeoutError
+from .activation import Activation, Batch
 from .orders import Ask, Credit, Order
-from .window import Activation, Batch, Window, is_source
+from .window import Window, is_source
 from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
@@ -246,9 +247,7 @@ class Processes:
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
         if os.getpid() != self._owner:
-            raise WorkerError(
-                "this stream belongs to the process that started it; start another one here"
-            )
+            raise of_another_process()
         ready = self._poll.poll(0)
         if not ready and seconds and not self._start_another():
             if any(worker.waiting for worker in self.workers):

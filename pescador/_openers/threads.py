@@ -12,14 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._background import limits
+from .._background.child import of_another_process
+from .._background.frames import OVERHEAD
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
 from .._streaming.survey import generators_of
 from ..exceptions import WorkerError
+from .activation import Activation, Batch
 from .bench import Bench
-from .orders import PLAIN_ITEM, Moment, Open, Order
-from .window import Activation, Batch, Window
+from .orders import Marks, Moment, Open, Order
+from .window import Window
 
 _HOLD_SECONDS = 5e-3  # for company, unless the caller waits
 
@@ -45,7 +48,7 @@ class _Team:
         self.told = 0.0
 
 
-class _Tray:
+class _Tray(Marks):
     """Where threads put items, until they are handed over."""
 
     def __init__(self) -> None:
@@ -69,28 +72,17 @@ class _Tray:
                 self._items[activation], self._costs[activation] = [item], cost
         return cost
 
-    def opened(self, activation: int) -> None:
-        """Tell that an activation is open."""
-        self._mark("opened", activation)
-
-    def stands_at(self, activation: int, number: int, position: Any) -> None:
-        """Tell the position of an activation after so many items."""
-        self._mark("at", activation, number, position)
-
-    def ended(self, activation: int) -> None:
-        """Tell that an activation is over, and closed."""
-        self._mark("ended", activation)
-
     def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
         """Tell that it is over by an error."""
-        self._mark("error", activation, error)
-        self._mark("failed", activation, moment)
+        self.mark("error", activation, error)
+        self.mark("failed", activation, moment)
 
-    def _mark(self, *mark: Any) -> None:
+    def mark(self, kind: str, activation: int, *facts: Any) -> None:
+        """Tell what has become of an activation."""
         with self._lock:
             if not (self._items or self._marks):
                 self._begin = time.monotonic()
-            self._marks.append(mark)
+            self._marks.append((kind, activation, *facts))
 
     def is_due(self) -> bool:
         """Tell whether it is time to hand over what was taken."""
@@ -112,12 +104,12 @@ def _own(item: Any) -> tuple[Any, int]:
     """Return an item with arrays of its own, and its cost in bytes."""
     if isinstance(item, dict):
         copied = {key: _copy(value) for key, value in item.items()}
-        return (copied if type(item) is dict else item), PLAIN_ITEM + _n_bytes(item.values())
+        return (copied if type(item) is dict else item), OVERHEAD + _n_bytes(item.values())
     if type(item) in (tuple, list):
-        return type(item)(map(_copy, item)), PLAIN_ITEM + _n_bytes(item)
+        return type(item)(map(_copy, item)), OVERHEAD + _n_bytes(item)
     if isinstance(item, np.ndarray):
-        return _copy(item), PLAIN_ITEM + item.nbytes
-    return item, PLAIN_ITEM
+        return _copy(item), OVERHEAD + item.nbytes
+    return item, OVERHEAD
 
 
 def _copy(value: Any) -> Any:
@@ -207,9 +199,7 @@ class Threads:
     def poll(self, seconds: float) -> None:
         """Hand over what has come; wait for it so long at most."""
         if os.getpid() != self._owner:
-            raise WorkerError(
-                "this stream belongs to the process that started it; start another one here"
-            )
+            raise of_another_process()
         handed_over = self._tray.handed_over
         try:
             batches, marks = handed_over.get(timeout=seconds) if seconds else handed_over.get(False)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import multiprocessing.util  # noqa: F401 - its hook is to be called after that of this module
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from .. import _validate
+from .._background.orders import POLL_SECONDS
 from .._repr import is_streamer, of_items
 from .._streaming import positions
 from .._streaming.failures import LOG
@@ -24,151 +24,15 @@ from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from .._streaming.survey import generators_of, streamers_of
 from ..exceptions import PescadorError, WorkerError, WorkerTimeoutError
+from .activation import Activation, Batch, Engine
 from .guesses import Guesses
-from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order
+from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open
 from .scout import can_be_planned, plan
 
 _MOST_DEATHS = 3  # of workers at one item
 _MOST_TRIES = 10  # the same, while items before it have not arrived
 _CREDIT_EVERY = 0.02  # seconds
 _PATIENCE = 0.2  # seconds for a source to reach its next item, before it is interrupted
-
-
-class Batch(NamedTuple):
-    """Items in a row of an activation, as they came from a worker."""
-
-    activation: int
-    items: list[Any]
-    cost: int  # bytes
-
-
-class Worker(Protocol):
-    """A worker, as a window sees it."""
-
-    name: str
-    #: Its activations that are not over.
-    unfinished: dict[int, Activation]
-    #: How many items of its activations have been handed out, since it was told.
-    handed_out: dict[int, int]
-    #: What these cost, in bytes.
-    cost: int
-    #: When it was told last.
-    told: float
-    #: Whether it has started.
-    is_connected: bool
-
-
-class Engine(Protocol):
-    """Carries orders to workers, and what comes back to `Window.take`."""
-
-    max_bytes: int  # how far one worker may be ahead
-    n_threads: int  # that one worker has
-    can_kill: bool
-    workers: list[Any]
-
-    def begin(self, window: Window) -> None:
-        """Start the workers."""
-
-    def source_of(self, streamer: Recipe) -> Any:
-        """Return what an order names a streamer by; None if no worker can find it."""
-
-    def send(self, worker: Any, order: Order) -> None:
-        """Send an order."""
-
-    def take_back(self, worker: Any, activation: int) -> bool:
-        """Take back the order to open an activation, if it has not been sent; tell whether."""
-
-    def poll(self, seconds: float) -> None:
-        """Hand over what has come; wait for it so long at most."""
-
-    def at(self, worker: Any) -> list[tuple[int, int]]:
-        """Return what it works on: activations, and how many items it has made of each."""
-
-    def kill(self, worker: Any, why: str, blamed: int | None) -> None:
-        """End a worker that hangs, by the fault of an activation. It counts as dead from now on."""
-
-    def close(self) -> None:
-        """End all workers."""
-
-
-class Activation:
-    """One activation that is open elsewhere."""
-
-    __slots__ = (
-        "batches",
-        "error",
-        "in_hand",
-        "is_adopted",
-        "is_asked",
-        "is_closing",
-        "is_open",
-        "limit",
-        "moment",
-        "n_deaths",
-        "n_deaths_at",
-        "n_received",
-        "name",
-        "number",
-        "outcome",
-        "parent",
-        "place",
-        "places",
-        "source",
-        "start",
-        "streamer",
-        "told_to_close",
-        "worker",
-    )
-
-    def __init__(self, name: int, source: Any, guess: Expected, is_adopted: bool) -> None:
-        self.name = name
-        self.source = source
-        self.streamer, self.parent, self.place, self.number, self.limit, self.start = guess
-        self.is_adopted = is_adopted
-        self.worker: Any = None
-        n_before = positions.n_given_at(self.start)
-        self.n_received = n_before
-        # Where the source stood after so many items, the last ones known.
-        self.places: deque[tuple[int, Any]] = deque([(n_before, self.start)])
-        self.batches: deque[tuple[Batch, Any]] = deque()  # that nobody has asked for yet
-        self.in_hand: tuple[Batch, Any] | None = None  # what is being handed out, and from whom
-        self.is_open = self.is_asked = self.is_closing = False
-        # None: it goes on. Else how it ended: well, or by an error at a moment.
-        self.outcome: str | None = None
-        self.moment = Moment.ITEM
-        self.error: BaseException | None = None
-        self.n_deaths, self.n_deaths_at = 0, -1  # of workers, at this item
-        self.told_to_close = 0.0  # when
-
-    def position(self, n_given: int) -> Any:
-        """Return where it stands, after so many items."""
-        before = [each for each in self.places if each[0] <= n_given]
-        n_at, position = before[-1] if before else (0, 0)
-        if isinstance(position, int):
-            return n_given
-        return positions.skipping(position, n_given - n_at)
-
-    def note_place(self, n_items: int, position: Any, n_in_hand: int) -> None:
-        """Know where it stood after so many items; forget what is older than what is in hand."""
-        self.places.append((n_items, position))
-        while len(self.places) > 1 and self.places[1][0] <= n_in_hand:
-            self.places.popleft()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more comes of it."""
-        return self.outcome is not None
-
-    def end(self, outcome: str = "ended", moment: Moment = Moment.ITEM) -> None:
-        """Know how it ended."""
-        self.outcome, self.moment = outcome, moment
-        if self.worker is not None:
-            self.worker.unfinished.pop(self.name, None)
-
-    def fail(self, error: BaseException) -> None:
-        """Fail here, at the next item or as it is opened."""
-        self.error = error
-        self.end("failed", Moment.ITEM if self.is_open else Moment.OPENING)
 
 
 class Window:
@@ -195,8 +59,9 @@ class Window:
         self._item_timeout = item_timeout
         self._activations: dict[int, Activation] = {}
         self._n_named = 0
-        self._by_source: dict[Iterator, Activation] = {}
-        self._paths: dict[Iterator, bytes] = {}  # of the runs of inner muxes
+        # By the id of what a run reads, since an iterator of the user's may have no hash:
+        self._by_source: dict[int, Activation] = {}
+        self._paths: dict[int, bytes] = {}  # of the runs of inner muxes
         self._guesses = Guesses(n_ahead)
         # Whether a worker can make their items, and the random generators they draw from.
         self._known: weakref.WeakKeyDictionary[Recipe, tuple[bool, list]]
@@ -236,7 +101,7 @@ class Window:
             if position or not streamer._starts_lazily():
                 self._wait_until_open(found)
             items = self._items(found)
-            self._by_source[items] = found
+            self._by_source[id(items)] = found
             positions.records[items] = found
             return items
         except BaseException:
@@ -249,15 +114,15 @@ class Window:
         streamer, parent, place, number, limit, position = expected
         source = IN_PLACE.open(streamer, parent, place, number, limit or 0, position)
         if self.n_ahead and streamer._chooses():
-            path = self._paths[source] = parent.child(place, number).path
+            path = self._paths[id(source)] = parent.child(place, number).path
             self._guesses.begin(path, limit or 0)
         return source
 
     def end(self, streamer: Recipe, source: Iterator) -> None:
         """Close what `open` returned."""
-        activation = self._by_source.pop(source, None)
+        activation = self._by_source.pop(id(source), None)
         if activation is None:
-            for each in self._guesses.end(self._paths.pop(source, b"")):
+            for each in self._guesses.end(self._paths.pop(id(source), b"")):
                 self._forget(each)
             IN_PLACE.end(streamer, source)
             return
@@ -277,7 +142,7 @@ class Window:
     def end_soon(self, sources: Iterable[Iterator]) -> None:
         """Hear which of them will be ended at once: so they can end at the same time."""
         for source in sources:
-            activation = self._by_source.get(source)
+            activation = self._by_source.get(id(source))
             if activation is not None and not activation.is_over:
                 self._tell_to_close(activation)
 
@@ -468,7 +333,7 @@ class Window:
 
     def _poll_until(self, end: float | None) -> bool:
         """Wait for anything; return False if it is too late for that."""
-        left = _POLL_SECONDS if end is None else min(_POLL_SECONDS, end - monotonic())
+        left = POLL_SECONDS if end is None else min(POLL_SECONDS, end - monotonic())
         if left <= 0:
             return False
         self._poll_engine(left)
@@ -609,9 +474,6 @@ class Window:
         what = f"{how}; so did those before it: {activation.n_deaths} times at this item"
         activation.fail(kind(_told(what, activation)))
         return True
-
-
-_POLL_SECONDS = 0.5
 
 
 # Closed before multiprocessing ends the processes, and before the interpreter clears its modules.

@@ -29,14 +29,16 @@ from .._background.channel import Caller
 from .._background.frames import Packer
 from .._background.inside import Parent, pickled, told
 from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
+from .._background.producer import seed_globals
 from .._background.signals import STOP_SIGNAL
 from .._background.warned import heard
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
 from .._streaming.survey import generators_of
-from .bench import Bench, Work
-from .orders import Credit, Interrupt, Moment, Open, Order
+from .bench import Bench
+from .orders import Credit, Interrupt, Marks, Moment, Open, Order
+from .work import Work
 
 ORDER = b"o"  # the first byte of a pickled order
 ERROR_HEAD = struct.Struct("<QQ")  # whose, and how many bytes of text there are
@@ -183,14 +185,10 @@ class _Generators:
     def _seed(self, order: Open) -> None:
         entropy, path, *_ = order.seed
         seed = Seed.received(entropy, path, [], None).child(order.place, order.number)
-        words = seed.words(b"process")
-        bits = self._free.pop() if self._free else np.random.MT19937(0)
-        np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
-        np.random.seed(words.view(np.uint32))
-        random.seed(words.tobytes())
+        seed_globals(seed, self._free.pop() if self._free else None)
 
 
-class _Sender:
+class _Sender(Marks):
     """Sends items, whose they are, and what becomes of activations."""
 
     def __init__(
@@ -220,29 +218,18 @@ class _Sender:
                 self._flush()
         return cost
 
-    def opened(self, activation: int) -> None:
-        """Tell that an activation is open."""
-        self._mark("opened", activation)
-
-    def stands_at(self, activation: int, number: int, position: Any) -> None:
-        """Tell the position of an activation after so many items."""
-        self._mark("at", activation, number, position)
-
-    def ended(self, activation: int) -> None:
-        """Tell that an activation is over, and closed."""
-        self._mark("ended", activation)
-
     def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
         """Tell that it is over by an error, which goes over the pipe."""
         text = json.dumps(told(error)).encode()
         head = OTHER + ERROR_HEAD.pack(activation, len(text))
         with contextlib.suppress(OSError):
             self._parent.link.send_bytes(head + text + pickled(error))
-        self._mark("failed", activation, int(moment))
+        self.mark("failed", activation, int(moment))
 
-    def _mark(self, *mark: Any) -> None:
+    def mark(self, kind: str, activation: int, *facts: Any) -> None:
+        """Tell what has become of an activation."""
         with self._lock:
-            self._marks.append(list(mark))
+            self._marks.append([kind, activation, *facts])
 
     def is_due(self) -> bool:
         """Tell whether it is time to send what was taken."""

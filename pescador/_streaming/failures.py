@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .. import _validate
@@ -40,14 +40,33 @@ class Failures:
 
     def __init__(self) -> None:
         self._by_path: dict[tuple[int, ...], Failure] = {}
+        self.n_items: Callable[[], int] = lambda: -1  # that the stream has handed out
+        # What was known, after so many items, of the sources that have failed since.
+        self._at = -1
+        self._known: dict[tuple[int, ...], Failure | None] = {}
+        self._to_be_met: list[tuple[int, ...]] = []  # runs that do not stand behind these
 
     def entries(self) -> tuple[Failure, ...]:
         """Return the entries, in the order of the first failures."""
         return tuple(self._by_path.values())
 
     def state(self) -> list[list]:
-        """Return the entries, as JSON can hold them."""
-        return [[list(display_path), *entry[1:]] for display_path, entry in self._by_path.items()]
+        """Return the entries, as JSON can hold them, but for what whoever resumes meets again."""
+        known: dict[tuple[int, ...], Failure | None] = dict(self._by_path)
+        for path, entry in self._known.items():
+            if any(path[: len(run)] == run for run in self._to_be_met):
+                known[path] = entry
+        return [[list(path), *entry[1:]] for path, entry in known.items() if entry is not None]
+
+    @property
+    def has_new(self) -> bool:
+        """Whether a source has failed since the last item of the stream."""
+        return bool(self._known) and self.n_items() == self._at
+
+    def meet_again(self, display_path: tuple[int, ...]) -> None:
+        """Note that a run is over, and stood before what has failed in it since the last item."""
+        if self.has_new:
+            self._to_be_met.append(display_path)
 
     def restore(self, state: list[list]) -> None:
         """Know the entries that `state` returned."""
@@ -74,6 +93,10 @@ class Failures:
     ) -> Failure:
         """Count a failure of the source at the end of ``display_path``; return its entry."""
         before = self._by_path.get(display_path)
+        n_items = self.n_items()
+        if n_items != self._at:
+            self._at, self._known = n_items, {}
+        self._known.setdefault(display_path, before)
         path = tuple(place for place in display_path if place >= 0)
         entry = Failure(path, streamer, 1, error, is_dropped)
         if before is not None:

@@ -237,6 +237,7 @@ class Stream(ClosableIterator):
         binding = self._streamer._binding
         if binding is None:
             self._seed = Seed.root(Session())
+            self._seed.session.failures.n_items = _count_of(weakref.ref(self))
         else:
             self._seed = next(binding.seeds)
             binding.stream = weakref.ref(self)
@@ -382,6 +383,16 @@ class Stream(ClosableIterator):
                     self._streamer._counted_by().active_count_ -= 1
                     if self._streamer._binding is None:
                         self._seed.session.close()
+
+
+def _count_of(known: weakref.ref) -> Callable[[], int]:
+    """Return what tells how many items a stream has given."""
+
+    def n_items() -> int:
+        stream = known()
+        return -1 if stream is None else stream.n_given
+
+    return n_items
 
 
 # Names that people look for on a stream, and where they are.

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pescador import RoundRobinMux, ShuffledMux, StochasticMux, Streamer, WorkerError
+from pescador._openers.activation import Batch
 from pescador._openers.guesses import Guesses
 from pescador._openers.orders import Adopt, Ask, Close, Credit, Moment, Open
-from pescador._openers.window import Batch, Window
+from pescador._openers.window import Window
 from pescador._streaming.opener import Expected, open_at
 from pescador._streaming.positions import n_given_at, position_of
 from pescador._streaming.seeds import Seed
