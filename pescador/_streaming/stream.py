@@ -48,6 +48,7 @@ class Stream(ClosableIterator):
 
     __module__ = "pescador.core"  # where users find it
     __slots__ = (
+        "_counted_by",
         "_cycle",
         "_given_before",
         "_has_ended",
@@ -245,13 +246,12 @@ class Stream(ClosableIterator):
                 fields, binding.fields = binding.fields, None
                 if fields is not None:
                     self._check_limits(fields)
-        self._streamer._counted_by().active_count_ += 1
-        if fields is None:
+        if fields is None or not fields["n_passes"]:  # (an interrupt came as it was started)
             self._begin_pass()
             return
         self._ticks = repeat(self._gate, sys.maxsize - fields["n_given"])
-        self._n_passes, self._given_before = fields["n_passes"], fields["given_before"]
-        self._has_ended = fields["has_ended"]
+        self._given_before, self._has_ended = fields["given_before"], fields["has_ended"]
+        self._count_pass(fields["n_passes"])
         self._seed.session.failures.restore(fields.get("failures", []))
         if not self._has_ended:
             self._seed.take(
@@ -315,9 +315,15 @@ class Stream(ClosableIterator):
 
     def _begin_pass(self) -> None:
         number = self._n_passes
-        self._n_passes += 1
         self._given_before = self.n_given
+        self._count_pass(number + 1)
         self._open(number, 0)
+
+    def _count_pass(self, n_passes: int) -> None:
+        counted = self._counted_by = self._streamer._counted_by()
+        # No interrupt comes between these two: `_release` counts down what has begun a pass.
+        counted.active_count_ += not self._n_passes
+        self._n_passes = n_passes
 
     def _open(self, number: int, position: Any) -> None:
         """Open the source of a pass."""
@@ -350,7 +356,7 @@ class Stream(ClosableIterator):
     def _keep_position(self) -> None:
         """Keep where the stream stands, for a state that is asked for after it was closed."""
         session, binding = self._seed.session, self._streamer._binding
-        if self._has_ended or session.is_closing or self._is_abandoned:
+        if self._has_ended or self._is_abandoned or (binding is not None and session.is_closing):
             return
         if binding is None:
             session.begin_to_close()
@@ -376,11 +382,14 @@ class Stream(ClosableIterator):
         if self._n_passes:
             try:
                 self._keep_position()
+            except BaseException:  # an interrupt as the position was read: it can be read again
+                self._keep_position()
+                raise
             finally:
                 try:
                     self._close_source()
                 finally:
-                    self._streamer._counted_by().active_count_ -= 1
+                    self._counted_by.active_count_ -= 1
                     if self._streamer._binding is None:
                         self._seed.session.close()
 
