@@ -35,6 +35,8 @@ _MOST_SOCKETS = 2**15  # of one context
 _LOOPBACK_SECONDS = 5.0  # for a connection to this machine, which takes no time
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _LARGE = 2**16  # bytes of a frame from which it is not copied on its way out
+_NOW = int(zmq.DONTWAIT)  # (the flags of PyZMQ take long to join)
+_MORE = _NOW | int(zmq.SNDMORE)
 
 
 class _Context:
@@ -290,11 +292,11 @@ class Caller:
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message; to nobody, if the other side has gone."""
-        send, last = self._socket.send, len(frames) - 1
+        send = self._socket.send
         with contextlib.suppress(zmq.Again):
-            for index, frame in enumerate(frames):
-                flags = zmq.DONTWAIT | (zmq.SNDMORE if index < last else 0)
-                send(frame, flags, copy=len(frame) < _LARGE)
+            for frame in frames[:-1]:
+                send(frame, _MORE, copy=len(frame) < _LARGE)
+            send(frames[-1], _NOW, copy=len(frames[-1]) < _LARGE)
 
     def close(self) -> None:
         """End the connection; what the other side has not read by now is lost."""

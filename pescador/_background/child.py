@@ -59,6 +59,7 @@ class Child:
         self._owner = os.getpid()
         self._is_closed = False
         self._pidfd = _pidfd_of(self.pid)
+        self._room = _poll_of_room(self.link)
         self._report: list[bytes] = []  # of an error: facts and text, then the pickled error
         self._others: deque[bytes] = deque()  # messages that are no part of a report
         self._is_error_taken = False
@@ -107,7 +108,7 @@ class Child:
     def send(self, message: bytes, seconds: float = 0) -> bool:
         """Send an order of at most some kilobytes; False if the pipe is full or closed."""
         try:
-            if not _has_room(self.link, seconds):
+            if self._room is not None and not self._room.poll(1000 * seconds):
                 return False
             self.link.send_bytes(message)
         except OSError:
@@ -332,13 +333,13 @@ def unpickled(pickled: bytes | None, told: dict) -> BaseException:
     return WorkerError(told["summary"])
 
 
-def _has_room(link: Connection, seconds: float) -> bool:
-    """Tell whether some kilobytes can be sent, now or within so many seconds."""
+def _poll_of_room(link: Connection) -> Any:
+    """Return what waits until some kilobytes can be sent; None where there is no such thing."""
     if not hasattr(select, "poll"):
-        return True
+        return None
     poll = select.poll()
     poll.register(link.fileno(), select.POLLOUT)
-    return bool(poll.poll(1000 * seconds))
+    return poll
 
 
 def _close_at_exit(child: Child) -> None:

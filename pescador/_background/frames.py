@@ -12,8 +12,9 @@ import enum
 import io
 import math
 import struct
+from array import array as c_array
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import accumulate, chain, pairwise, repeat
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -41,6 +42,7 @@ OVERHEAD = 128  # bytes that an item counts for, beyond its values
 
 _HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number of runs
 _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
+_BUNDLE = struct.Struct("=I")  # number of frames; then the length of each
 _MOST_LAYOUTS = 2**12  # remembered on each side
 _KINDS = frozenset(Kind)
 _NOTES = {Kind.POSITION, Kind.WARNING}  # which have a text
@@ -257,7 +259,29 @@ class _Run:
             column.truncate()
 
 
+def bundle(frames: Sequence[bytes]) -> bytes:
+    """Join short frames to one, since every frame costs both sides some microseconds."""
+    lengths = c_array("I", map(len, frames))
+    return b"".join([_BUNDLE.pack(len(frames)), lengths.tobytes(), *frames])
+
+
 # Reading.
+
+
+def unbundled(frame: bytes) -> list[memoryview]:
+    """Undo `bundle`; a ValueError, if the frame is not such a one."""
+    view = memoryview(frame)
+    if len(view) < _BUNDLE.size:
+        raise ValueError(f"a bundle of {len(view)} bytes")
+    (n_frames,) = _BUNDLE.unpack_from(view)
+    start = _BUNDLE.size + _BUNDLE.size * n_frames
+    lengths = view[_BUNDLE.size : start]
+    if len(lengths) != _BUNDLE.size * n_frames:
+        raise ValueError(f"a bundle of {n_frames} frames in {len(view)} bytes")
+    ends = list(accumulate(lengths.cast("I"), initial=start))
+    if ends[-1] != len(view):
+        raise ValueError(f"a bundle that ends at {ends[-1]}, in {len(view)} bytes")
+    return [view[begin:end] for begin, end in pairwise(ends)]
 
 
 class Holds(Protocol):
@@ -294,7 +318,7 @@ class Unpacker:
         self._copy = copy
         self._layouts: dict[bytes, Layout] = {}
 
-    def message(self, frames: Sequence[bytes]) -> Message:
+    def message(self, frames: Sequence[bytes | memoryview]) -> Message:
         """Return what was sent.
 
         Raises

@@ -79,6 +79,8 @@ class PoolRun(Run):
                     self.is_replacing = True
                     block = self.slots.block(self.before_block(item is not NOTHING))
                     self.is_replacing = False
+                    if self.tells_draws:
+                        self.tell_draws(self.slots.foresee())
                 for slot in block:
                     try:
                         item = next(iterators[slot])
@@ -156,7 +158,11 @@ class PoolRun(Run):
             if stop == STOP_FAILED or 0 <= stop < n_given:
                 self.replace(slot, n_given, True)
                 item = NOTHING
-        return None if self.slots.is_stale else self._rest, item
+        if self.slots.is_stale:
+            return None, item
+        if self.tells_draws:
+            self.tell_draws(self.slots.foresee())
+        return self._rest, item
 
     def current_position(self, n_given: int) -> dict:
         position = super().current_position(n_given)

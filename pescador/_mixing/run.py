@@ -58,6 +58,7 @@ class Run(FailingRun):
         "snapshot",
         "sources",
         "streamers",
+        "tells_draws",
         "through_limit",
         "ticks",
     )
@@ -68,6 +69,7 @@ class Run(FailingRun):
         if setup.on_error == "retry":
             self.opener = Retrying(self.opener, setup.max_failures)
         self.n_ahead = self.opener.n_ahead
+        self.tells_draws = self.n_ahead > 0 or self.opener.wants_draws
         self.streamers: Sequence[Recipe] = setup.streamers
         self.seed_of_children = seed
         # The weights of the streamers now, where they may change.
@@ -260,6 +262,11 @@ class Run(FailingRun):
                 for number, place in enumerate(places, self.n_opened)
             ]
         )
+
+    def tell_draws(self, slots: np.ndarray) -> None:
+        """Tell the opener which slots will be drawn next."""
+        counts = [self.n_given_in_all(), *self.counts()]
+        self.opener.draw(self.seed_of_children, self.sources, counts, slots)
 
     def _announce_restored(self, slots: list) -> None:
         """Tell the opener which streams are going to be opened where they stood."""

@@ -38,7 +38,8 @@ class _Slots:
         self._rng = rng
         self._size = FIRST_BLOCK
         self._before: list[int] = []  # the block that is being used: what its drawing began with
-        self._left: Iterator = iter(())  # of it
+        self._block: Iterable = ()  # the block itself
+        self._left: Iterator = iter(())  # what is left of it
         self._n_drawn = 0
         self._n_calm = 0  # draws since the last change, whole blocks only
         self.is_stale = False
@@ -51,8 +52,24 @@ class _Slots:
         return self._rng.random_sample(size)
 
     def _using(self, block: Iterable[int]) -> Iterable[int]:
-        self._left = iter(block)
+        self._block, self._left = block, iter(block)
         return self._left
+
+    def foresee(self) -> np.ndarray:
+        """Return what is left of the block, and the next one: what probably will be drawn."""
+        state = self._rng.get_state(legacy=False)
+        draws = self._rng.random_sample(min(self._size, LAST_BLOCK))
+        self._rng.set_state(state)
+        block = np.array(memoryview(self._block) if isinstance(self._block, bytes) else self._block)
+        rest = block[len(block) - length_hint(self._left) :]
+        is_drawn = block.dtype == float  # but not looked up yet
+        rest = self._looked_up(rest, False) if is_drawn else rest.astype(np.intp)
+        slots = np.concatenate([rest, self._looked_up(draws, True)])
+        return slots[slots < self.n_slots]
+
+    def _looked_up(self, draws: np.ndarray, is_next: bool) -> np.ndarray:
+        """Return the slots that numbers in [0, 1) mean now; whether they are the next block."""
+        raise NotImplementedError
 
     def block(self, most: int = sys.maxsize) -> Iterable[int]:
         """Return the next (at most ``most``) slots to draw from, valid until `is_stale` is set."""
@@ -102,6 +119,9 @@ class EqualSlots(_Slots):
         draws *= self.n_slots
         self._size = min(4 * self._size, LAST_BLOCK)
         return self._using(_as_ints(draws, self.n_slots))
+
+    def _looked_up(self, draws: np.ndarray, is_next: bool) -> np.ndarray:
+        return (draws * self.n_slots).astype(np.intp)
 
     def put(self, slot: int, weight: float) -> None:
         """Note the weight of the stream that is now in a slot; here all are the same."""
@@ -196,7 +216,7 @@ class WeightedSlots(_Slots):
         if self.is_stale:
             self.is_stale, self._size = False, FIRST_BLOCK
         draws = self._draw(most)
-        is_calm = self._n_calm >= _CALM * self.n_slots
+        is_calm = self._is_calm()
         self._n_calm += len(draws)
         self._size = min(4 * self._size, LAST_BLOCK)
         if is_calm:
@@ -204,14 +224,20 @@ class WeightedSlots(_Slots):
         left = self._using(draws.tolist())
         return self._bisections(left) if len(self._cumulative) == 1 else self._descents(left)
 
+    def _is_calm(self) -> bool:
+        return self._n_calm >= _CALM * self.n_slots
+
+    def _looked_up(self, draws: np.ndarray, is_next: bool) -> np.ndarray:
+        if is_next and self._is_calm():
+            # (Not kept: a change would make the block stale.)
+            return _by_aliases(draws, self._aliases or alias_table(self._levels[0][: self.n_slots]))
+        sums = np.cumsum(self._levels[0][: self.n_slots])
+        return np.minimum(np.searchsorted(sums, draws * sums[-1], "right"), self.n_slots - 1)
+
     def _whole_block(self, draws: np.ndarray) -> Iterable[int]:
         if self._aliases is None:
             self._aliases = alias_table(self._levels[0][: self.n_slots])
-        keep, other = self._aliases
-        draws *= self.n_slots
-        slots = draws.astype(np.intp)
-        draws -= slots
-        return _as_ints(np.where(draws < keep[slots], slots, other[slots]), self.n_slots)
+        return _as_ints(_by_aliases(draws, self._aliases), self.n_slots)
 
     def _bisections(self, draws: Iterable[float]) -> Iterator[int]:
         sums = self._cumulative[0][0]  # changed in place, so always the current weights
@@ -235,6 +261,14 @@ class WeightedSlots(_Slots):
                 slot = slot * _FANOUT + index
             else:
                 yield slot
+
+
+def _by_aliases(draws: np.ndarray, aliases: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    keep, other = aliases
+    draws *= len(keep)
+    slots = draws.astype(np.intp)
+    draws -= slots
+    return np.where(draws < keep[slots], slots, other[slots])
 
 
 def alias_table(weights: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,8 @@ from .random_run import PoolRun
 from .run import STOP_FAILED
 from .setup import Setup
 
+_MORE_AHEAD = 16  # activations that are announced at a time, beyond those that may be open
+
 
 class StochasticRun(PoolRun):
     """One run of a StochasticMux."""
@@ -129,18 +131,23 @@ class StochasticRun(PoolRun):
         places = [place for place, _ in chosen]
         self._expect(places, [draw for _, draw in chosen])
         self.n_announced = len(chosen)
-        self._announce(self.n_announced)
+
+    def tell_draws(self, slots: np.ndarray) -> None:
+        super().tell_draws(slots)
+        if self.n_ahead:  # now it is known when they end that are open
+            self._announce_more()
 
     def _announce_more(self) -> None:
         """Announce activations, now and then, so that some are known ahead at any time."""
-        if self.n_announced <= self.n_opened + 3 * self.n_ahead // 4:
+        is_exact = not self.is_exclusive  # (else what is chosen depends on which streams end)
+        if self.n_announced <= self.n_opened + (1 if is_exact else 0.75) * self.n_ahead:
             self._announce(self.n_opened)
 
     def _announce(self, n_opened: int) -> None:
         """Tell the opener what will probably be opened once ``n_opened`` have been."""
         if self.gave_nothing:
             return  # what is chosen next depends on when they may be tried again
-        rows = self.choices.peek(self.n_ahead)
+        rows = self.choices.peek(self.n_ahead + (0 if self.is_exclusive else _MORE_AHEAD))
         places = self.pool.foresee([choice for choice, _ in rows])
         self.n_announced = n_opened + len(rows)
         self._expect(places, [draw for _, draw in rows], n_opened)
@@ -184,8 +191,6 @@ class StochasticRun(PoolRun):
         n_taken = self.resume_from["n_draws"]
         self.choices = Choices(self.seed.rng(b"activations", 2 * n_taken), self._limits, n_taken)
         self.rows = self.choices.rows
-        if self.n_ahead:
-            self._announce(self.n_opened)
 
     # Opening another stream.
 

@@ -8,6 +8,8 @@ from operator import length_hint
 from time import monotonic
 from typing import Any
 
+import numpy as np
+
 from .. import _validate
 from .._streaming.failures import add_note
 from .._streaming.opener import IN_PLACE, Expected
@@ -106,6 +108,7 @@ class RoundRobinRun(Run):
         self.n_passes, turn, self.n_failures = self.resume_from["round"]
         self.turns = iter(self.iterators)
         self.turns.__setstate__(turn)  # type: ignore[attr-defined]
+        self._tell_rounds(turn)
 
     def fill(self) -> None:
         if not self.n_passes:
@@ -123,6 +126,13 @@ class RoundRobinRun(Run):
         opened = [self.append(place, 0) for place in places]
         if not all(opened):
             self._leave_out()
+        self._tell_rounds(0)
+
+    def _tell_rounds(self, turn: int) -> None:
+        """Tell the opener in which order the streams are read; two rounds say it of all."""
+        if self.tells_draws and self.sources:
+            n_slots = len(self.sources)
+            self.tell_draws(np.arange(turn, turn + 2 * n_slots) % n_slots)
 
     def _leave_out(self) -> None:
         """Take ended slots away; the others keep their order."""
@@ -131,6 +141,7 @@ class RoundRobinRun(Run):
         for column in self.columns():
             column[:] = compress(column, selectors)
         self.n_of_removed += before - self.n_given_in_all()
+        self._tell_rounds(0)
 
 
 class ChainRun(Run):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from .._streaming import positions
 from .._streaming.opener import Expected
 from .._streaming.recipe import Recipe
-from .orders import Moment, Order
+from .orders import Due, Moment, Order
 
 
 class Batch(NamedTuple):
@@ -73,11 +73,12 @@ class Activation:
 
     __slots__ = (
         "batches",
+        "due",
         "error",
         "in_hand",
-        "is_adopted",
         "is_asked",
         "is_closing",
+        "is_guess",
         "is_open",
         "limit",
         "moment",
@@ -97,18 +98,19 @@ class Activation:
         "worker",
     )
 
-    def __init__(self, name: int, source: Any, guess: Expected, is_adopted: bool) -> None:
+    def __init__(self, name: int, source: Any, guess: Expected, due: Due) -> None:
         self.name = name
         self.source = source
         self.streamer, self.parent, self.place, self.number, self.limit, self.start = guess
-        self.is_adopted = is_adopted
+        self.due, self.is_guess = due, False
         self.worker: Any = None
         n_before = positions.n_given_at(self.start)
         self.n_received = n_before
         # Where the source stood after so many items, the last ones known.
         self.places: deque[tuple[int, Any]] = deque([(n_before, self.start)])
         self.batches: deque[tuple[Batch, Any]] = deque()  # that nobody has asked for yet
-        self.in_hand: tuple[Batch, Any] | None = None  # what is being handed out, and from whom
+        # What is being handed out: how many items, their cost, and whose they are.
+        self.in_hand: tuple[int, int, Any] | None = None
         self.is_open = self.is_asked = self.is_closing = False
         # None: it goes on. Else how it ended: well, or by an error at a moment.
         self.outcome: str | None = None
@@ -130,6 +132,11 @@ class Activation:
         self.places.append((n_items, position))
         while len(self.places) > 1 and self.places[1][0] <= n_in_hand:
             self.places.popleft()
+
+    @property
+    def n_begun(self) -> int:
+        """How many items have been handed out, or are in hand."""
+        return self.n_received - sum(len(batch.items) for batch, _ in self.batches)
 
     @property
     def is_over(self) -> bool:

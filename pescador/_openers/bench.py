@@ -1,8 +1,7 @@
 """A worker's loop: which activation next, and its items; the same in a thread and in a process.
 
-A worker has some activations. Those that the caller has opened come before guesses, but for guesses
-that are not open yet: opening is what takes long. How far each may run ahead is its share of the
-memory of the worker.
+A worker makes the items of its activations in the order in which they will be needed (`agenda`), as
+far ahead as there is memory; of a guess, only its share.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ from .._streaming.opener import open_at
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
-from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open, Order, Sink
+from .agenda import Agenda
+from .orders import Adopt, Ask, Close, Credit, Draw, Interrupt, Moment, Open, Order, Sink
 from .work import Work
 
-_SLICE = 3e-3  # seconds with one activation, unless another one is asked for
-_LOW_MARK = 4  # items ahead, below which an activation comes first
-_SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
+_SLICE = 10e-3  # seconds with one activation, unless another one is asked for
+_LEAST_SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
+_SHARES = 4  # the same, for each activation that is open
 _UNDER_WAY = 2e-3  # seconds, after which what was sent has left the process
 _POSITION_EVERY = 1.0  # seconds between two positions of an activation
 
@@ -60,9 +60,11 @@ class Bench:
         self._enter = enter
         self._interrupted: set[int] = set()  # activations whose items are to be cut short
         self._works: dict[int, Work] = {}
+        self._agenda = Agenda(self._has_room)
         self._ahead = 0  # bytes made, or about to be, and not known to be handed out
         self._orders: deque[Order] = deque()
         self._condition = threading.Condition()
+        self._n_waiting = 0  # threads that wait for orders
         self._is_stopping = False
 
     def hear(self, order: Order) -> None:
@@ -74,8 +76,9 @@ class Bench:
                 self._interrupted.add(order.activation)
             return
         self._orders.append(order)
-        with self._condition:
-            self._condition.notify()
+        if self._n_waiting:
+            with self._condition:
+                self._condition.notify()
         if isinstance(order, Ask):
             self._sink.flush()
 
@@ -100,6 +103,7 @@ class Bench:
             self._serve(work, note)
             with self._condition:
                 work.is_busy = False
+                self._agenda.put(work)
                 self._condition.notify()
 
     def interrupt(self, note: MutableSequence[int]) -> None:
@@ -133,26 +137,35 @@ class Bench:
                     for _ in range(len(self._orders)):
                         self._obey(self._orders.popleft())
                     self._condition.notify_all()  # there may be work for several threads
-                work = self._chosen()
-                if work is not None:
-                    work.is_busy = True
-                    return work
+                chosen = self._agenda.next()
+                if chosen is not None:
+                    chosen.is_busy = True
+                    return chosen
                 note[0] = 0
                 self._sink.flush()
-                self._condition.wait()  # (whoever brings an order notifies after that)
+                self._n_waiting += 1  # before the last look: whoever brings an order looks after
+                if not (self._orders or self._is_stopping):
+                    self._condition.wait()
+                self._n_waiting -= 1
 
     def _obey(self, order: Order) -> None:
         if isinstance(order, Open):
             self._works[order.activation] = Work(order)
+            self._agenda.put(self._works[order.activation])
         elif isinstance(order, Credit):
             for activation, n_items in order.handed_out:
                 self._release(activation, n_items)
+        elif isinstance(order, Draw):
+            for activation, due in order.dues:
+                if activation in self._works:
+                    self._works[activation].due = due
+                    self._agenda.put(self._works[activation])
         else:
             work = self._works.get(order.activation)
             if work is None:
                 return  # it is over, and all of it was handed out
             if isinstance(order, Adopt):
-                work.is_adopted = True
+                work.due, work.is_guess = order.due, False
                 work.stop, work.n_most = order.limit or -1, sys.maxsize
             elif isinstance(order, Ask):
                 work.asked_for = order.n_received
@@ -161,6 +174,7 @@ class Bench:
                 work.is_closing = True
                 if work.is_over:  # which has been told
                     self._forget(work)
+            self._agenda.put(work)
 
     def _release(self, activation: int, n_items: int) -> None:
         """Count that items have been handed out."""
@@ -184,47 +198,19 @@ class Bench:
         self._interrupted.discard(work.order.activation)
         self._works.pop(work.order.activation, None)
 
-    # What is next.
+    # Memory.
 
-    def _chosen(self) -> Work | None:
-        """Return the activation to work on now; None if there is nothing to do."""
-        window = self._max_bytes / max(1, len(self._works))
-        best, best_rank = None, (9, 0)  # (worse than any)
-        for work in self._works.values():
-            if work.is_busy or work.is_over:
-                continue
-            if work.is_closing or work.n_made <= work.asked_for:
-                return work
-            rank = self._rank(work)
-            # (To open and to close takes no room.)
-            if rank < best_rank and (rank[0] % 2 == 0 or self._has_room(work, window)):
-                best, best_rank = work, rank
-        return best
+    def _has_room(self, work: Work) -> bool:
+        return work.n_made < work.n_most and 0 < self._room(work) >= work.last_cost
 
-    @staticmethod
-    def _rank(work: Work) -> tuple[int, int]:
-        """Return how soon an activation is to be worked on: small numbers first.
-
-        Those with an even first number need no room for items.
-        """
-        if work.source is None:
-            return (2 if work.is_adopted else 4), 0
-        if work.n_made == work.stop:
-            return 0, 0
-        if not work.is_adopted:
-            return 7, 0
-        n_ahead = len(work.costs)
-        return (3 if n_ahead < _LOW_MARK else 5), n_ahead
-
-    def _has_room(self, work: Work, window: float) -> bool:
-        return work.n_made < work.n_most and 0 < self._room(work, window) >= work.last_cost
-
-    def _room(self, work: Work, window: float) -> float:
+    def _room(self, work: Work) -> float:
         """Return how many bytes of an activation may be made; always enough for a first item."""
         if not self._ahead:
-            return max(window, work.last_cost)
+            return max(self._max_bytes, work.last_cost)
         room = self._max_bytes - self._ahead
-        return min(room, window - work.ahead) if work.costs else room
+        if not (work.is_guess and work.costs):
+            return room
+        return min(room, self._max_bytes / len(self._works) - work.ahead)
 
     # Work.
 
@@ -271,12 +257,13 @@ class Bench:
             self._end(work)
             return
         reserved = self._reserve(work)
+        most = work.n_most if work.is_guess else work.due.end
         end = monotonic() + _SLICE
         spent = 0
         has_ended = False
         try:
             while True:
-                may_go_on = 0 < reserved >= spent + cost and n_made < work.n_most
+                may_go_on = 0 < reserved >= spent + cost and n_made < most
                 if not may_go_on and n_made > work.asked_for:
                     break
                 work.is_inside = True
@@ -317,8 +304,9 @@ class Bench:
     def _reserve(self, work: Work) -> int:
         """Return how many bytes may be made now; other threads must not count on the same."""
         with self._condition:
-            room = self._room(work, self._max_bytes / max(1, len(self._works)))
-            most = max(work.last_cost, self._max_bytes / _SHARES)
+            room = self._room(work)
+            share = self._max_bytes / max(_LEAST_SHARES, _SHARES * len(self._works))
+            most = max(work.last_cost, share)
             reserved = math.ceil(max(0, min(room, most)))
             self._ahead += reserved
         return reserved

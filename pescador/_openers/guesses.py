@@ -1,10 +1,12 @@
 """What will probably be opened: as much of it as may be is open already, the rest is known.
 
-Each run tells what it will open next. A guess that turns out wrong costs work, and nothing else.
+Each run tells what it will open next, and when, as far as that is known. A guess that turns out
+wrong costs work, and nothing else.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 from .._streaming.opener import Expected
 
 _MOST_RUNS = 1000  # of which is known what they will open
+_BETWEEN = 16  # items between two openings, before that is known
 _WEIGHT = 0.2  # of the last interval, in the mean of them
 
 _Key = tuple[bytes, int]  # the path of the run above, and which of its activations it is
@@ -20,11 +23,11 @@ _Key = tuple[bytes, int]  # the path of the run above, and which of its activati
 class _Run:
     """What is known of a run: what it will open, and how often it opens something."""
 
-    __slots__ = ("at", "interval", "n_left", "number", "wishes")
+    __slots__ = ("at", "interval", "number", "wishes")
 
     def __init__(self) -> None:
-        self.wishes: deque[tuple[int, Expected]] = deque()  # each with the number it waits for
-        self.n_left: int | None = None  # items that it may still give; None: any number
+        # Each with the time at which it will be opened, and the number that it waits for.
+        self.wishes: deque[tuple[float, int, Expected]] = deque()
         self.number, self.at = -1, 0  # what it has opened last, and after how many items in all
         self.interval = 0.0  # items between two openings; 0: not known
 
@@ -35,14 +38,6 @@ class _Run:
         if since:  # else it is one of its first, which come all at once
             self.interval += (since - self.interval) * (_WEIGHT if self.interval else 1)
         return since
-
-    def is_due_in(self, usual: float) -> float:
-        """Return in how many items it will open its next wish, in the mean.
-
-        (When it has opened the last one says nothing: slots are drawn at random.)
-        """
-        number, _ = self.wishes[0]
-        return (self.interval or usual) * (number - self.number)
 
 
 class Guesses:
@@ -60,6 +55,7 @@ class Guesses:
         self._open: dict[_Key, Any] = {}
         self._runs: dict[bytes, _Run] = {}
         self._usual = 0.0  # items between two openings of a run
+        self._openings: deque[int] = deque(maxlen=64)  # the last ones: after how many items
         self._planned: dict[_Key, tuple[int, bytes]] = {}  # inner runs: place, and their own path
 
     def _run(self, path: bytes) -> _Run:
@@ -71,48 +67,58 @@ class Guesses:
                     del known[next(iter(known))]
         return self._runs[path]
 
-    def expect(self, likely: list[Expected]) -> None:
-        """Know what a run will open next."""
-        run = self._run(likely[0].parent.path)
-        run.wishes = deque((each.number, each) for each in likely)
+    def expect(self, likely: list[Expected], times: list[float]) -> None:
+        """Know what a run will open next, and when: after how many items of the whole stream.
 
-    def next_wish(self) -> Expected | None:
-        """Return what should be opened ahead next; None for nothing."""
+        Where that is infinite, it is not known. For what has no time, the run will not live long
+        enough.
+        """
+        run = self._run(likely[0].parent.path)
+        interval = run.interval or self._usual
+        planned = [each for each in run.wishes if each[2].parent.path != likely[0].parent.path]
+        run.wishes = deque(planned)
+        for each, time in zip(likely, times):
+            if math.isinf(time):
+                time = self.n_items + interval * (each.number - run.number)
+            run.wishes.append((time, each.number, each))
+
+    def expected(self, path: bytes) -> list[Expected]:
+        """Return what a run will open next and is not open yet, as far as that is known."""
+        run = self._runs.get(path)
+        wishes = () if run is None else run.wishes
+        return [each for _, _, each in wishes if each.parent.path == path]
+
+    def next_wish(self) -> tuple[float, Expected] | None:
+        """Return when something will be opened, and what: the next that should be open ahead."""
         while len(self._open) < self._n_most:
             waiting = [run for run in self._runs.values() if run.wishes]
             if not waiting:
                 return None
-            run = min(waiting, key=self._is_due_in)
-            _, wish = run.wishes.popleft()
-            if (wish.parent.path, wish.number) not in self._open and self._is_worth_it(wish):
-                return wish
+            run = min(waiting, key=_time_of_first)
+            if run.wishes[0][0] > self._horizon():
+                return None  # others may be known by then that come before it
+            time, _, wish = run.wishes.popleft()
+            if (wish.parent.path, wish.number) not in self._open:
+                return time, wish
         return None
 
-    def _is_due_in(self, run: _Run) -> float:
-        return run.is_due_in(self._usual)
-
-    def _is_worth_it(self, wish: Expected) -> bool:
-        """Tell whether its run will probably live long enough to open it."""
-        run = self._runs.get(wish.parent.path)
-        if run is None or run.n_left is None:
-            return True
-        run.n_left -= wish.limit or 0
-        return run.n_left >= 0
+    def _horizon(self) -> float:
+        """Return the time until which about as many are opened as may be open ahead."""
+        openings = self._openings
+        since = self.n_items - openings[0] if openings else 0
+        between = since / len(openings) if since else _BETWEEN
+        return self.n_items + 2 * self._n_most * between
 
     def is_planned(self, wish: Expected) -> bool:
         """Tell whether it is known what an inner run begins with."""
         return (wish.parent.path, wish.number) in self._planned
 
-    def plan(self, wish: Expected, path: bytes, sources: list[Expected]) -> None:
-        """Know that an inner run, whose path this is, begins with these sources."""
+    def plan(self, time: float, wish: Expected, path: bytes, sources: list[Expected]) -> None:
+        """Know that an inner run, whose path this is, begins with these sources at a time."""
         above = wish.parent.path
         self._planned[above, wish.number] = wish.place, path
         wishes = self._run(above).wishes
-        wishes.extendleft((wish.number, each) for each in reversed(sources))
-
-    def begin(self, path: bytes, n_items: int) -> None:
-        """Know that an inner run begins, and how many items it may give (0: any number)."""
-        self._run(path).n_left = n_items or None
+        wishes.extendleft((time, wish.number, each) for each in reversed(sources))
 
     def end(self, path: bytes) -> list[Any]:
         """Know that an inner run is over; return what was opened ahead for it."""
@@ -129,7 +135,7 @@ class Guesses:
             return None, []
         path, number = expected.parent.path, expected.number
         found = self._open.pop((path, number), None)
-        self._note_opening(expected, found is not None)
+        self._note_opening(path, number)
         wrong = []
         if found is not None and not _fits(found, expected):
             wrong.append(found)
@@ -141,15 +147,13 @@ class Guesses:
             wrong += self.end(inner)
         return found, wrong
 
-    def _note_opening(self, expected: Expected, was_guessed: bool) -> None:
-        run, number = self._run(expected.parent.path), expected.number
+    def _note_opening(self, path: bytes, number: int) -> None:
+        run = self._run(path)
+        self._openings.append(self.n_items)
         since = run.note_opening(number, self.n_items)
         if since:
             self._usual += (since - self._usual) * (_WEIGHT if self._usual else 1)
-        if run.n_left is not None and not (since and was_guessed):
-            # (Of its first ones, about half is not read when the run ends.)
-            run.n_left -= (expected.limit or 0) // (1 if since else 2)
-        while run.wishes and run.wishes[0][0] <= number:
+        while run.wishes and run.wishes[0][1] <= number:
             run.wishes.popleft()
 
     def drop(self, activation: Any) -> None:
@@ -162,6 +166,10 @@ class Guesses:
         for each in (self._open, self._runs, self._planned):
             each.clear()
         return guesses
+
+
+def _time_of_first(run: _Run) -> float:
+    return run.wishes[0][0]
 
 
 def _fits(activation: Any, expected: Expected) -> bool:

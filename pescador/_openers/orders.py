@@ -3,7 +3,33 @@
 from __future__ import annotations
 
 import enum
+import math
+import sys
+from array import array
+from bisect import bisect_left
 from typing import Any, NamedTuple, Protocol
+
+
+class Due(NamedTuple):
+    """When the items of an activation will be needed, as far as that has been drawn."""
+
+    first: int  # an item of it
+    times: array[float]  # of that item, and those after it; there is one at least
+    interval: float  # between those after these, in the mean
+
+    def at(self, number: int) -> float:
+        """Return the time of an item."""
+        index, times = number - self.first, self.times
+        if index < len(times):
+            return times[max(0, index)]
+        return times[-1] + self.interval * (index + 1 - len(times))
+
+    @property
+    def end(self) -> int:
+        """The number of the first item that will never be needed, or a very large one."""
+        if self.times[-1] + self.interval < math.inf:
+            return sys.maxsize
+        return self.first + bisect_left(self.times, math.inf)
 
 
 class Open(NamedTuple):
@@ -16,7 +42,8 @@ class Open(NamedTuple):
     number: int
     limit: int | None  # as in `Opener.open`; None: not known yet
     position: Any
-    is_adopted: bool  # else it is a guess
+    due: Due
+    is_guess: bool  # else it is wanted
     careful_until: int = -1  # send items up to this one at once: a worker has died there
 
 
@@ -25,6 +52,13 @@ class Adopt(NamedTuple):
 
     activation: int
     limit: int
+    due: Due
+
+
+class Draw(NamedTuple):
+    """When the items of some activations will be needed."""
+
+    dues: tuple[tuple[int, Due], ...]
 
 
 class Ask(NamedTuple):
@@ -52,7 +86,7 @@ class Interrupt(NamedTuple):
     activation: int
 
 
-Order = Open | Adopt | Ask | Credit | Close | Interrupt
+Order = Open | Adopt | Draw | Ask | Credit | Close | Interrupt
 
 
 class Moment(enum.IntEnum):

@@ -17,16 +17,16 @@ import numpy as np
 import zmq
 
 from .._background.child import HeldInterrupts, RemoteTraceback, of_another_process, unpickled
-from .._background.frames import Unpacker
+from .._background.frames import Unpacker, unbundled
 from .._background.orders import OTHER
 from .._background.remote import Remote
 from .._background.warned import retold
 from .._streaming.recipe import Recipe
 from ..exceptions import WorkerError, WorkerTimeoutError
 from .activation import Activation, Batch
-from .orders import Ask, Credit, Order
+from .orders import Adopt, Ask, Credit, Order
 from .window import Window, is_source
-from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_order, work
+from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_orders, work
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _DRAIN_SECONDS = 0.05  # to wait for what a dead worker has sent
@@ -60,6 +60,7 @@ class _Process:
         self.n_items = 0
         self.begin = 0.0
         self.early: list[Order] = []  # orders from before it was started
+        self.held: list[Order] = []  # orders that wait for others, to be sent with them
         self.waiting: deque[bytes] = deque()  # orders for which the pipe had no room
         self.name = "a worker process"
 
@@ -82,12 +83,20 @@ class _Process:
             self.early.append(order)
             return
         if isinstance(order, Credit):
+            self._send_held()
             # (If the pipe is full, the next one tells of it.)
             if not self.remote.send_credit(as_credit(order)):
                 for name, n_items in order.handed_out:
                     self.handed_out[name] = self.handed_out.get(name, 0) + n_items
             return
-        self.waiting.append(as_order(order))
+        self.held.append(order)
+        if not isinstance(order, Adopt):
+            self._send_held()
+
+    def _send_held(self) -> None:
+        if self.held:
+            self.waiting.append(as_orders(self.held))
+            self.held = []
         self.send_waiting()
 
     def send_waiting(self) -> None:
@@ -125,18 +134,19 @@ class _Process:
             window.take(self, (), [self._error(message)])
 
     def _take(self, frames: list[bytes], window: Window) -> None:
-        whose, marks, *rest = frames
+        whose, marks, *rest = unbundled(frames[0])
         batches: list[Batch] = []
-        if rest:
-            message = self._unpacker.message(rest)
+        if rest or len(frames) > 1:
+            message = self._unpacker.message([*rest, *frames[1:]])
             if message.first != self.n_items:
                 text = f"{self.n_items} items of {self.name} arrived, and it counts"
                 raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
             self.n_items += message.n_items
-            if len(whose) != 4 * message.n_items:
+            runs = np.frombuffer(whose, "=u4").reshape(-1, 2).tolist()
+            if sum(n_items for _, n_items in runs) != message.n_items:
                 raise WorkerError(f"{self.name} sent items of which it does not say whose they are")
-            batches = _batches(np.frombuffer(whose, "<u4").tolist(), message)
-        told = json.loads(marks)
+            batches = _batches(runs, message)
+        told = json.loads(bytes(marks)) if marks else []
         window.take(self, batches, [each for each in told if each[0] != "warning"])
         for kind, *facts in told:
             if kind == "warning":  # last: the program's filters may make errors of them
@@ -164,14 +174,13 @@ class _Process:
         return [(name - 1, n_made) for name, n_made in notes if name]
 
 
-def _batches(whose: list[int], message: Any) -> list[Batch]:
+def _batches(runs: list[list[int]], message: Any) -> list[Batch]:
     """Return the items of a message, those in a row of one activation together."""
-    batches = []
     cost = message.cost / message.n_items
-    for activation, group in itertools.groupby(whose):
-        items = list(itertools.islice(message.items, len(list(group))))
-        batches.append(Batch(activation, items, int(cost * len(items))))
-    return batches
+    return [
+        Batch(activation, list(itertools.islice(message.items, n_items)), int(cost * n_items))
+        for activation, n_items in runs
+    ]
 
 
 class Processes:
@@ -238,9 +247,7 @@ class Processes:
         if worker.is_started or worker.is_dead:
             return False
         worker.early = [
-            each
-            for each in worker.early
-            if isinstance(each, Credit) or each.activation != activation
+            each for each in worker.early if getattr(each, "activation", None) != activation
         ]
         return True
 

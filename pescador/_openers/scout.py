@@ -5,7 +5,7 @@ A run of it is made from the seed that it will have. It chooses, and opens nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._streaming.opener import Expected
@@ -21,6 +21,7 @@ class _Scout:
     """An opener that opens nothing, and notes what it should have."""
 
     n_ahead = 0
+    wants_draws = False
 
     def __init__(self, is_remote: Callable[[Recipe], bool]) -> None:
         self.found: list[Expected] = []
@@ -49,6 +50,11 @@ class _Scout:
         """Do nothing."""
 
     def expect(self, likely: list[Expected]) -> None:
+        """Do nothing."""
+
+    def draw(
+        self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
+    ) -> None:
         """Do nothing."""
 
 

@@ -8,9 +8,12 @@ worker dies. How orders and items travel is known to its engine alone.
 from __future__ import annotations
 
 import atexit
+import math
 import multiprocessing.util  # noqa: F401 - its hook is to be called after that of this module
 import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import repeat
 from time import monotonic
 from typing import Any
 
@@ -22,11 +25,12 @@ from .._streaming.failures import LOG
 from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
-from .._streaming.survey import generators_of, streamers_of
+from .._streaming.survey import generators_among, streamers_of
 from ..exceptions import PescadorError, WorkerError, WorkerTimeoutError
 from .activation import Activation, Batch, Engine
+from .demand import Demand
 from .guesses import Guesses
-from .orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open
+from .orders import Adopt, Ask, Close, Credit, Draw, Due, Interrupt, Moment, Open
 from .scout import can_be_planned, plan
 
 _MOST_DEATHS = 3  # of workers at one item
@@ -50,6 +54,8 @@ class Window:
         Seconds to wait for an item.
     """
 
+    wants_draws = True
+
     def __init__(
         self, engine: Engine, n_ahead: int, timeout: float | None, item_timeout: float | None
     ) -> None:
@@ -63,6 +69,7 @@ class Window:
         self._by_source: dict[int, Activation] = {}
         self._paths: dict[int, bytes] = {}  # of the runs of inner muxes
         self._guesses = Guesses(n_ahead)
+        self._demand = Demand()
         # Whether a worker can make their items, and the random generators they draw from.
         self._known: weakref.WeakKeyDictionary[Recipe, tuple[bool, list]]
         self._known = weakref.WeakKeyDictionary()
@@ -90,10 +97,11 @@ class Window:
             self._forget(each)
         if source is None:
             return self._open_in_place(expected)
+        slot, due = self._demand.take(parent.path, positions.n_given_at(position))
         if found is None:
-            found = self._begin(expected, source, is_adopted=True)
+            found = self._begin(expected, source, due)
         else:
-            self._adopt(found, limit)
+            self._adopt(found, limit, due)
         self._open_ahead()
         counted = streamer._counted_by()
         counted.active_count_ += 1
@@ -101,6 +109,7 @@ class Window:
             if position or not streamer._starts_lazily():
                 self._wait_until_open(found)
             items = self._items(found)
+            self._demand.put(parent.path, slot, id(items), limit)
             self._by_source[id(items)] = found
             positions.records[items] = found
             return items
@@ -113,20 +122,24 @@ class Window:
         """Open a mux: what it opens comes through here in its turn."""
         streamer, parent, place, number, limit, position = expected
         source = IN_PLACE.open(streamer, parent, place, number, limit or 0, position)
-        if self.n_ahead and streamer._chooses():
+        if streamer._chooses():
             path = self._paths[id(source)] = parent.child(place, number).path
-            self._guesses.begin(path, limit or 0)
+            self._demand.begin(parent.path, path, id(source), limit or 0)
         return source
 
     def end(self, streamer: Recipe, source: Iterator) -> None:
         """Close what `open` returned."""
         activation = self._by_source.pop(id(source), None)
         if activation is None:
-            for each in self._guesses.end(self._paths.pop(id(source), b"")):
+            path = self._paths.pop(id(source), b"")
+            for each in self._guesses.end(path):
                 self._forget(each)
+            self._demand.end(id(source))
+            self._demand.forget(path)
             IN_PLACE.end(streamer, source)
             return
         streamer._counted_by().active_count_ -= 1
+        self._demand.end(id(source), activation.n_begun)
         try:
             source.close()  # type: ignore[attr-defined]
             while True:
@@ -149,13 +162,36 @@ class Window:
     def expect(self, likely: list[Expected]) -> None:
         """Hear what will probably be opened next."""
         if likely:
-            self._guesses.expect(likely)
+            times = self._demand.openings(likely[0].parent.path, [each.limit for each in likely])
+            self._guesses.expect(likely, times)
             self._open_ahead()
+
+    def _expect_again(self, path: bytes) -> None:
+        """Know better when a run will open what it has announced."""
+        self.expect(self._guesses.expected(path))
+
+    def draw(
+        self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
+    ) -> None:
+        """Hear which of the sources of a run will be drawn next."""
+        if not len(slots):
+            return
+        by_worker: dict[int, list[tuple[int, Due]]] = {}
+        for key, due in self._demand.draw(parent.path, sources, counts, slots):
+            activation = self._by_source.get(key)
+            if activation is not None and not activation.is_over:
+                activation.due = due
+                by_worker.setdefault(id(activation.worker), []).append((activation.name, due))
+        for worker in list(self._engine.workers):
+            if id(worker) in by_worker:
+                self._engine.send(worker, Draw(tuple(by_worker[id(worker)])))
+        self._expect_again(parent.path)
 
     def forget_guesses(self) -> None:
         """Close what was opened ahead: a run is over."""
         for each in self._guesses.clear():
             self._forget(each)
+        self._demand.clear()
 
     def close(self) -> None:
         """End the workers."""
@@ -169,12 +205,16 @@ class Window:
         """Return what a worker finds a streamer by; None if it runs here."""
         known = self._known.get(streamer)
         if known is None:
-            known = is_source(streamer), list(generators_of(streamer))
+            parts = list(streamers_of(streamer))
+            known = are_sources(parts), list(generators_among(parts))
             self._known[streamer] = known
         return self._engine.source_of(streamer) if known[0] else None
 
-    def _begin(self, expected: Expected, source: Any, is_adopted: bool) -> Activation:
-        activation = Activation(self._n_named, source, expected, is_adopted)
+    def _begin(
+        self, expected: Expected, source: Any, due: Due, is_guess: bool = False
+    ) -> Activation:
+        activation = Activation(self._n_named, source, expected, due)
+        activation.is_guess = is_guess
         self._n_named += 1
         self._activations[activation.name] = activation
         self._send_to_a_worker(activation, activation.start)
@@ -193,7 +233,8 @@ class Window:
             activation.number,
             activation.limit,
             position,
-            activation.is_adopted,
+            activation.due,
+            activation.is_guess,
             activation.n_deaths_at,
         )
         self._engine.send(worker, order)
@@ -203,29 +244,31 @@ class Window:
         entropy, path, taken = activation.parent.sent(generators)
         return entropy, path, activation.parent.display_path, [words for _, words in taken]
 
-    def _adopt(self, activation: Activation, limit: int) -> None:
-        activation.is_adopted, activation.limit = True, limit
+    def _adopt(self, activation: Activation, limit: int, due: Due) -> None:
+        activation.due, activation.limit, activation.is_guess = due, limit, False
         if not activation.is_over:
-            self._engine.send(activation.worker, Adopt(activation.name, limit))
+            self._engine.send(activation.worker, Adopt(activation.name, limit, due))
 
     def _open_ahead(self) -> None:
         while True:
-            wish = self._guesses.next_wish()
-            if wish is None:
+            found = self._guesses.next_wish()
+            if found is None:
                 return
+            time, wish = found
             source = self._source_of(wish.streamer)
             if source is None:
-                self._plan(wish)
+                self._plan(time, wish)
             elif (wish.parent.path, wish.number) not in self._suspects:
-                self._guesses.add(self._begin(wish, source, is_adopted=False))
+                due = Due(positions.n_given_at(wish.position), array("d", [time]), math.inf)
+                self._guesses.add(self._begin(wish, source, due, is_guess=True))
 
-    def _plan(self, wish: Expected) -> None:
+    def _plan(self, time: float, wish: Expected) -> None:
         """Expect what an inner mux will open first."""
         if wish.position or not can_be_planned(wish.streamer):
             return
         if not self._guesses.is_planned(wish):
             path = wish.parent.child(wish.place, wish.number).path
-            self._guesses.plan(wish, path, plan(wish, self._is_of_a_worker))
+            self._guesses.plan(time, wish, path, plan(wish, self._is_of_a_worker))
 
     def _is_of_a_worker(self, streamer: Recipe) -> bool:
         return self._source_of(streamer) is not None
@@ -244,7 +287,8 @@ class Window:
         if activation.in_hand is not None:
             self._count(activation)
         while activation.batches:
-            activation.in_hand = activation.batches.popleft()
+            batch, worker = activation.batches.popleft()
+            activation.in_hand = len(batch.items), batch.cost, worker
             self._count(activation)
         if not activation.is_over:
             self._tell_to_close(activation)
@@ -254,31 +298,35 @@ class Window:
 
     def _items(self, activation: Activation) -> Generator:
         while True:
-            batch = self._next_batch(activation)
-            if batch is None:
+            items = self._next_items(activation)
+            if items is None:
                 break
-            yield from batch
+            # (Popped, since whatever refers to an item keeps its memory.)
+            yield from map(list.pop, repeat(items, len(items) - 1))
+            self._count(activation)  # with the last one, and not when somebody wants another
+            yield items.pop()
 
-    def _next_batch(self, activation: Activation) -> Iterator | None:
-        if activation.in_hand is not None:
-            self._count(activation)
+    def _next_items(self, activation: Activation) -> list[Any] | None:
+        """Return the next items, the first one last; None at the end."""
         while not activation.batches:
             self._wait(activation, _has_items, is_asking=True)
             if activation.is_over and not activation.batches:
                 self._raise_error(activation, is_closing=False)
                 if activation.is_over:
                     return None
-        activation.in_hand = batch, _ = activation.batches.popleft()
-        return iter(batch.items)
+        batch, worker = activation.batches.popleft()
+        activation.in_hand = len(batch.items), batch.cost, worker
+        batch.items.reverse()
+        return batch.items
 
     def _count(self, activation: Activation) -> None:
         """Count what has been handed out, and tell the worker now and then."""
         assert activation.in_hand is not None
-        (batch, worker), activation.in_hand = activation.in_hand, None
+        (n_items, cost, worker), activation.in_hand = activation.in_hand, None
         handed_out = worker.handed_out
-        handed_out[activation.name] = handed_out.get(activation.name, 0) + len(batch.items)
-        worker.cost += batch.cost
-        self._guesses.n_items += len(batch.items)
+        handed_out[activation.name] = handed_out.get(activation.name, 0) + n_items
+        worker.cost += cost
+        self._guesses.n_items += n_items
         is_much = 4 * worker.cost >= self._engine.max_bytes
         if is_much or monotonic() - worker.told > _CREDIT_EVERY:
             self._give_credit(worker)
@@ -415,10 +463,9 @@ class Window:
         if kind == "opened":
             activation.is_open, activation.is_asked = True, False
         elif kind == "at":
-            n_left = sum(len(batch.items) for batch, _ in activation.batches)
-            in_hand = 0 if activation.in_hand is None else len(activation.in_hand[0].items)
+            in_hand = 0 if activation.in_hand is None else activation.in_hand[0]
             n_items, position = facts
-            activation.note_place(n_items, position, activation.n_received - n_left - in_hand)
+            activation.note_place(n_items, position, activation.n_begun - in_hand)
         elif kind == "error":
             (activation.error,) = facts
         elif kind == "failed":
@@ -443,13 +490,13 @@ class Window:
         """
         lost = [*worker.unfinished.values()]
         lost += [each for each in self._activations.values() if _waits_for_error(each, worker)]
-        n_again = sum(each.is_adopted and not each.is_closing for each in lost)
+        n_again = sum(not (each.is_guess or each.is_closing) for each in lost)
         LOG.warning("%s; what it had open is opened again: %s", how, of_sources(n_again))
         blamed = dict(culprits)
         worker.unfinished = {}
         for each in lost:
             each.outcome = each.error = None
-            if not each.is_adopted:
+            if each.is_guess:
                 if each.name in blamed:
                     self._suspects.add((each.parent.path, each.number))
                 self._activations.pop(each.name, None)
@@ -493,9 +540,14 @@ def is_source(streamer: Recipe) -> bool:
 
     Nor a process, nor an iterator that can be read only once.
     """
+    return are_sources(streamers_of(streamer))
+
+
+def are_sources(parts: Iterable[Recipe]) -> bool:
+    """Tell the same of a streamer with all that it is made of."""
     return all(
         each._is_source() and each._ticket is None and not any(map(_is_one_shot, each._parts()))
-        for each in streamers_of(streamer)
+        for each in parts
     )
 
 

@@ -20,9 +20,10 @@ class Work:
         "ahead",
         "asked_for",
         "costs",
-        "is_adopted",
+        "due",
         "is_busy",
         "is_closing",
+        "is_guess",
         "is_inside",
         "is_over",
         "last_cost",
@@ -42,7 +43,7 @@ class Work:
         self.streamer: Recipe | None = None
         self.seed: Seed | None = None  # above it
         self.source: Iterator | None = None
-        self.is_adopted = order.is_adopted
+        self.due, self.is_guess = order.due, order.is_guess
         self.n_made = positions.n_given_at(order.position)
         self.stop = order.limit or -1  # the number of items after which it is closed
         # Of a guess whose limit is not known, one item at most.

@@ -19,14 +19,13 @@ import traceback
 from array import array
 from collections import deque
 from collections.abc import Callable, MutableSequence
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._background import limits, memory
 from .._background.channel import Caller
-from .._background.frames import Packer
+from .._background.frames import Packer, bundle
 from .._background.inside import Parent, pickled, told
 from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
 from .._background.producer import seed_globals
@@ -40,12 +39,13 @@ from .bench import Bench
 from .orders import Credit, Interrupt, Marks, Moment, Open, Order
 from .work import Work
 
-ORDER = b"o"  # the first byte of a pickled order
+ORDER = b"o"  # the first byte of pickled orders
 ERROR_HEAD = struct.Struct("<QQ")  # whose, and how many bytes of text there are
 NOTE = np.dtype("<u8")  # what a thread is at, in shared memory: activation from 1 on, item
 NOTE_LENGTH = 2
 _MESSAGES = 8  # at least, that fit into max_bytes
-_HOLD_SECONDS = 5e-3  # for company, unless the caller waits
+_SHORT = 2**15  # bytes of a message that is sent in one piece
+_HOLD_SECONDS = 10e-3  # for company, unless the caller waits
 
 
 class Task(NamedTuple):
@@ -131,11 +131,12 @@ class _Ear:
             self._sender.free(order[head + n_bytes :])
             self._bench.hear(Credit(pickle.loads(order[head : head + n_bytes])))
             return
-        given: Order = pickle.loads(memoryview(order)[1:])
-        self._bench.hear(given)
+        given: list[Order] = pickle.loads(memoryview(order)[1:])
         main = threading.main_thread().ident
-        if isinstance(given, Interrupt) and hasattr(signal, "pthread_kill") and main is not None:
-            signal.pthread_kill(main, STOP_SIGNAL)
+        for each in given:
+            self._bench.hear(each)
+            if isinstance(each, Interrupt) and hasattr(signal, "pthread_kill") and main is not None:
+                signal.pthread_kill(main, STOP_SIGNAL)
 
 
 class _Catalogue:
@@ -200,7 +201,9 @@ class _Sender(Marks):
         self._parent = parent
         self._lock = threading.Lock()
         self._is_closed = False
-        self._whose = array("I")
+        self._is_wanted = False  # somebody wants what was taken to be sent
+        self._freed: deque[bytes] = deque()  # offsets of blocks, not taken back yet
+        self._whose = array("I")  # activations, each followed by how many items in a row
         self._marks: list[list] = []
         self._warnings: deque[bytes] = deque()
         self._sent = time.monotonic()
@@ -212,10 +215,18 @@ class _Sender(Marks):
     def add(self, activation: int, item: Any, number: int) -> int:
         """Take an item, copied; return what it costs, in bytes."""
         with self._lock:
+            if self._freed:
+                self._take_back()
             cost = self._packer.add(item, number)
-            self._whose.append(activation)
+            whose = self._whose
+            if whose and whose[-2] == activation:
+                whose[-1] += 1
+            else:
+                whose.extend((activation, 1))
             if self._packer.fullness >= 1:
                 self._flush()
+        if self._is_wanted:
+            self._flush_if_wanted()
         return cost
 
     def failed(self, activation: int, moment: Moment, error: BaseException) -> None:
@@ -230,34 +241,52 @@ class _Sender(Marks):
         """Tell what has become of an activation."""
         with self._lock:
             self._marks.append([kind, activation, *facts])
+        if self._is_wanted:
+            self._flush_if_wanted()
 
     def is_due(self) -> bool:
         """Tell whether it is time to send what was taken."""
         return time.monotonic() - self._sent > _HOLD_SECONDS
 
     def flush(self) -> None:
-        """Send what was taken, now."""
-        with self._lock:
-            self._flush()
+        """Send what was taken, now; or let the thread do so that is just taking or sending."""
+        self._is_wanted = True
+        self._flush_if_wanted()
+
+    def _flush_if_wanted(self) -> None:
+        # (Whoever finds the lock taken leaves it to its owner, who looks after letting go of it.)
+        while self._is_wanted and self._lock.acquire(blocking=False):
+            try:
+                self._is_wanted = False
+                self._flush()
+            finally:
+                self._lock.release()
 
     def _flush(self) -> None:
         while self._warnings:
             self._marks.append(["warning", self._warnings.popleft().decode()])
         if self._is_closed or not (self._whose or self._marks):
             return
-        frames = [self._whose.tobytes(), json.dumps(self._marks).encode()]
+        marks = json.dumps(self._marks).encode() if self._marks else b""
+        head, items = [self._whose.tobytes(), marks], []
         if self._whose:
-            frames += self._packer.take()
+            items = self._packer.take()
+        if sum(map(len, items)) < _SHORT:
+            head, items = head + items, []
         self._whose, self._marks = array("I"), []
-        self._caller.send(frames)
+        self._caller.send([bundle(head), *items])
         self._sent = time.monotonic()
 
     def free(self, offsets: bytes) -> None:
-        """Take back blocks of shared memory."""
-        with self._lock:
-            if self._memory is not None:
-                for offset in np.frombuffer(offsets, "<u8").tolist():
-                    self._memory.free(offset)
+        """Take back blocks of shared memory, before the next item."""
+        if self._memory is not None and offsets:
+            self._freed.append(offsets)
+
+    def _take_back(self) -> None:
+        assert self._memory is not None
+        while self._freed:
+            for offset in np.frombuffer(self._freed.popleft(), "<u8").tolist():
+                self._memory.free(offset)
 
     def close(self) -> None:
         """End the connection."""
@@ -266,9 +295,9 @@ class _Sender(Marks):
             self._caller.close()
 
 
-def as_order(order: Order) -> bytes:
-    """Return an order as the pipe carries it."""
-    return ORDER + bytes(ForkingPickler.dumps(order))
+def as_orders(orders: list[Order]) -> bytes:
+    """Return orders as the pipe carries them."""
+    return ORDER + pickle.dumps(orders)
 
 
 def as_credit(order: Credit) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any, NamedTuple, Protocol
 
@@ -31,8 +31,10 @@ class Opener(Protocol):
     ``number``. So it may be opened anywhere, at any time, and again at a position.
     """
 
-    #: How many activations a run should announce (`expect`) before their turn.
+    #: How many activations a run should announce (`expect`) before their turn, at least.
     n_ahead: int
+    #: Whether it wants to hear what a run has drawn (`draw`).
+    wants_draws: bool
 
     def open(
         self,
@@ -58,6 +60,23 @@ class Opener(Protocol):
     def expect(self, likely: list[Expected]) -> None:
         """Hear what will probably be opened next, in this order. It may turn out otherwise."""
 
+    def draw(
+        self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
+    ) -> None:
+        """Hear which of the sources of a run will probably be drawn next.
+
+        Parameters
+        ----------
+        parent : Seed
+            That of the run.
+        sources : sequence of Iterator
+            What it reads, by slot. What is opened when one of them has ended takes its slot.
+        counts : list of int
+            How many items the run has given, and then each of them.
+        slots : ndarray of int
+            The draws, in their order.
+        """
+
 
 def open_at(streamer: Recipe, parent: Seed, place: int, number: int, position: Any) -> Iterator:
     """Start an activation, and move it to a position."""
@@ -73,6 +92,7 @@ class InPlace:
     """Opens every source in this thread, at the moment when it is asked for."""
 
     n_ahead = 0
+    wants_draws = False
 
     def open(
         self,
@@ -112,6 +132,11 @@ class InPlace:
 
     def expect(self, likely: list[Expected]) -> None:
         """Do nothing: nothing is opened ahead."""
+
+    def draw(
+        self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
+    ) -> None:
+        """Do nothing: an item is made when it is read."""
 
 
 IN_PLACE = InPlace()

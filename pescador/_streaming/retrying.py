@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, repeat
 from operator import length_hint
 from time import sleep
@@ -18,6 +18,7 @@ from .seeds import Seed
 
 _FIRST_PAUSE = 0.1  # seconds, then twice as long each time
 _LONGEST_PAUSE = 30.0
+_NO_SOURCE: Iterator = iter(())
 
 
 class Retrying:
@@ -32,7 +33,7 @@ class Retrying:
     """
 
     def __init__(self, opener: Opener, n_most: int) -> None:
-        self.n_ahead = opener.n_ahead
+        self.n_ahead, self.wants_draws = opener.n_ahead, opener.wants_draws
         self._opener = opener
         self._n_most = n_most
         self._attempts: dict[Iterator, _Attempts] = {}
@@ -69,6 +70,15 @@ class Retrying:
     def expect(self, likely: list[Expected]) -> None:
         """Hear what will probably be opened next."""
         self._opener.expect(likely)
+
+    def draw(
+        self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
+    ) -> None:
+        """Hear which of its sources a run will draw next."""
+        found = [
+            self._attempts[each].source if each in self._attempts else each for each in sources
+        ]
+        self._opener.draw(parent, [each or iter(()) for each in found], counts, slots)
 
 
 class _Attempts:

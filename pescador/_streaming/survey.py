@@ -18,15 +18,16 @@ def survey(streamer: Recipe) -> tuple[list, list[Recipe]]:
     """
     found = list(streamers_of(streamer))
     one_shots = [each for each in found if each._ticket is not None]
-    return list(_generators_of(found)), one_shots
+    return list(generators_among(found)), one_shots
 
 
 def generators_of(streamer: Recipe) -> Iterator:
     """Yield the random generators that a run of ``streamer`` draws from, from the top down."""
-    return _generators_of(streamers_of(streamer))
+    return generators_among(streamers_of(streamer))
 
 
-def _generators_of(streamers: Iterable[Recipe]) -> Iterator:
+def generators_among(streamers: Iterable[Recipe]) -> Iterator:
+    """Yield the random generators that some streamers draw from themselves."""
     seen = set()
     of_sources: list[Any] = []
     for each in streamers:

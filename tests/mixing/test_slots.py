@@ -270,3 +270,39 @@ def test_alias_table_of_random_weights(n_slots):
     rng = random.Random(n_slots)
     for draw in (rng.random, functools.partial(rng.choice, [1.0, 1e-6, 1e6]), lambda: 0.1):
         check_alias([draw() + 1e-12 for _ in range(n_slots)])
+
+
+def made_slots(kind, n_slots):
+    rng = np.random.RandomState(7)
+    if kind == "equal":
+        return EqualSlots(rng, n_slots)
+    slots = WeightedSlots(rng, n_slots)
+    slots.fill(list(np.random.RandomState(1).random_sample(n_slots)))
+    return slots
+
+
+@pytest.mark.parametrize("n_slots", [1, 5, 64, 300])
+@pytest.mark.parametrize("kind", ["equal", "weighted"])
+def test_what_is_foreseen_is_drawn(kind, n_slots):
+    slots, alone = made_slots(kind, n_slots), made_slots(kind, n_slots)
+    all_drawn, ends = [], []
+    for n_blocks in range(9):
+        block = iter(slots.block())
+        begin = [next(block) for _ in range(n_blocks)]
+        foreseen = slots.foresee().tolist()
+        state = slots.position
+        assert slots.foresee().tolist() == foreseen
+        assert slots.position == state
+        rest = list(block)
+        all_drawn += begin + rest
+        ends.append((len(all_drawn) - len(rest), foreseen))
+    assert all_drawn == [slot for _ in range(9) for slot in alone.block()]
+    for start, foreseen in ends[:-1]:
+        assert foreseen == all_drawn[start : start + len(foreseen)]
+
+
+def test_what_is_foreseen_of_weights_that_have_changed_fits_them():
+    slots = made_slots("weighted", 5)
+    iter(slots.block())
+    slots.fill([0.0, 0.0, 1.0, 0.0, 0.0])
+    assert set(slots.foresee().tolist()) == {2}

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from array import array
 
 import pytest
 from _sources import TIMEOUT
@@ -9,11 +10,12 @@ from _sources import TIMEOUT
 from pescador import Streamer
 from pescador._background.inside import Stopped
 from pescador._openers.bench import Bench
-from pescador._openers.orders import Adopt, Ask, Close, Credit, Interrupt, Moment, Open
+from pescador._openers.orders import Adopt, Ask, Close, Credit, Due, Interrupt, Moment, Open
 from pescador._streaming.seeds import Seed
 from pescador._streaming.session import Session
 
 COST = 10
+DUE = Due(0, array("d", [0.0]), 1.0)
 
 
 class Sink:
@@ -57,9 +59,11 @@ def counting(who, n_items=None):
         yield who, count
 
 
-def opening(activation, limit=0, *, source=None, is_adopted=True, **more):
+def opening(activation, limit=0, *, source=None, is_guess=False, **more):
     source = source or Streamer(counting, activation)
-    return Open(activation, source, (b"", b"", (), []), 0, activation, limit, 0, is_adopted, **more)
+    return Open(
+        activation, source, (b"", b"", (), []), 0, activation, limit, 0, DUE, is_guess, **more
+    )
 
 
 class Run:
@@ -140,20 +144,20 @@ def test_guesses_come_after_what_is_wanted_but_are_opened_soon():
 
     sources = [Streamer(noting, who) for who in range(3)]
     run(
-        opening(0, source=sources[0], is_adopted=False),
+        opening(0, source=sources[0], is_guess=True),
         opening(1, source=sources[1]),
-        opening(2, source=sources[2], is_adopted=False),
+        opening(2, source=sources[2], is_guess=True),
     )
     assert opened == [1, 0, 2]
 
 
 def test_a_guess_whose_limit_is_not_known_makes_one_item():
     run = Run()
-    assert numbers(run(opening(0, None, is_adopted=False)), 0) == [0]
-    assert run(Adopt(0, 1)) == [("ended", 0)]
+    assert numbers(run(opening(0, None, is_guess=True)), 0) == [0]
+    assert run(Adopt(0, 1, DUE)) == [("ended", 0)]
     run = Run()
-    run(opening(0, None, is_adopted=False))
-    assert numbers(run(Adopt(0, 3)), 0) == [1, 2]
+    run(opening(0, None, is_guess=True))
+    assert numbers(run(Adopt(0, 3, DUE)), 0) == [1, 2]
 
 
 def test_it_is_closed_after_its_limit():
