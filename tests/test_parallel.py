@@ -342,6 +342,33 @@ def test_workers_that_are_killed_cost_no_item(seed, caplog):
     assert 0 < len(set(named_deaths(caplog))) == len(named_deaths(caplog)) <= killer.n_killed
 
 
+def with_deaths(stream, deaths):
+    """Read a stream; at the items that are told, kill one of the workers first."""
+    with stream:
+        for number in itertools.count():
+            for _, which in (each for each in deaths if each[0] == number):
+                workers = sorted(child.pid for child in multiprocessing.active_children())
+                if workers:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(workers[which % len(workers)], signal.SIGKILL)
+            try:
+                item = next(stream)
+            except StopIteration:
+                return
+            yield item
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@given(
+    number=st.integers(0, 2**32),
+    deaths=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2)), min_size=10, max_size=10),
+)
+@examples(10)
+def test_whichever_worker_is_killed_at_any_item_costs_none(number, deaths):
+    expected = read(tree(number).cycle())
+    assert read(with_deaths(parallel(tree(number), 3).cycle(), deaths)) == expected
+
+
 def test_a_source_that_kills_its_worker_is_an_error_at_that_item(caplog):
     caplog.set_level(logging.WARNING, "pescador")
     mux = RoundRobinMux([Streamer(items, 1, 9), Streamer(deadly, 2, 9, 5)])
