@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 import multiprocessing
 import os
@@ -16,17 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import zmq
 
-from .._background.child import HeldInterrupts, RemoteTraceback, of_another_process, unpickled
-from .._background.frames import Unpacker, unbundled
+from .._background.child import HeldInterrupts, of_another_process
+from .._background.frames import Unpacker
 from .._background.orders import OTHER
 from .._background.remote import Remote
-from .._background.warned import retold
 from .._streaming.recipe import Recipe
 from ..exceptions import WorkerError, WorkerTimeoutError
-from .activation import Activation, Batch
+from .activation import Activation
 from .orders import Adopt, Ask, Credit, Order
+from .receiver import Receiver, as_mark
 from .window import Window, is_source
-from .worker import ERROR_HEAD, NOTE, NOTE_LENGTH, Task, as_credit, as_orders, work
+from .worker import NOTE, NOTE_LENGTH, Task, as_credit, as_orders, work
 
 _READABLE = int(zmq.POLLIN)  # which is select.POLLIN too
 _DRAIN_SECONDS = 0.05  # to wait for what a dead worker has sent
@@ -57,7 +55,6 @@ class _Process:
         self.cost = 0
         self.told = 0.0
         self.is_started = self.is_connected = self.is_dead = False
-        self.n_items = 0
         self.begin = 0.0
         self.early: list[Order] = []  # orders from before it was started
         self.held: list[Order] = []  # orders that wait for others, to be sent with them
@@ -70,7 +67,7 @@ class _Process:
         self.remote = Remote(work, task, options.start_method, n_bytes)
         self.is_started, self.begin = True, time.monotonic()
         self.name = f"the worker process {self.remote.child.pid}"
-        self._unpacker = Unpacker(self.remote.memory, options.copy)
+        self._receiver = Receiver(self.name, Unpacker(self.remote.memory, options.copy))
         early, self.early = self.early, []
         for order in early:
             self.send(order)
@@ -114,7 +111,7 @@ class _Process:
         self.is_dead = True
         if self.is_started:
             self.remote.close(grace, held)
-            del self.remote, self._unpacker
+            del self.remote, self._receiver
 
     def receive(self, window: Window) -> bool:
         """Hand over what has come; tell whether anything has."""
@@ -125,42 +122,18 @@ class _Process:
                 self.remote.listener.welcome(frames)
                 self.is_connected = True
             else:
-                self._take(frames, window)
+                self._receiver.take(frames, window, self)
         return has_come
+
+    @property
+    def has_given(self) -> bool:
+        """Whether items have come from it."""
+        return self.is_connected and self._receiver.n_items > 0
 
     def hear(self, window: Window) -> None:
         """Hand over the errors that have come over the pipe."""
         while (message := self.remote.child.heard()) is not None:
-            window.take(self, (), [self._error(message)])
-
-    def _take(self, frames: list[bytes], window: Window) -> None:
-        whose, marks, *rest = unbundled(frames[0])
-        batches: list[Batch] = []
-        if rest or len(frames) > 1:
-            message = self._unpacker.message([*rest, *frames[1:]])
-            if message.first != self.n_items:
-                text = f"{self.n_items} items of {self.name} arrived, and it counts"
-                raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
-            self.n_items += message.n_items
-            runs = np.frombuffer(whose, "=u4").reshape(-1, 2).tolist()
-            if sum(n_items for _, n_items in runs) != message.n_items:
-                raise WorkerError(f"{self.name} sent items of which it does not say whose they are")
-            batches = _batches(runs, message)
-        told = json.loads(bytes(marks)) if marks else []
-        window.take(self, batches, [each for each in told if each[0] != "warning"])
-        for kind, *facts in told:
-            if kind == "warning":  # last: the program's filters may make errors of them
-                retold(facts[0].encode())
-
-    @staticmethod
-    def _error(message: bytes) -> tuple:
-        start = len(OTHER) + ERROR_HEAD.size
-        name, n_bytes = ERROR_HEAD.unpack_from(message, len(OTHER))
-        told = json.loads(message[start : start + n_bytes])
-        error = unpickled(message[start + n_bytes :], told)
-        # (not by the class of the error, which may refuse attributes)
-        BaseException.__setattr__(error, "__cause__", RemoteTraceback(told["text"]))
-        return "error", name, error
+            window.take(self, (), [as_mark(message[len(OTHER) :])])
 
     def at(self, n_threads: int) -> list[tuple[int, int]]:
         """Return what it is working on: activations, and how many items it has made of each."""
@@ -172,15 +145,6 @@ class _Process:
         data = self.remote.memory.copy_of(0, n_threads * NOTE_LENGTH * NOTE.itemsize)
         notes = np.frombuffer(data, NOTE).reshape(n_threads, NOTE_LENGTH).tolist()
         return [(name - 1, n_made) for name, n_made in notes if name]
-
-
-def _batches(runs: list[list[int]], message: Any) -> list[Batch]:
-    """Return the items of a message, those in a row of one activation together."""
-    cost = message.cost / message.n_items
-    return [
-        Batch(activation, list(itertools.islice(message.items, n_items)), int(cost * n_items))
-        for activation, n_items in runs
-    ]
 
 
 class Processes:
@@ -323,7 +287,7 @@ class Processes:
         how = f"{worker.name} {killed}" if killed else worker.remote.child.how_it_ended()
         if killed:
             culprits = [each for each in culprits if each[0] == blamed]
-        self._n_silent = 0 if worker.is_connected and worker.n_items else self._n_silent + 1
+        self._n_silent = 0 if worker.has_given else self._n_silent + 1
         self._close(worker, 0)
         if self._n_silent >= _MOST_IN_A_ROW and not culprits:
             remedy = "its standard error may say more"

@@ -1,0 +1,67 @@
+"""How a worker elsewhere finds the sources that it is told to open, and what they draw from."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from typing import Any
+
+import numpy as np
+
+from .._background.producer import seed_globals
+from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
+from .._streaming.session import Session
+from .._streaming.survey import generators_of
+from .orders import Open
+from .work import Work
+
+
+class Catalogue:
+    """Finds the streamers that orders name."""
+
+    def __init__(self, streamers: list[Recipe]) -> None:
+        self._streamers = streamers
+
+    def start(self, order: Open) -> tuple[Recipe, Seed]:
+        """Return the streamer of an order, and the seed above it."""
+        source = order.source
+        streamer = pickle.loads(source) if isinstance(source, bytes) else self._streamers[source]
+        entropy, path, display_path, words = order.seed
+        taken = list(zip(generators_of(streamer), words)) if words else []
+        return streamer, Seed.received(entropy, path, taken, Session(), display_path)
+
+
+class Generators:
+    """The global generators of NumPy and ``random``: each activation has a pair of its own.
+
+    So what a source draws from them does not depend on which others its worker has.
+    """
+
+    def __init__(self) -> None:
+        self._at: Work | None = None
+        self._states: dict[int, tuple[Any, Any]] = {}
+        self._free: list[Any] = []  # generators of NumPy, which take long to make
+
+    def enter(self, work: Work) -> None:
+        """Let the next activation draw from its own."""
+        before, self._at = self._at, work
+        if before is work:
+            return
+        if before is not None:
+            bits = np.random.get_bit_generator()  # type: ignore[attr-defined]
+            if before.is_over:
+                self._free.append(bits)
+            else:
+                self._states[before.order.activation] = bits, random.getstate()
+        state = self._states.pop(work.order.activation, None)
+        if state is None:
+            self._seed(work.order)
+        else:
+            np.random.set_bit_generator(state[0])  # type: ignore[attr-defined]
+            random.setstate(state[1])
+
+    def _seed(self, order: Open) -> None:
+        entropy, path, *_ = order.seed
+        seed = Seed.received(entropy, path, [], None).child(order.place, order.number)
+        seed_globals(seed, self._free.pop() if self._free else None)
