@@ -16,7 +16,7 @@ from .exceptions import PescadorError
 
 __all__ = ["ParallelStreamer"]
 
-BACKENDS = ("processes", "threads")
+BACKENDS = ("processes", "threads", "ray")
 _START_TIMEOUT = 120
 
 
@@ -33,11 +33,12 @@ class ParallelStreamer(Streamer):
         mux below them.
     n_workers : int >= 1
         The number of workers.
-    backend : {"processes", "threads"}
+    backend : {"processes", "threads", "ray"}
         What they are. Processes: items are as for `ZMQStreamer`, dicts of arrays. Threads, for
-        sources that wait or release the GIL: items may be anything.
+        sources that wait or release the GIL: items may be anything. "ray": actors of a Ray cluster
+        that the program has started, on any of its machines; items are as for processes.
     threads_per_worker : int >= 1
-        How many sources a process works on at a time; for sources that wait. Not for threads.
+        How many sources a worker works on at a time; for sources that wait. Not for threads.
     n_ahead : int >= 0, optional
         How many activations may be open before their turn; None: 2 for each worker (times its
         threads). No more than ``n_active`` of every mux and ``n_ahead`` sources are open.
@@ -49,7 +50,7 @@ class ParallelStreamer(Streamer):
         waits; None for as long as it takes. Its process is then killed, and what that had open is
         opened again in another one. With threads it is an error at once.
     start_timeout : float > 0
-        How many seconds a process may take until it has started. Not for threads.
+        How many seconds a worker may take until it has started. Not for threads.
     timeout : float > 0 or None
         How many seconds a source has to end once nobody wants more of it; then its process is
         killed, and a thread is left to itself. None to wait for as long as it takes.
@@ -58,8 +59,11 @@ class ParallelStreamer(Streamer):
     copy : bool
         As for `ZMQStreamer`. For processes only.
     worker_init : callable, optional
-        What every process calls first, without arguments: to open a connection, or to set how
+        What every worker calls first, without arguments: to open a connection, or to set how
         many threads a library may use. Not for threads.
+    ray_remote_args : dict, optional
+        What ``ray.remote`` takes for an actor, such as ``{"num_cpus": 2}``. By default an actor
+        needs one CPU, and they are spread over the nodes. For Ray only.
 
     Raises
     ------
@@ -88,8 +92,9 @@ class ParallelStreamer(Streamer):
     others. A small item costs some microseconds, more where each activation gives few. A large one
     is copied once, to shared memory on Linux.
 
-    A process that dies is replaced by another one, and its sources are opened again where they
-    stood: nothing is lost, nothing comes twice, and a line is logged.
+    A worker that dies is replaced by another one, and its sources are opened again where they
+    stood: nothing is lost, nothing comes twice, and a line is logged. On Ray, so is one whose node
+    is gone.
 
     A state (``stream.state_dict()``) counts what was handed out. It is that of ``streamer`` itself,
     so it fits any number of workers, and none.
@@ -132,6 +137,7 @@ class ParallelStreamer(Streamer):
         start_method: str | None = None,
         copy: bool = False,
         worker_init: Any = None,
+        ray_remote_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(streamer)
         _check_tree(streamer)
@@ -161,17 +167,17 @@ class ParallelStreamer(Streamer):
         if worker_init is not None and not callable(worker_init):
             rule, remedy = "must be callable", "give a function without arguments"
             raise _validate.refuse("worker_init", worker_init, rule, remedy)
+        self.ray_remote_args = _remote_args(ray_remote_args)
         self._check_backend()
 
     def _check_backend(self) -> None:
-        """Refuse what only the other backend knows."""
-        if self.backend != "threads":
-            return
-        for name, default in _NOT_FOR_THREADS.items():
+        """Refuse what only other backends know."""
+        for name, default in _NOT_FOR[self.backend].items():
             value = getattr(self, name)
             if value != default:
-                rule = 'means nothing with backend="threads", whose workers are threads'
-                remedy = 'leave it out, or use backend="processes"'
+                others = [each for each in BACKENDS if name not in _NOT_FOR[each]]
+                rule = f"means nothing with backend={self.backend!r}"
+                remedy = f"leave it out, or use backend={' or '.join(map(repr, others))}"
                 raise _validate.refuse(name, value, rule, remedy)
 
     def _classified(self) -> tuple[int, Callable]:
@@ -232,6 +238,8 @@ class ParallelStreamer(Streamer):
             from ._openers import threads
 
             return threads.Threads(threads.Options(self.n_workers, self.max_bytes, self.timeout))
+        if self.backend == "ray":
+            return self._actors()
         import multiprocessing
 
         from ._openers import processes
@@ -253,14 +261,51 @@ class ParallelStreamer(Streamer):
         )
         return processes.Processes(_catalogue(self), options)
 
+    def _actors(self) -> Any:
+        from ._openers import actors
 
-_NOT_FOR_THREADS = {
-    "threads_per_worker": 1,
-    "start_timeout": _START_TIMEOUT,
-    "start_method": None,
-    "copy": False,
-    "worker_init": None,
+        options = actors.Options(
+            n_workers=self.n_workers,
+            n_threads=self.threads_per_worker,
+            max_bytes=self.max_bytes,
+            start_timeout=self.start_timeout,
+            timeout=self.timeout,
+            init=self.worker_init,
+            remote_args=self.ray_remote_args or {},
+        )
+        return actors.Actors(_catalogue(self), options)
+
+
+# What means nothing to a backend, and the values that it has if nobody gives it.
+_NOT_FOR: dict[str, dict[str, Any]] = {
+    "processes": {"ray_remote_args": None},
+    "threads": {
+        "threads_per_worker": 1,
+        "start_timeout": _START_TIMEOUT,
+        "start_method": None,
+        "copy": False,
+        "worker_init": None,
+        "ray_remote_args": None,
+    },
+    "ray": {"start_method": None, "copy": False},
 }
+_OURS = ("lifetime", "max_concurrency", "max_restarts", "max_task_retries", "name")
+
+
+def _remote_args(given: Any) -> dict[str, Any] | None:
+    """Return what actors are made with, checked."""
+    if given is None:
+        return None
+    remedy = 'give a dict, such as {"num_cpus": 2, "resources": {"disk": 1}}'
+    if not isinstance(given, dict) or not all(isinstance(name, str) for name in given):
+        raise _validate.refuse("ray_remote_args", given, "must be a dict with string keys", remedy)
+    for name in _OURS:
+        if name in given:
+            rule = (
+                f"has {name!r}, which has to be as it is: calls that are repeated break the order"
+            )
+            raise _validate.refuse("ray_remote_args", given, rule, "leave it out")
+    return dict(given)
 
 
 def _check_tree(streamer: Any) -> None:

@@ -71,10 +71,18 @@ class Packer:
         message.
     max_message : float
         Bytes after which a message is full, if that is less than usual.
+    capacity : int
+        Bytes after which a message is full, of those that are in it.
     """
 
-    def __init__(self, memory: Allocates | None = None, max_message: float = math.inf) -> None:
+    def __init__(
+        self,
+        memory: Allocates | None = None,
+        max_message: float = math.inf,
+        capacity: int = MESSAGE,
+    ) -> None:
         self._memory = memory
+        self._capacity = capacity
         self._max_message = max_message
         self._layouts: dict[tuple, Layout] = {}
         self._first = 0  # the number of the first item of the message
@@ -165,7 +173,8 @@ class Packer:
         return run.cost
 
     def _begin(self, run: _Run) -> None:
-        run.share = max(run.share, run.cost / self._max_message)
+        capacity = SHARED_MESSAGE if run.is_shared else self._capacity
+        run.share = max(run.cost / min(capacity, self._max_message), 1 / MOST_ITEMS)
         self._run = run
         self._runs.append(run)
         self._keys = run.layout.keys if run.is_quick else None
@@ -247,9 +256,7 @@ class _Run:
         self.offsets: list[int] = []
         self.columns = columns or []
         self.cost = layout.n_bytes + OVERHEAD
-        # of a message, that one item takes
-        capacity = SHARED_MESSAGE if self.is_shared else MESSAGE
-        self.share = max(self.cost / capacity, 1 / MOST_ITEMS)
+        self.share = 0.0  # of a message, that one item takes
         self.is_quick = layout.is_plain and layout.n_bytes < LARGE
 
     def rewind(self) -> None:

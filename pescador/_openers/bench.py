@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
 from time import monotonic, sleep
 
+from .._background import limits
 from .._background.inside import Stopped
 from .._streaming import positions
 from .._streaming.failures import log_late
@@ -354,3 +357,27 @@ class Bench:
                 self._forget(work)
         if is_wanted or self._sink.is_due():
             self._sink.flush()
+
+
+def in_threads(bench: Bench, notes: Sequence[MutableSequence[int]]) -> list[threading.Thread]:
+    """Run the loop of a bench in threads, one for each note."""
+    threads = []
+    for note in notes:
+        thread = threading.Thread(
+            target=_run_or_end, args=(bench, note), name="pescador-work", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise limits.no_tasks() from error
+        threads.append(thread)
+    return threads
+
+
+def _run_or_end(bench: Bench, note: MutableSequence[int]) -> None:
+    """Run the loop in a thread. If it fails, the process ends: it will be replaced."""
+    try:
+        bench.run(note)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)

@@ -17,6 +17,12 @@ from .orders import Open
 from .work import Work
 
 
+def fresh_generators() -> None:
+    """Seed the global generators anew: those of a fork begin where the program's were."""
+    np.random.set_bit_generator(np.random.MT19937())  # type: ignore[attr-defined]
+    random.seed()
+
+
 class Catalogue:
     """Finds the streamers that orders name."""
 

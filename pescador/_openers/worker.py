@@ -7,19 +7,16 @@ activations since.
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import random
 import signal
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, MutableSequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._background import limits, memory
+from .._background import memory
 from .._background.channel import Caller
 from .._background.frames import Packer
 from .._background.inside import Parent
@@ -27,10 +24,10 @@ from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
 from .._background.signals import STOP_SIGNAL
 from .._background.warned import heard
 from .._streaming.recipe import Recipe
-from .bench import Bench
+from .bench import Bench, in_threads
 from .orders import Credit, Interrupt, Moment, Order
 from .sender import Sender, as_report
-from .sources import Catalogue, Generators
+from .sources import Catalogue, Generators, fresh_generators
 from .work import Work
 
 ORDER = b"o"  # the first byte of pickled orders
@@ -61,8 +58,7 @@ def work(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) 
     try:
         parent.check()
         if task.n_threads > 1:  # which share the global generators
-            np.random.set_bit_generator(np.random.MT19937())  # type: ignore[attr-defined]
-            random.seed()
+            fresh_generators()
         if task.init is not None:
             task.init()
         sender.hear_warnings()
@@ -89,24 +85,8 @@ def _notes(shared: memory.Allocator | None, n_threads: int) -> list[MutableSeque
 
 def _run(bench: Bench, notes: list[MutableSequence[int]]) -> None:
     """Run the loop in this thread, and in others where more are wanted."""
-    for note in notes[1:]:
-        thread = threading.Thread(
-            target=_run_or_end, args=(bench, note), name="pescador-work", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise limits.no_tasks() from error
+    in_threads(bench, notes[1:])
     bench.run(notes[0])
-
-
-def _run_or_end(bench: Bench, note: MutableSequence[int]) -> None:
-    """Run the loop in a thread. If it fails, the process ends: it will be replaced."""
-    try:
-        bench.run(note)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
 
 
 class _Ear:
