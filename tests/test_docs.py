@@ -550,6 +550,7 @@ OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRob
 # What an example needs beyond the packages of the tests: one of each group.
 NEEDED = {
     "keras_fit.py": [["keras"], KERAS_BACKENDS],
+    "on_ray.py": [["ray"]],
     "torch_dataset.py": [["torch"]],
 }
 # What those that train print, and the least that it has to be (of 10 digits).
@@ -611,6 +612,7 @@ MESSAGES = [
     ("imbalance.py", "sklearn", "sklearn"),
     ("keras_fit.py", "keras", "keras"),
     ("torch_dataset.py", "torch", "pytorch"),
+    ("on_ray.py", "ray", "ray"),
 ]
 
 

@@ -31,7 +31,6 @@ from .work import Work
 _SLICE = 10e-3  # seconds with one activation, unless another one is asked for
 _LEAST_SHARES = 16  # of the memory, of which a slice takes one, or what an item needs
 _SHARES = 4  # the same, for each activation that is open
-_UNDER_WAY = 2e-3  # seconds, after which what was sent has left the process
 _POSITION_EVERY = 1.0  # seconds between two positions of an activation
 
 
@@ -287,7 +286,7 @@ class Bench:
                     self._sink.flush()
                 if n_made <= work.order.careful_until:
                     self._sink.flush()
-                    sleep(_UNDER_WAY)
+                    sleep(self._sink.under_way)
                 if self._orders or self._is_stopping or work.is_closing or monotonic() >= end:
                     break
                 note[1] = n_made

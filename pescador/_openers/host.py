@@ -35,6 +35,8 @@ Answer = tuple[int, list[list[Any]], list[bytes], list[list[int]]]
 class _Outbox(Sender):
     """Keeps messages until they are fetched."""
 
+    under_way = 0.2  # seconds: a call has to bring it
+
     def __init__(self) -> None:
         super().__init__(Packer(capacity=MESSAGE), _HOLD_SECONDS)
         self._condition = threading.Condition()

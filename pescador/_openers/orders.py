@@ -120,6 +120,9 @@ class Marks:
 class Sink(Protocol):
     """Where the items of a worker go, and `Marks`; it may be called from several threads."""
 
+    #: Seconds after which what was flushed is out of the process.
+    under_way: float
+
     def add(self, activation: int, item: Any, number: int) -> int:
         """Take an item, copied; return what it costs, in bytes."""
 

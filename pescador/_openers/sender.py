@@ -28,6 +28,8 @@ class Sender(Marks):
         Seconds that items are held for company, unless the caller waits.
     """
 
+    under_way = 2e-3  # seconds, after which what was sent has left the process
+
     def __init__(self, packer: Packer, hold: float) -> None:
         self._packer = packer
         self._hold = hold

@@ -51,6 +51,8 @@ class _Team:
 class _Tray(Marks):
     """Where threads put items, until they are handed over."""
 
+    under_way = 0.0
+
     def __init__(self) -> None:
         self.handed_over: queue.SimpleQueue[tuple[list[Batch], list[tuple]]] = queue.SimpleQueue()
         self._lock = threading.Lock()

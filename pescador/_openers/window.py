@@ -235,7 +235,7 @@ class Window:
             position,
             activation.due,
             activation.is_guess,
-            activation.n_deaths_at,
+            activation.n_deaths_at + 1,  # (what they were at may be an item too few)
         )
         self._engine.send(worker, order)
 

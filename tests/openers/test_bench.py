@@ -21,6 +21,8 @@ DUE = Due(0, array("d", [0.0]), 1.0)
 class Sink:
     """Takes what a bench hands over, and calls the test at each item."""
 
+    under_way = 0.0
+
     def __init__(self, at_item=lambda activation, number: None):
         self.taken, self.sent = [], []
         self._at_item = at_item

@@ -1,0 +1,165 @@
+"""Print what actors of Ray save and what they cost: ``python -m benchmarks.on_ray [--quick]``.
+
+Needs the extra "ray". Ray is started here, on this machine, and stopped again.
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import time
+from typing import NamedTuple
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import numpy as np
+import ray
+
+import pescador
+from pescador import ParallelStreamer, StochasticMux, Streamer, ZMQStreamer
+
+from .harness import machine, ratio
+from .parallel import print_table
+
+HAS_DATA = importlib.util.find_spec("pandas") is not None  # Ray Data needs it
+N_ACTIVE = 32
+LONG = 100_000  # items of a source that does not end while it is measured
+# Items/s against ZMQStreamer's, at least, by the size of an item.
+GOALS = {100: 0.9, 2**16: 0.8, 2**20: 0.35}
+# Against the mux alone, at least, by actors and threads.
+SPEEDUPS = {(8, 1): 8, (4, 8): 12}
+
+
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    to_open: float = 0.1  # seconds
+    an_item: float = 0.005
+    n_items: int = 2_000  # where sources wait
+    # The size of items, and how many of them.
+    sizes: tuple = ((100, 200_000), (2**16, 8_000), (2**20, 1_000))
+    actors: tuple = ((1, 1), (2, 1), (4, 1), (8, 1), (4, 8))
+    n_turns: int = 3
+
+
+QUICK = Plan(1e-3, 1e-4, 200, ((100, 2_000),), ((1, 1), (2, 2)), 1)
+
+
+def constant(n_bytes, n_items):
+    """Yield items: as close to free as a source can be."""
+    item = {"x": np.ones(n_bytes, np.uint8)}
+    for _ in range(n_items):
+        yield dict(item)
+
+
+def slow(to_open, an_item):
+    """Yield numbers, and wait: as an opening and as each item are waited for."""
+    time.sleep(to_open)
+    for number in range(LONG):
+        time.sleep(an_item)
+        yield {"x": np.array(number)}
+
+
+def rate(stream, n_before, n_items):
+    """Return items a second, after some."""
+    with stream:
+        for _ in range(n_before):
+            next(stream)
+        begin = time.perf_counter()
+        for _ in range(n_items):
+            next(stream)
+        return n_items / (time.perf_counter() - begin)
+
+
+def throughput(plan):
+    """Yield a line for each size of items."""
+    for n_bytes, n_items in plan.sizes:
+        sources = [Streamer(constant, n_bytes, LONG) for _ in range(8)]
+        mux = StochasticMux(sources, 8, None, mode="exhaustive", random_state=0)
+        ways = {
+            "ours": lambda mux=mux: ParallelStreamer(mux, 2, backend="ray").iterate(),
+            "zmq": lambda mux=mux: ZMQStreamer(mux).iterate(),
+        }
+        if HAS_DATA:
+            ways["data"] = lambda n_bytes=n_bytes, n=n_items: of_ray_data(n_bytes, n)
+        most = dict.fromkeys(("ours", "zmq", "data"), 0)
+        for _ in range(plan.n_turns):
+            for name, make in ways.items():
+                most[name] = max(most[name], rate(make(), n_items // 4, n_items))
+        figures = [f"{most[name]:,.0f}" if most[name] else "not installed" for name in most]
+        of_zmq = ratio(most["ours"] / most["zmq"], GOALS.get(n_bytes), False)
+        of_data = ratio(most["ours"] / most["data"] if most["data"] else None, None, False)
+        yield [f"{n_bytes:,} bytes", *figures, of_zmq, of_data]
+
+
+def of_ray_data(n_bytes, n_items):
+    """Return the same items from Ray Data: rows of blocks, in any order."""
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def fill(batch):
+        return {"x": np.ones((len(batch["id"]), n_bytes), np.uint8)}
+
+    data = ray.data.range(2 * n_items).map_batches(fill, batch_size=max(1, 2**20 // n_bytes))
+    return _Rows(data.iter_rows())
+
+
+class _Rows:
+    """An iterator that can be closed."""
+
+    def __init__(self, rows):
+        self._rows = iter(rows)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._rows = iter(())
+
+    def __next__(self):
+        return next(self._rows)
+
+
+def speedups(plan):
+    """Yield a line for each number of actors and threads."""
+    sources = [Streamer(slow, plan.to_open, plan.an_item) for _ in range(200)]
+    mux = StochasticMux(sources, N_ACTIVE, 16, random_state=0)
+    alone = rate(mux.iterate(), plan.n_items // 10, plan.n_items // 10)
+    yield ["the mux alone", f"{alone:,.0f}", "1"]
+    for n_actors, n_threads in plan.actors:
+        streamer = ParallelStreamer(mux, n_actors, backend="ray", threads_per_worker=n_threads)
+        n_before = plan.n_items // 4 if n_actors * n_threads > 4 else plan.n_items // 10
+        speed = rate(streamer.iterate(), n_before, 2 * n_before)
+        goal = SPEEDUPS.get((n_actors, n_threads))
+        yield [f"{n_actors} x {n_threads}", f"{speed:,.0f}", ratio(speed / alone, goal, False)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few items, and short sleeps")
+    plan = QUICK if parser.parse_args().quick else Plan()
+    ray.init(
+        num_cpus=10,
+        object_store_memory=2**29,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        head = [
+            "items/s, sources that cost nothing",
+            "2 actors",
+            "ZMQStreamer",
+            "Ray Data, no mixing",
+        ]
+        print_table([*head, "of ZMQStreamer", "of Ray Data"], throughput(plan))
+        job = f"{1e3 * plan.to_open:g} ms to open, {1e3 * plan.an_item:g} ms an item"
+        print_table([f"actors x threads; {job}", "items/s", "of the mux alone"], speedups(plan))
+    finally:
+        ray.shutdown()
+    print(f"pescador {pescador.__version__}, Ray {ray.__version__}. {machine()}")
+
+
+if __name__ == "__main__":
+    main()
