@@ -7,6 +7,8 @@ import pickle
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .._background.child import of_another_process
 from .._background.frames import Unpacker
 from .._repr import cut
@@ -14,7 +16,7 @@ from .._streaming.recipe import Recipe
 from ..exceptions import PescadorError, WorkerError, WorkerTimeoutError
 from .activation import Activation
 from .host import N_CALLS, N_PULLS, Answer, Host
-from .orders import Close, Interrupt, Open, Order
+from .orders import Ask, Close, Interrupt, Open, Order
 from .receiver import Receiver, as_mark
 from .window import Window, is_source
 
@@ -23,6 +25,8 @@ _DEFAULTS = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
 _FIXED = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": N_CALLS}
 _PULL_SECONDS = 0.5  # that a call waits for items; then it tells what its threads are at
 _TELL_EVERY = 2e-3  # seconds between two calls that carry orders alone
+_HOLD_SECONDS = 20e-3  # that other orders wait for a call
+_URGENT = (Ask, Close, Interrupt, Open)
 _MOST_IN_A_ROW = 4  # actors that are lost before they have given anything
 _MOST_TEXT = 300  # characters of an error of Ray
 
@@ -44,6 +48,19 @@ class Options(NamedTuple):
     remote_args: dict[str, Any]
 
 
+class _Arrived:
+    """The values of the large items of a message, which is in Ray's object store."""
+
+    def __init__(self) -> None:
+        self.block: np.ndarray | None = None
+
+    def hold(self, offset: int, n_bytes: int) -> np.ndarray:
+        """Return a part as an array of bytes, which is copied before the next message."""
+        if self.block is None or offset + n_bytes > len(self.block):
+            raise ValueError(f"no block of {n_bytes} bytes at {offset}")
+        return self.block[offset : offset + n_bytes]
+
+
 class _Actor:
     """One worker."""
 
@@ -59,9 +76,11 @@ class _Actor:
         self.calls: set[Any] = set()  # that have not been answered
         self.notes: list[list[int]] = []  # what its threads were at, when it said so last
         self._orders: list[Order] = []
+        self._is_urgent = False  # one of them is not to wait
         self._n_told = 0  # calls that carried orders
         self._has_told = 0.0  # when
-        self._receiver = Receiver(name, Unpacker(copy=True))
+        self._arrived = _Arrived()
+        self._receiver = Receiver(name, Unpacker(self._arrived, copy=True))
         self._early: dict[int, list[Any]] = {}  # messages whose predecessors have not come
         self._n_taken = 0
 
@@ -73,13 +92,14 @@ class _Actor:
     def send(self, order: Order) -> None:
         """Keep an order for the next call; or call, if it should not wait for one."""
         self._orders.append(order)
-        is_urgent = isinstance(order, (Open, Close, Interrupt))
-        if is_urgent and time.monotonic() - self._has_told > _TELL_EVERY:
+        self._is_urgent = self._is_urgent or isinstance(order, _URGENT)
+        if self._is_urgent and time.monotonic() - self._has_told > _TELL_EVERY:
             self.tell()
 
     def tell(self) -> None:
-        """Send the orders that have been kept."""
-        if self._orders and self.is_connected and not self.is_dead:
+        """Send the orders that have been kept, unless they can wait for the next pull."""
+        can_wait = not self._is_urgent and time.monotonic() - self._has_told < _HOLD_SECONDS
+        if self._orders and self.is_connected and not (self.is_dead or can_wait):
             self.actor.hear.remote(*self._parcel())
 
     def pull(self) -> None:
@@ -87,7 +107,7 @@ class _Actor:
         self.calls.add(self.actor.pull.remote(*self._parcel(), _PULL_SECONDS))
 
     def _parcel(self) -> tuple[int, bytes]:
-        orders, self._orders = self._orders, []
+        orders, self._orders, self._is_urgent = self._orders, [], False
         number, self._n_told = self._n_told, self._n_told + 1
         self._has_told = time.monotonic()
         return number, pickle.dumps(orders)
@@ -107,9 +127,11 @@ class _Actor:
         if messages:
             self._early[first] = messages
         while self._n_taken in self._early:
-            for frames in self._early.pop(self._n_taken):
+            for large, *frames in self._early.pop(self._n_taken):
                 self._n_taken += 1
+                self._arrived.block = large
                 self._receiver.take(frames, window, self)
+            self._arrived.block = None
         for report in reports:
             window.take(self, (), [as_mark(report)])
 

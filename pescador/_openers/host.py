@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -25,11 +26,46 @@ N_PULLS = 2  # calls of `Host.pull` that wait at a time, so that one is there wh
 N_CALLS = N_PULLS + 4  # of all kinds
 MESSAGE = 2**23  # bytes that one call returns: an object of Ray costs milliseconds
 _HOLD_SECONDS = 20e-3  # for company, unless the caller waits
-_LARGE = 2**16  # bytes of a frame from which it travels beside the pickle, without a copy
+_LARGE = 2**14  # bytes of a frame from which it travels beside the pickle, without a copy
+_ARENA = MESSAGE + MESSAGE // 8  # bytes: what a message may hold, and some
+_ALIGNMENT = 64  # of items in it
 _STOP_SECONDS = 0.05  # between two looks whether the threads have ended
 
-#: The number of the first message, messages, reports of errors, and what the threads are at.
+#: The number of the first message, messages, reports of errors, and what the threads are at. A
+#: message is the values of large items (or None), and frames.
 Answer = tuple[int, list[list[Any]], list[bytes], list[list[int]]]
+
+
+class _Arena:
+    """Memory for the values of the large items of a message: one array, which travels as it is."""
+
+    def __init__(self) -> None:
+        self._lent: list[tuple[weakref.ref, np.ndarray]] = []
+        self._block, self._n_used = np.empty(_ARENA, np.uint8), 0
+
+    def allocate(self, n_bytes: int) -> int | None:
+        """Return the offset of a free part; None if there is none."""
+        offset = -(-self._n_used // _ALIGNMENT) * _ALIGNMENT
+        if offset + n_bytes > len(self._block):
+            return None
+        self._n_used = offset + n_bytes
+        return offset
+
+    def view(self, offset: int, n_bytes: int) -> np.ndarray:
+        """Return a part as an array of bytes."""
+        return self._block[offset : offset + n_bytes]
+
+    def take(self) -> np.ndarray | None:
+        """Return what has been used, and begin anew, in memory that nobody reads any more."""
+        if not self._n_used:
+            return None
+        used = self._block[: self._n_used]
+        self._lent.append((weakref.ref(used), self._block))
+        free = [pair for pair in self._lent if pair[0]() is None]
+        if free:
+            self._lent.remove(free[0])
+        self._block, self._n_used = free[0][1] if free else np.empty(_ARENA, np.uint8), 0
+        return used
 
 
 class _Outbox(Sender):
@@ -38,7 +74,8 @@ class _Outbox(Sender):
     under_way = 0.2  # seconds: a call has to bring it
 
     def __init__(self) -> None:
-        super().__init__(Packer(capacity=MESSAGE), _HOLD_SECONDS)
+        self._arena = _Arena()
+        super().__init__(Packer(self._arena, capacity=MESSAGE), _HOLD_SECONDS)
         self._condition = threading.Condition()
         self._messages: deque[tuple[int, list[Any]]] = deque()  # each with its size
         self._n_taken = 0
@@ -60,10 +97,11 @@ class _Outbox(Sender):
             marks.append(["warning", self._warnings.popleft().decode()])
 
     def _send(self, frames: list[bytes]) -> None:
-        size = sum(map(len, frames))
+        large = self._arena.take()
+        size = sum(map(len, frames)) + (0 if large is None else len(large))
         apart = [np.frombuffer(each, np.uint8) if len(each) > _LARGE else each for each in frames]
         with self._condition:
-            self._messages.append((size, apart))
+            self._messages.append((size, [large, *apart]))
             self._condition.notify()
 
     def fetch(self, seconds: float) -> tuple[int, list[list[Any]], list[bytes]]:

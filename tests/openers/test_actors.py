@@ -25,6 +25,7 @@ from pescador import (
     WorkerError,
     ZMQStreamer,
 )
+from pescador._openers.host import _Arena
 
 N = 200
 
@@ -244,3 +245,23 @@ def test_closing_runs_finally_blocks_everywhere(monkeypatch):
             for _ in range(50):
                 next(stream)
     assert sorted(closed) == list(range(6))
+
+
+def test_memory_of_messages_is_used_again_when_nobody_reads_it():
+    arena = _Arena()
+    assert arena.take() is None
+    first = arena.allocate(100)
+    second = arena.allocate(50)
+    assert (first, second) == (0, 128)
+    arena.view(second, 50)[:] = 7
+    used = arena.take()
+    assert len(used) == 178 and (used[second:] == 7).all()
+    assert arena.allocate(10) == 0
+    arena.view(0, 10)[:] = 9
+    another = arena.take()
+    assert (used[second:] == 7).all() and (another == 9).all()
+    del used
+    assert arena.allocate(2**30) is None
+    arena.allocate(1)
+    before = arena.view(0, 1)
+    assert not np.shares_memory(before, another)
