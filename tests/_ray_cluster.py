@@ -119,7 +119,7 @@ class RayCluster:
         folders = Path(self.folder).rglob("ray_spilled_objects*")
         return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
-    def no_actor_is_left(self, seconds=10):
+    def no_actor_is_left(self, seconds=30):
         end = time.monotonic() + seconds
         while self.actors():
             if time.monotonic() > end:
