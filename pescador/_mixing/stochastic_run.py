@@ -307,8 +307,9 @@ class StochasticRun(PoolRun):
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         place = self.places[slot]
         self.end(slot, n_given)
-        is_unusual = self.gave_nothing or self.is_share or not n_given
-        if is_unusual or self.through_limit[slot] == STOP_FAILED:
+        stop = self.through_limit[slot]
+        ended_early = self.is_share and n_given <= stop
+        if self.gave_nothing or ended_early or not n_given or stop == STOP_FAILED:
             return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)
