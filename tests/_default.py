@@ -33,6 +33,28 @@ LONG = {
 
 # Tests without a case in the default run, and why.
 _ONLY_FULL = {
+    "test_ray.py": dict.fromkeys(
+        (
+            "test_the_same_items",
+            "test_random_trees",
+            "test_a_state_goes_everywhere",
+            "test_actors_that_are_killed_from_outside",
+            "test_a_node_that_is_removed",
+            "test_a_source_that_kills_its_actors",
+            "test_a_source_that_hangs",
+            "test_a_silent_node",
+            "test_an_error_of_worker_init",
+            "test_a_module_that_is_missing_there",
+            "test_resources_that_never_come",
+            "test_errors_are_values",
+            "test_nothing_is_spilled_however_slow_the_reader_is",
+            "test_however_the_program_ends_no_actor_is_left",
+            "test_inside_a_task_and_an_actor",
+            "test_inside_a_worker_of_ray_train",
+            "test_without_a_cluster",
+        ),
+        "a cluster takes long to start; openers/test_actors.py has it",
+    ),
     "test_mux.py": {
         "test_seeded_muxes_that_are_opened_again_and_again_go_on": "long",
     },

@@ -10,6 +10,8 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 
+from _sources import TIMEOUT
+
 from pescador._openers import actors, host
 
 
@@ -77,6 +79,8 @@ class Handle:
         except BaseException as error:
             ref.set(error=RayTaskError(error))
             return
+        if not self.is_alive:  # it died in the meantime
+            self._stop()
         self._ray.pause()
         if name == "pull" and self._ray.chance() < self._ray.death:
             self._ray.n_deaths += 1
@@ -90,10 +94,19 @@ class Handle:
         self.is_alive = False
         for ref in self.refs:
             ref.set(error=error or ActorDiedError("it was killed"))
+        self._stop()
+        self._pool.shutdown(wait=False)
+
+    def _stop(self):
         with contextlib.suppress(AttributeError):  # it may not have begun
             self.instance._outbox.close()
             self.instance._bench.stop()
-        self._pool.shutdown(wait=False)
+
+    def wait(self):
+        """Wait until nothing of it runs."""
+        self._pool.shutdown(wait=True)
+        for thread in getattr(self.instance, "_threads", ()):
+            thread.join(TIMEOUT)
 
 
 class Ray:
@@ -178,7 +191,6 @@ def ray_in(monkeypatch, **options):
         alive = [each for each in ray.handles if each.is_alive]
         for each in alive:
             each.die()
-        threads = [t for h in ray.handles for t in getattr(h.instance, "_threads", ())]
-        for thread in threads:
-            thread.join(10)
+        for each in ray.handles:
+            each.wait()
         assert not alive, "actors are left"
