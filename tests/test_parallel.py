@@ -917,3 +917,49 @@ def test_warnings_of_a_worker_appear_here():
 def test_it_is_shown_with_its_options():
     mux = RoundRobinMux(several(2))
     assert "n_workers=3" in repr(ParallelStreamer(mux, 3, backend="threads"))
+
+
+def curriculum(later):
+    def weights(n_items):
+        return [1, 1, 1] if n_items < 1000 else later
+
+    return weights
+
+
+ENDING = {
+    "all weights gone": lambda: ShuffledMux(
+        [Streamer(items, 0, 0), Streamer(items, 1, 5000), Streamer(items, 2, 5000)],
+        weights=curriculum([1, 0, 0]),
+        random_state=1,
+    ),
+    "those of weight pruned": lambda: StochasticMux(
+        [Streamer(items, 0, 0), Streamer(items, 1, 5000), Streamer(items, 2, 5000)],
+        2,
+        30,
+        weights=curriculum([1, 0, 0]),
+        weighting="active",
+        random_state=1,
+    ),
+}
+
+
+@pytest.mark.parametrize("n_workers", [0, 2])
+@pytest.mark.parametrize("name", ENDING)
+def test_weights_that_go_end_the_run(name, n_workers):
+    mux = ENDING[name]()
+    streamer = parallel(mux, n_workers, "threads") if n_workers else mux
+    assert 1000 <= len(take(streamer, 4000)) < 1100
+
+
+def test_a_state_from_after_the_last_item_has_no_more():
+    def make():
+        return StochasticMux(
+            several(3, items, 2), 2, 5, [1, 2, 3], mode="exhaustive", random_state=1
+        )
+
+    with make().iterate() as stream:
+        n_items = len(list(stream))
+    with make().iterate(n_items) as stream:
+        list(stream)
+        state = stream.state_dict()
+    assert list(parallel(make(), 2, "threads").resume(state)) == []

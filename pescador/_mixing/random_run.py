@@ -77,7 +77,10 @@ class PoolRun(Run):
                     break
                 if block is None:
                     self.is_replacing = True
-                    block = self.slots.block(self.before_block(item is not NOTHING))
+                    most = self.before_block(item is not NOTHING)
+                    if not sources:
+                        break
+                    block = self.slots.block(most)
                     self.is_replacing = False
                     if self.tells_draws:
                         self.tell_draws(self.slots.foresee())
@@ -160,7 +163,7 @@ class PoolRun(Run):
                 item = NOTHING
         if self.slots.is_stale:
             return None, item
-        if self.tells_draws:
+        if self.tells_draws and self.sources:
             self.tell_draws(self.slots.foresee())
         return self._rest, item
 

@@ -57,6 +57,8 @@ class _Slots:
 
     def foresee(self) -> np.ndarray:
         """Return what is left of the block, and the next one: what probably will be drawn."""
+        if not self._has_any():
+            return np.empty(0, np.intp)
         state = self._rng.get_state(legacy=False)
         draws = self._rng.random_sample(min(self._size, LAST_BLOCK))
         self._rng.set_state(state)
@@ -66,6 +68,10 @@ class _Slots:
         rest = self._looked_up(rest, False) if is_drawn else rest.astype(np.intp)
         slots = np.concatenate([rest, self._looked_up(draws, True)])
         return slots[slots < self.n_slots]
+
+    def _has_any(self) -> bool:
+        """Tell whether there is a slot to draw."""
+        return self.n_slots > 0
 
     def _looked_up(self, draws: np.ndarray, is_next: bool) -> np.ndarray:
         """Return the slots that numbers in [0, 1) mean now; whether they are the next block."""
@@ -223,6 +229,9 @@ class WeightedSlots(_Slots):
             return self._using(self._whole_block(draws))
         left = self._using(draws.tolist())
         return self._bisections(left) if len(self._cumulative) == 1 else self._descents(left)
+
+    def _has_any(self) -> bool:
+        return self.n_slots > 0 and self.total > 0
 
     def _is_calm(self) -> bool:
         return self._n_calm >= _CALM * self.n_slots

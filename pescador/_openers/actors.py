@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._background.child import of_another_process
+from .._background.child import HeldInterrupts, of_another_process
 from .._background.frames import Unpacker
 from .._repr import cut
 from .._streaming.recipe import Recipe
@@ -72,6 +72,7 @@ class _Actor:
         self.cost = 0
         self.told = 0.0
         self.is_connected = self.is_dead = False
+        self.n_silent = 0  # actors in its place in a row that were lost without an item
         self.begin = time.monotonic()
         self.calls: set[Any] = set()  # that have not been answered
         self.notes: list[list[int]] = []  # what its threads were at, when it said so last
@@ -171,7 +172,6 @@ class Actors:
             ) from error
         self.workers: list[_Actor] = []
         self._n_started = 0
-        self._n_silent = 0  # actors in a row that were lost before they gave anything
 
     def begin(self, window: Window) -> None:
         """Start the actors."""
@@ -210,15 +210,19 @@ class Actors:
             raise of_another_process()
         for worker in self.workers:
             worker.tell()
+        if not self._ray.is_initialized():  # (it would start another cluster)
+            raise WorkerError("Ray was shut down while a stream read from its actors")
         by_call = {call: worker for worker in self.workers for call in worker.calls}
         calls = list(by_call)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=seconds)
         if ready and len(calls) > 1:
             ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
-        for call in ready:
-            worker = by_call.pop(call)
-            if not worker.is_dead:
-                self._hear(worker, call)
+        with HeldInterrupts() as held:  # an answer that has been fetched is not to be lost
+            for call in ready:
+                worker = by_call.pop(call)
+                if not worker.is_dead:
+                    self._hear(worker, call)
+        held.deliver()
         for worker in self.workers:
             if not worker.is_connected:
                 self._check_start(worker)
@@ -265,10 +269,10 @@ class Actors:
         """Put another actor in the place of one that is lost: it has died, or its node has."""
         # (What its threads were at may be too old. What is asked for is made first.)
         asked = [each for each in worker.unfinished.values() if each.is_asked]
-        culprits = [(each.name, each.n_received) for each in asked]
+        culprits = [(each.name, each.n_received) for each in asked if worker.is_connected]
         how = f"{worker.name} is lost ({type(error).__name__})"
-        self._n_silent = 0 if worker.has_given else self._n_silent + 1
-        if not worker.is_connected and self._n_silent >= _MOST_IN_A_ROW:
+        worker.n_silent = 0 if worker.has_given else worker.n_silent + 1
+        if not worker.is_connected and worker.n_silent >= _MOST_IN_A_ROW:
             raise _cannot_run(worker, error) from error
         self._replace(worker, culprits, how, hangs=False)
 
@@ -277,6 +281,7 @@ class Actors:
     ) -> None:
         self._remove(worker)
         self.workers.append(self._start())
+        self.workers[-1].n_silent = worker.n_silent
         self._window.bury(worker, culprits, how, hangs)
 
     def _remove(self, worker: _Actor) -> None:

@@ -44,16 +44,21 @@ class Agenda:
             return
         if _is_urgent(work):
             self._urgent.append(work)
-        elif work.is_guess and work.source is not None:
+            return
+        if work.is_guess and work.source is not None:
             self._open_guesses.append(work)
-        else:
-            heap = self._open
-            if work.source is None:
-                heap = self._unopened_guesses if work.is_guess else self._unopened
-            heappush(heap, (work.due.at(work.n_made), next(self._numbers), work))
+            return
+        heap, time = self._open, work.due.at(work.n_made)
+        if work.source is None:
+            heap = self._unopened_guesses if work.is_guess else self._unopened
+        elif time == math.inf:
+            return  # unless somebody asks for it, or knows better
+        heappush(heap, (time, next(self._numbers), work))
 
     def next(self) -> Work | None:
         """Take the next activation; None if there is nothing to do."""
+        while self._open_guesses and not _makes_guesses(self._open_guesses[0]):
+            self._open_guesses.popleft()
         while self._urgent:
             urgent = self._urgent.popleft()
             if not (urgent.is_busy or urgent.is_over) and _is_urgent(urgent):
@@ -61,7 +66,7 @@ class Agenda:
         if _first(self._unopened, is_open=False, is_guess=False) is not None:
             return heappop(self._unopened)[2]
         work = _first(self._open, is_open=True, is_guess=False)
-        if work is not None and (work.due.at(work.n_made) == math.inf or not self._has_room(work)):
+        if work is not None and not self._has_room(work):
             work = None
         guess = _first(self._unopened_guesses, is_open=False, is_guess=True)
         if guess is not None and (work is None or _is_in_time(guess, work)):
@@ -72,7 +77,7 @@ class Agenda:
         """Take a guess whose items there is room for."""
         for _ in range(len(self._open_guesses)):
             guess = self._open_guesses.popleft()
-            if guess.is_busy or guess.is_over or not guess.is_guess or guess.n_made >= guess.n_most:
+            if not _makes_guesses(guess):
                 continue
             if self._has_room(guess):
                 return guess
@@ -83,6 +88,11 @@ class Agenda:
 def _is_urgent(work: Work) -> bool:
     """Tell whether it needs no room: it is asked for, or to be closed."""
     return work.is_closing or work.is_asked or work.n_made == work.stop
+
+
+def _makes_guesses(work: Work) -> bool:
+    """Tell whether it is a guess that is open, and may make items."""
+    return work.is_guess and not (work.is_busy or work.is_over) and work.n_made < work.n_most
 
 
 def _is_in_time(guess: Work, work: Work) -> bool:

@@ -164,6 +164,8 @@ class Bench:
                     self._agenda.put(self._works[activation])
         else:
             work = self._works.get(order.activation)
+            if isinstance(order, (Ask, Close)):
+                self._sink.flush()  # what it waits for may have been made, or told, by now
             if work is None:
                 return  # it is over, and all of it was handed out
             if isinstance(order, Adopt):
@@ -171,7 +173,6 @@ class Bench:
                 work.stop, work.n_most = order.limit or -1, sys.maxsize
             elif isinstance(order, Ask):
                 work.asked_for = order.n_received
-                self._sink.flush()  # if it has been made
             elif isinstance(order, Close):
                 work.is_closing = True
                 if work.is_over:  # which has been told
@@ -279,11 +280,11 @@ class Bench:
                 costs.append(cost)
                 spent += cost
                 n_made += 1
+                if n_made == work.asked_for + 1:
+                    self._sink.flush()
                 if n_made == stop:
                     has_ended = True
                     break
-                if n_made == work.asked_for + 1:
-                    self._sink.flush()
                 if n_made <= work.order.careful_until:
                     self._sink.flush()
                     sleep(self._sink.under_way)

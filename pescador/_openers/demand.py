@@ -26,8 +26,8 @@ class _Run:
 
     __slots__ = ("dues", "free", "is_new", "key", "limits")
 
-    def __init__(self, key: int | None) -> None:
-        self.key = key  # the id of what it is read by, if another run reads it
+    def __init__(self) -> None:
+        self.key: int | None = None  # the id of what it is read by, if another run reads it
         self.is_new = True  # it has announced nothing
         self.dues: dict[int, Due] = {}  # by slot
         self.limits: dict[int, int] = {}  # how many items each may give (0: any number), by slot
@@ -52,6 +52,8 @@ class Demand:
         ``counts`` tells how many items the run has given, and then each of its sources. What is
         returned is by the ids of these.
         """
+        if not len(sources) or not len(slots):
+            return []
         run = self._run(path)
         n_given, *counts = counts
         times = self._times_of(run, n_given, len(slots))
@@ -67,12 +69,12 @@ class Demand:
             self._slots[key], run.limits[slot] = (run, slot), self._limits.get(key, 0)
         return [(id(source), run.dues[slot]) for slot, source in enumerate(sources)]
 
-    def _run(self, path: bytes, key: int | None = None) -> _Run:
+    def _run(self, path: bytes) -> _Run:
         run = self._runs.get(path)
         if run is None:
             if len(self._runs) >= _MOST_RUNS:  # not every run tells its end: the oldest goes
                 del self._runs[next(iter(self._runs))]
-            run = self._runs[path] = _Run(key)
+            run = self._runs[path] = _Run()
         return run
 
     def _times_of(self, run: _Run, n_given: int, n_items: int) -> np.ndarray:
@@ -116,7 +118,7 @@ class Demand:
     def begin(self, above: bytes, path: bytes, key: int, limit: int) -> None:
         """Know that an inner run begins, which another one reads."""
         slot, _ = self.take(above, 0)
-        self._run(path, key)
+        self._run(path).key = key  # (which may have drawn before, if it was resumed)
         self.put(above, slot, key, limit)
 
     def forget(self, path: bytes) -> None:

@@ -18,7 +18,7 @@ from .._background.frames import Packer
 from .._background.warned import heard
 from .._streaming.recipe import Recipe
 from .bench import Bench, in_threads
-from .orders import Moment, Order
+from .orders import Moment
 from .sender import Sender, as_report
 from .sources import Catalogue, Generators, fresh_generators
 
@@ -29,6 +29,7 @@ _HOLD_SECONDS = 20e-3  # for company, unless the caller waits
 _LARGE = 2**14  # bytes of a frame from which it travels beside the pickle, without a copy
 _ARENA = MESSAGE + MESSAGE // 8  # bytes: what a message may hold, and some
 _ALIGNMENT = 64  # of items in it
+_FEW = 8  # if less than this part of an arena is used, it is copied
 _STOP_SECONDS = 0.05  # between two looks whether the threads have ended
 
 #: The number of the first message, messages, reports of errors, and what the threads are at. A
@@ -57,14 +58,16 @@ class _Arena:
 
     def take(self) -> np.ndarray | None:
         """Return what has been used, and begin anew, in memory that nobody reads any more."""
-        if not self._n_used:
+        n_used, self._n_used = self._n_used, 0
+        if not n_used:
             return None
-        used = self._block[: self._n_used]
+        used = self._block[:n_used]
+        if n_used < len(self._block) // _FEW:  # it would hold on to all of it
+            return used.copy()
+        free = [block for known, block in self._lent if known() is None]
+        self._lent = [pair for pair in self._lent if pair[0]() is not None]
         self._lent.append((weakref.ref(used), self._block))
-        free = [pair for pair in self._lent if pair[0]() is None]
-        if free:
-            self._lent.remove(free[0])
-        self._block, self._n_used = free[0][1] if free else np.empty(_ARENA, np.uint8), 0
+        self._block = free[0] if free else np.empty(_ARENA, np.uint8)
         return used
 
 
@@ -144,6 +147,7 @@ class Host:
         self._lock = threading.Lock()
         self._early: dict[int, bytes] = {}  # orders whose predecessors have not come
         self._n_heard = 0
+        self._broken: Exception | None = None  # what came of an order
 
     def start(
         self, catalogue: list[Recipe], init: Callable[[], Any] | None
@@ -169,14 +173,19 @@ class Host:
         with self._lock:
             self._early[number] = orders
             while self._n_heard in self._early:
-                given: list[Order] = pickle.loads(self._early.pop(self._n_heard))
+                given = self._early.pop(self._n_heard)
                 self._n_heard += 1
-                for each in given:
-                    self._bench.hear(each)
+                try:
+                    for each in pickle.loads(given):
+                        self._bench.hear(each)
+                except Exception as error:  # (nobody looks at what `hear` returns)
+                    self._broken = error
 
     def pull(self, number: int, orders: bytes, seconds: float) -> Answer:
         """Take orders, and return what has been made; wait for it so long at most."""
         self.hear(number, orders)
+        if self._broken is not None:
+            raise self._broken
         first, messages, reports = self._outbox.fetch(seconds)
         return first, messages, reports, [list(note) for note in self._notes]
 

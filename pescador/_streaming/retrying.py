@@ -75,10 +75,10 @@ class Retrying:
         self, parent: Seed, sources: Sequence[Iterator], counts: list[int], slots: Any
     ) -> None:
         """Hear which of its sources a run will draw next."""
-        found = [
-            self._attempts[each].source if each in self._attempts else each for each in sources
-        ]
-        self._opener.draw(parent, [each or iter(()) for each in found], counts, slots)
+        attempts = map(self._attempts.get, sources)
+        found = [None if each is None else each.source for each in attempts]
+        known = [_NO_SOURCE if each is None else each for each in found]
+        self._opener.draw(parent, known, counts, slots)
 
 
 class _Attempts:

@@ -306,3 +306,14 @@ def test_what_is_foreseen_of_weights_that_have_changed_fits_them():
     iter(slots.block())
     slots.fill([0.0, 0.0, 1.0, 0.0, 0.0])
     assert set(slots.foresee().tolist()) == {2}
+
+
+@pytest.mark.parametrize("kind", ["equal", "weighted"])
+def test_where_there_is_nothing_to_draw_nothing_is_foreseen(kind):
+    slots = made_slots(kind, 3)
+    for _ in range(3):
+        slots.shrink()
+    assert not len(slots.foresee())
+    slots = made_slots("weighted", 3)
+    slots.fill([0.0, 0.0, 0.0])
+    assert not len(slots.foresee())

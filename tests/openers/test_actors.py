@@ -1,6 +1,9 @@
 """Workers on Ray, with something in place of Ray that loses, delays and reorders."""
 
+import contextlib
 import itertools
+import pickle
+import signal
 import sys
 import threading
 import types
@@ -25,7 +28,7 @@ from pescador import (
     WorkerError,
     ZMQStreamer,
 )
-from pescador._openers.host import _Arena
+from pescador._openers.host import Host, _Arena
 
 N = 200
 
@@ -71,6 +74,7 @@ def test_random_trees_on_actors_that_are_lost(number, seed, death):
 
 def test_what_is_lost_is_made_again_and_logged(monkeypatch, caplog):
     expected = take(TREES["stochastic"](), 400)
+    monkeypatch.setattr("pescador._openers.window._MOST_DEATHS", 100)
     with ray_in(monkeypatch, seed=1, death=0.1, loss=0.05) as ray:
         assert take(on_ray(TREES["stochastic"]()), 400) == expected
     assert ray.n_deaths
@@ -265,3 +269,68 @@ def test_memory_of_messages_is_used_again_when_nobody_reads_it():
     arena.allocate(1)
     before = arena.view(0, 1)
     assert not np.shares_memory(before, another)
+
+
+def test_memory_of_few_items_is_not_held():
+    arena = _Arena()
+    arena.allocate(2**20)
+    block = arena._block
+    assert not np.shares_memory(arena.take(), block)
+    held = []
+    for _ in range(20):
+        arena.allocate(2**22)
+        held.append(arena.take())
+    held.clear()
+    arena.allocate(2**22)
+    arena.take()
+    assert len(arena._lent) <= 1
+
+
+def test_an_interrupt_as_an_answer_is_fetched_loses_nothing(monkeypatch):
+    expected = take(TREES["stochastic"]())
+    with ray_in(monkeypatch) as ray:
+        found = []
+        stream = on_ray(TREES["stochastic"](), 2, timeout=None).iterate(N)
+        get, n_left = ray.get, [5]
+
+        def interrupted(ref):
+            n_left[0] -= 1
+            if not n_left[0]:
+                signal.raise_signal(signal.SIGINT)
+            return get(ref)
+
+        ray.get = interrupted
+        with contextlib.suppress(KeyboardInterrupt), stream:
+            for item in stream:
+                found.append(plain(item))
+        assert n_left[0] <= 0
+        with on_ray(TREES["stochastic"](), 2).resume(stream.state_dict()) as rest:
+            assert found + list(map(plain, rest)) == expected
+
+
+def test_what_is_lost_as_it_starts_is_no_fault_of_a_source(monkeypatch):
+    def die(self, *_):
+        ray.handles[-1].die()
+
+    with ray_in(monkeypatch) as ray:
+        monkeypatch.setattr("pescador._openers.host.Host.start", die)
+        with pytest.raises(WorkerError, match="runtime_env"):
+            take(on_ray(TREES["stochastic"](), 1))
+    assert len(ray.handles) == 4
+
+
+def test_orders_that_fail_are_told():
+    host = Host(1000, 1)
+    host.hear(0, b"no pickle")
+    with pytest.raises(pickle.UnpicklingError):
+        host.pull(1, pickle.dumps([]), 0)
+
+
+def test_ray_that_was_shut_down(monkeypatch):
+    with ray_in(monkeypatch) as ray, on_ray(TREES["stochastic"]()).iterate() as stream:
+        next(stream)
+        ray.is_up = False
+        with pytest.raises(WorkerError, match="shut down"):
+            list(itertools.islice(stream, 1000))
+        for each in ray.handles:  # they went with it
+            each.die()

@@ -118,3 +118,23 @@ def test_what_is_to_be_closed_needs_no_room(room):
     closing.is_closing, full.n_made = True, 3
     agenda = agenda_of(room, closing, full)
     assert [agenda.next(), agenda.next(), agenda.next()] == [closing, full, None]
+
+
+def test_nothing_piles_up(room):
+    """Guesses that were wanted in the end, and times that are told again and again."""
+    wanted = work(0, due(*map(float, range(1000))))
+    never = work(1, due(math.inf))
+    agenda = agenda_of(room, wanted)
+    for number in range(100):
+        guess = work(2 + number, due(5.0), is_guess=True)
+        agenda.put(guess)
+        guess.is_guess, guess.is_over = False, number % 2 == 0
+        agenda.put(never)
+        assert agenda.next() is wanted
+        wanted.n_made += 1
+        agenda.put(wanted)
+    assert len(agenda._open_guesses) <= 1
+    assert len(agenda._open) <= 2
+    never.asked_for = 0
+    agenda.put(never)
+    assert agenda.next() is never

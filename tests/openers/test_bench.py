@@ -269,3 +269,34 @@ def test_several_threads_share_a_bench():
         thread.join(TIMEOUT)
     for activation in range(20):
         assert numbers(sink.sent, activation) == list(range(50))
+
+
+def test_the_last_item_is_sent_before_its_source_is_closed():
+    sent_before = []
+
+    def closing_slowly():
+        try:
+            yield 7, 0
+        finally:
+            sent_before.extend(run.sink.sent)
+
+    run = Run()
+    run(opening(0, 1, source=Streamer(closing_slowly)), Ask(0, 0))
+    assert (7, 0) in sent_before
+
+
+def test_who_asks_for_what_has_just_ended_is_told_at_once():
+    """The order comes while the source is at its last item; another source follows."""
+    told = []
+
+    def ending():
+        yield 5, 0
+        run.bench._orders.append(Ask(0, 1))
+
+    def following():
+        told.extend(run.sink.sent)
+        yield 6, 0
+
+    run = Run()
+    run(opening(0, source=Streamer(ending)), opening(1, source=Streamer(following)))
+    assert ("ended", 0) in told
