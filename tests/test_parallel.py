@@ -602,7 +602,7 @@ def test_a_daemon_is_told_of_threads():
 
 REFUSED = {
     "n_workers": [0, -1, 1.5, "2"],
-    "backend": ["ray", "process", None],
+    "backend": ["cluster", "process", None],
     "threads_per_worker": [0, 1.5],
     "n_ahead": [-1, 0.5],
     "max_bytes": [0],
