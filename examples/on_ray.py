@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ OPEN_SECONDS = 0.02
 
 def start_cluster():
     """Start a head without CPUs, and three nodes; return the cluster and its nodes."""
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-")  # its sockets and logs
     store = {"object_store_memory": 100 * 2**20}
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **store}
@@ -54,6 +56,7 @@ def stop_cluster(cluster):
     """Disconnect, and end all nodes."""
     ray.shutdown()
     cluster.shutdown()
+    shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
 # %%
