@@ -114,7 +114,9 @@ class _Outbox(Sender):
                 self._condition.wait(seconds)
             messages: list[list[Any]] = []
             first, size = self._n_taken, 0
-            while self._messages and (not messages or size + self._messages[0][0] <= MESSAGE):
+            while True:
+                if not self._messages or (messages and size + self._messages[0][0] > MESSAGE):
+                    break
                 n_bytes, frames = self._messages.popleft()
                 messages.append(frames)
                 size += n_bytes
@@ -172,14 +174,19 @@ class Host:
         """Take orders. Ray may begin calls in any order, so each has a number."""
         with self._lock:
             self._early[number] = orders
-            while self._n_heard in self._early:
-                given = self._early.pop(self._n_heard)
+            while True:
+                given = self._early.pop(self._n_heard, None)
+                if given is None:
+                    break
                 self._n_heard += 1
-                try:
-                    for each in pickle.loads(given):
-                        self._bench.hear(each)
-                except Exception as error:  # (nobody looks at what `hear` returns)
-                    self._broken = error
+                self._obey(given)
+
+    def _obey(self, orders: bytes) -> None:
+        try:
+            for each in pickle.loads(orders):
+                self._bench.hear(each)
+        except Exception as error:  # (nobody looks at what `hear` returns)
+            self._broken = error
 
     def pull(self, number: int, orders: bytes, seconds: float) -> Answer:
         """Take orders, and return what has been made; wait for it so long at most."""
