@@ -218,14 +218,16 @@ class Actors:
         if ready and len(calls) > 1:
             ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
         with HeldInterrupts() as held:  # an answer that has been fetched is not to be lost
-            for call in ready:
-                worker = by_call.pop(call)
-                if not worker.is_dead:
-                    self._hear(worker, call)
+            self._hear_all([(by_call[call], call) for call in ready])
         held.deliver()
         for worker in self.workers:
             if not worker.is_connected:
                 self._check_start(worker)
+
+    def _hear_all(self, answered: list[tuple[_Actor, Any]]) -> None:
+        for worker, call in answered:
+            if not worker.is_dead:
+                self._hear(worker, call)
 
     def _hear(self, worker: _Actor, call: Any) -> None:
         """Take the answer to a call."""
