@@ -18,6 +18,7 @@ from .activation import Activation
 from .host import N_CALLS, N_PULLS, Answer, Host
 from .orders import Ask, Close, Interrupt, Open, Order
 from .receiver import Receiver, as_mark
+from .sources import Names
 from .window import Window, is_source
 
 _DEFAULTS = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
@@ -159,8 +160,7 @@ class Actors:
         self._args = {**_DEFAULTS, **options.remote_args, **_FIXED}
         self._host = self._ray.remote(**self._args)(Host)
         known = [each for each in catalogue if is_source(each)]
-        self._known = known
-        self._numbers = {id(each): number for number, each in enumerate(known)}
+        self._names = Names(known, self._ray.cloudpickle.dumps)
         try:
             self._catalogue = self._ray.put(known)
             self._init = self._ray.put(options.init)
@@ -186,14 +186,8 @@ class Actors:
         return worker
 
     def source_of(self, streamer: Recipe) -> Any:
-        """Return its number, or its pickle if it was made later; None if it has none."""
-        number = self._numbers.get(id(streamer))
-        if number is not None and self._known[number] is streamer:
-            return number
-        try:
-            return self._ray.cloudpickle.dumps(streamer)
-        except Exception:
-            return None
+        """Return its name in orders; None if it has none."""
+        return self._names.of(streamer)
 
     def send(self, worker: _Actor, order: Order) -> None:
         """Send an order, now or with others."""

@@ -23,6 +23,7 @@ from ..exceptions import WorkerError, WorkerTimeoutError
 from .activation import Activation
 from .orders import Adopt, Ask, Credit, Order
 from .receiver import Receiver, as_mark
+from .sources import Names
 from .window import Window, is_source
 from .worker import NOTE, NOTE_LENGTH, Task, as_credit, as_orders, work
 
@@ -165,7 +166,7 @@ class Processes:
         method = multiprocessing.get_context(options.start_method).get_start_method()
         if method != "fork":  # what stays here need not be pickled
             catalogue = [each for each in catalogue if is_source(each)]
-        self._numbers = {id(each): number for number, each in enumerate(catalogue)}
+        self._names = Names(catalogue, ForkingPickler.dumps)
         self.n_threads = options.n_threads
         self.max_bytes = max(1, options.max_bytes // options.n_workers)
         self._task = Task(catalogue, self.max_bytes, options.n_threads, options.init)
@@ -190,14 +191,8 @@ class Processes:
         held.deliver()
 
     def source_of(self, streamer: Recipe) -> Any:
-        """Return its number, or its pickle if it was made later; None if it has none."""
-        number = self._numbers.get(id(streamer))
-        if number is not None and self._task.catalogue[number] is streamer:
-            return number
-        try:
-            return bytes(ForkingPickler.dumps(streamer))
-        except Exception:
-            return None
+        """Return its name in orders; None if it has none."""
+        return self._names.of(streamer)
 
     def send(self, worker: _Process, order: Order) -> None:
         """Send an order; to nobody, if that one is dead."""

@@ -1,9 +1,10 @@
-"""How a worker elsewhere finds the sources that it is told to open, and what they draw from."""
+"""What orders name sources by; how a worker elsewhere finds them, and what they draw from."""
 
 from __future__ import annotations
 
 import pickle
 import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,33 @@ def fresh_generators() -> None:
     """Seed the global generators anew: those of a fork begin where the program's were."""
     np.random.set_bit_generator(np.random.MT19937())  # type: ignore[attr-defined]
     random.seed()
+
+
+class Names:
+    """What orders name streamers by: a number, or the pickle of one that was made later.
+
+    Parameters
+    ----------
+    streamers : list of Recipe
+        Those that the workers have.
+    dumps : callable
+        Pickles the others.
+    """
+
+    def __init__(self, streamers: list[Recipe], dumps: Callable[[Recipe], Any]) -> None:
+        self._streamers = streamers
+        self._dumps = dumps
+        self._numbers = {id(each): number for number, each in enumerate(streamers)}
+
+    def of(self, streamer: Recipe) -> Any:
+        """Return the name of a streamer; None if it has none."""
+        number = self._numbers.get(id(streamer))
+        if number is not None and self._streamers[number] is streamer:
+            return number
+        try:
+            return bytes(self._dumps(streamer))
+        except Exception:
+            return None
 
 
 class Catalogue:
