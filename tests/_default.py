@@ -33,6 +33,10 @@ LONG = {
 
 # Tests without a case in the default run, and why.
 _ONLY_FULL = {
+    "openers/test_actors.py": {
+        "test_random_trees_on_actors_that_are_lost": "long; another test loses actors of one tree",
+        "test_a_source_that_hangs_is_killed_and_at_last_an_error": "test_parallel.py has processes",
+    },
     "test_ray.py": dict.fromkeys(
         (
             "test_the_same_items",
@@ -114,6 +118,7 @@ _ONLY_FULL = {
         "test_signals_to_the_whole_program_are_the_consumers_also_in_a_slow_start": "long",
     },
     "test_parallel.py": {
+        "test_whichever_worker_is_killed_at_any_item_costs_none": "another one kills by a clock",
         "test_random_trees_with_processes": "there are threads, and fixed trees with processes",
         "test_several_threads_a_process": "one test of seeds has several",
     },
