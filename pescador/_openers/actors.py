@@ -25,7 +25,7 @@ _DEFAULTS = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
 # (A call that is repeated would give items again, or in another order.)
 _FIXED = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": N_CALLS}
 _PULL_SECONDS = 0.5  # that a call waits for items; then it tells what its threads are at
-_TELL_EVERY = 2e-3  # seconds between two calls that carry orders alone
+_TELL_EVERY = 10e-3  # seconds between two calls that carry orders alone
 _HOLD_SECONDS = 20e-3  # that other orders wait for a call
 _URGENT = (Ask, Close, Interrupt, Open)
 _MOST_IN_A_ROW = 4  # actors that are lost before they have given anything

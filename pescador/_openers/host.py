@@ -25,7 +25,7 @@ from .sources import Catalogue, Generators, fresh_generators
 N_PULLS = 2  # calls of `Host.pull` that wait at a time, so that one is there while another travels
 N_CALLS = N_PULLS + 4  # of all kinds
 MESSAGE = 2**23  # bytes that one call returns: an object of Ray costs milliseconds
-_HOLD_SECONDS = 20e-3  # for company, unless the caller waits
+_HOLD_SECONDS = 60e-3  # for company, unless the caller waits
 _LARGE = 2**14  # bytes of a frame from which it travels beside the pickle, without a copy
 _ARENA = MESSAGE + MESSAGE // 8  # bytes: what a message may hold, and some
 _ALIGNMENT = 64  # of items in it
