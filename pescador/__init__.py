@@ -3,10 +3,12 @@
 ARCHITECTURE.md draws the plan of the package.
 """
 
-from . import core, exceptions, maps, mux, parallel, util, zmq_stream
+from . import checking, core, exceptions, maps, monitor, mux, parallel, util, zmq_stream
+from .checking import check
 from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
+from .monitor import Monitor
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
 from .version import version as __version__
@@ -17,6 +19,7 @@ __all__ = [
     "BaseMux",
     "ChainMux",
     "DataError",
+    "Monitor",
     "Mux",
     "ParallelStreamer",
     "PescadorError",
@@ -30,10 +33,13 @@ __all__ = [
     "__version__",
     "buffer_stream",
     "cache",
+    "check",
+    "checking",
     "core",
     "exceptions",
     "keras_tuples",
     "maps",
+    "monitor",
     "mux",
     "parallel",
     "streamable",

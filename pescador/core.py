@@ -318,7 +318,7 @@ class Streamer:
             return nested(self.streamer, parent, place, number, position)
         if isinstance(position, int):
             source = self._open_run(parent, place, number)
-            with parent.session.failures.as_known():
+            with parent.session.as_known():
                 return positions.moved(source, position, self)
         bound = self._how == _CALL_BOUND and "streams" in position
         has_made = positions.inner_of(position) is not None

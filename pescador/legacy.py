@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, _values, exceptions, maps, parallel, version
+from . import _validate, _values, checking, exceptions, maps, monitor, parallel, version
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -33,9 +33,11 @@ from ._streaming import positions
 from ._streaming.closable import read
 from ._streaming.seeds import Seed
 from ._warning import warn
+from .checking import check
 from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
+from .monitor import Monitor
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
 from .util import batch_length
@@ -46,6 +48,7 @@ __all__ = [
     "BufferedStreamer",
     "ChainMux",
     "DataError",
+    "Monitor",
     "Mux",
     "ParallelStreamer",
     "PescadorError",
@@ -64,10 +67,13 @@ __all__ = [
     "buffer_streamer",
     "buffered",
     "cache",
+    "check",
+    "checking",
     "core",
     "exceptions",
     "keras_tuples",
     "maps",
+    "monitor",
     "mux",
     "parallel",
     "streamable",
@@ -567,6 +573,10 @@ class _Remainder:
         items = read(self._iterator)
         positions.records[items] = self
         return items
+
+    def reads(self) -> list:
+        """Return nothing that a mux reads."""
+        return []
 
     def position(self, n_given: int) -> Any:
         """Refuse: how often it was read before, and how far, is known to nobody."""

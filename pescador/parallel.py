@@ -211,6 +211,8 @@ class ParallelStreamer(Streamer):
             kept = parent.session.kept
             window = kept(self._counted_by(), self._window) if is_kept else self._window()
             run = _Run(self.streamer, window, is_kept)
+            if parent.session.meter is not None:
+                run.metered_by(parent.session.meter)
             below = parent.within(parent.session.opened_by(window))
             items = run.items(below, place, number, position)
             next(items)
@@ -360,6 +362,14 @@ class _Run:
             self._window.forget_guesses()
             if not self._is_kept:
                 self._window.close()
+
+    def metered_by(self, meter: Any) -> None:
+        """Tell a meter how far the workers are ahead."""
+        meter.parts.add(self._window)
+
+    def reads(self) -> list:
+        """Return the tree."""
+        return [(self._source, self._streamer)]
 
     def position(self, n_given: int) -> Any:
         """Return that of the tree."""

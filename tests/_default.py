@@ -92,6 +92,9 @@ _ONLY_FULL = {
         "test_a_worker_of_joblib_may_start_processes": "long",
         "test_few_tasks_are_told_before_a_process_is_started": "rare",
     },
+    "test_checking_pages.py": {
+        "test_the_files_of_an_example_have_rows_that_are_never_read": "pages have such sources",
+    },
     "test_docs.py": {
         "test_examples_run": "the README has it",
         "test_a_page_that_runs_alone_can_fail": "it tests the tests",

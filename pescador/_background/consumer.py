@@ -17,12 +17,14 @@ from operator import length_hint
 from typing import Any, NamedTuple, NoReturn
 
 from .._streaming.positions import skipping
+from .._streaming.recorder import Recorder
 from .._streaming.seeds import Seed
 from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
 from .channel import Waiter
 from .child import HeldInterrupts, of_another_process
+from .counted import Counted
 from .frames import LARGE, Kind, Message, Unpacker
 from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
 from .producer import produce
@@ -78,7 +80,15 @@ class Consumer:
         seed = parent.sent(generators)
         inner = Streamer(streamer.streamer)
         below = [each for each in one_shots if each is not streamer]
-        task = Task(inner, seed, place, number, position, options.max_bytes, below)
+        meter = self._meter = parent.session.meter
+        self._failures, self._path = parent.session.failures, parent.shown(place)
+        self._counted: Any = None
+        self._counts_each = isinstance(meter, Recorder)  # which asks after every item
+        if meter is not None:
+            self._counted = Counted(meter, self._path, self._handed_out, self._bytes_ahead)
+        self._bytes_to_come = 0  # of the message that is being handed out
+        is_metered = meter is not None
+        task = Task(inner, seed, place, number, position, options.max_bytes, below, is_metered)
         method, transport = options.start_method, options.transport
         ports = options.min_port, options.max_port, options.max_tries
         remote = Remote(produce, task, method, options.max_bytes, transport, ports)
@@ -104,10 +114,14 @@ class Consumer:
                 message = self._next()
                 if message is None:
                     break
+                self._bytes_to_come = message.cost
                 if message.cost < LARGE * message.n_items:
                     self._n_handed_out += message.n_items
                     self._rest = repeat(True, message.n_items)
-                    yield from compress(message.items, self._rest)
+                    if self._counts_each:
+                        yield from self._counting(message)
+                    else:
+                        yield from compress(message.items, self._rest)
                     self._hand_out(message.cost)
                 else:
                     each, rest = divmod(message.cost, message.n_items)
@@ -115,6 +129,8 @@ class Consumer:
                     for item in message.items:
                         self._hand_out(each)
                         self._n_handed_out += 1  # (no interrupt comes between this and the reader)
+                        if self._counts_each:
+                            self._counted.settle()
                         yield item
         except GeneratorExit:
             error = self._close()
@@ -127,13 +143,33 @@ class Consumer:
         finally:
             self._close()
 
+    def _counting(self, message: Message) -> Generator:
+        """Yield the items of a message, and count what belongs to each."""
+        for item in compress(message.items, self._rest):
+            self._counted.settle()
+            yield item
+
+    def _handed_out(self) -> int:
+        return self._n_handed_out - length_hint(self._rest)
+
+    def _bytes_ahead(self) -> int:
+        """Return what has come of the last message, and has not been handed out; about."""
+        n_left = self._n_items - self._handed_out()
+        return self._bytes_to_come if n_left else 0
+
+    is_elsewhere = True  # what it reads
+
+    def reads(self) -> list:
+        """Return nothing that is read here."""
+        return []
+
     def position(self, n_given: int) -> Any:
         """Return where the stream stands: a position of the streamer that the process reads."""
         n_items, position = self._last_position
         if isinstance(position, bytes):
             position = json.loads(position)
-        n_handed_out = self._n_handed_out - length_hint(self._rest)
-        return skipping(position, n_handed_out - n_items)
+        self._failures.meet_again(self._path)  # it stands before what failed since the last item
+        return skipping(position, self._handed_out() - n_items)
 
     def _hand_out(self, cost: int) -> None:
         """Count bytes that were handed out, and give credit for them in quarters of max_bytes."""
@@ -160,8 +196,15 @@ class Consumer:
                 self._last_position = self._n_items, message.text
             elif message.kind == Kind.WARNING:
                 retold(message.text)
+            elif message.kind == Kind.FAILURE:
+                path, *facts = json.loads(message.text)
+                self._failures.note((*self._path, *path), *facts)
+            elif message.kind == Kind.COUNTS and self._counted is not None:
+                self._counted.take(self._n_items, message.text)
             else:
                 break
+        if message.kind in (Kind.ENDED, Kind.FAILED) and self._counted is not None:
+            self._counted.advance(self._n_items, is_end=True)
         if message.kind == Kind.ENDED:
             return None
         if message.kind == Kind.FAILED:
@@ -175,6 +218,13 @@ class Consumer:
         self._is_connected = True
 
     def _wait(self, seconds: float | None) -> list[bytes]:
+        """Wait for a message, and tell how long that took, if anybody wants to know."""
+        if self._meter is None:
+            return self._wait_for_message(seconds)
+        with self._meter.waiting_for(None):
+            return self._wait_for_message(seconds)
+
+    def _wait_for_message(self, seconds: float | None) -> list[bytes]:
         """Wait for a message; raise if none can come any more, or none came in time."""
         end = math.inf if seconds is None else time.monotonic() + seconds
         pause = _PATIENCE
@@ -230,6 +280,9 @@ class Consumer:
         """End everything; return the error that the source raised because it was stopped."""
         if not self._child.is_owned:
             return None
+        counted, self._counted = self._counted, None  # (which refers to this object)
+        if counted is not None:
+            counted.close()
         with HeldInterrupts() as held:
             error = self._remote.close(self._options.timeout, held)
         held.deliver()

@@ -32,6 +32,8 @@ class Kind(enum.IntEnum):
     ENDED = 3  # the source has no more items
     POSITION = 4  # where the source stands, between two items
     WARNING = 5  # what was warned of there
+    COUNTS = 6  # what the muxes have done, for the items of the next message
+    FAILURE = 7  # a source has failed, and was replaced
 
 
 LARGE = 2**13  # bytes of an item from which it goes through shared memory
@@ -45,7 +47,8 @@ _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
 _BUNDLE = struct.Struct("=I")  # number of frames; then the length of each
 _MOST_LAYOUTS = 2**12  # remembered on each side
 _KINDS = frozenset(Kind)
-_NOTES = {Kind.POSITION, Kind.WARNING}  # which have a text
+# Those which have a text.
+_NOTES = {Kind.POSITION, Kind.WARNING, Kind.COUNTS, Kind.FAILURE}
 
 
 class Allocates(Protocol):
@@ -233,6 +236,10 @@ class Packer:
     def note(self, kind: Kind, text: bytes) -> list[bytes]:
         """Return the frames of a message that has a text: a position, or a warning."""
         return [*self.mark(kind), text]
+
+    def note_of_these(self, kind: Kind, text: bytes) -> list[bytes]:
+        """Return the same of a text that belongs to the items which are not taken yet."""
+        return [_HEAD.pack(kind, self._first, 0, 0), text]
 
 
 class _Run:

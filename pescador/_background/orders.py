@@ -25,3 +25,4 @@ class Task(NamedTuple):
     position: Any  # where to begin
     max_bytes: int
     one_shots: list[Any]  # the streamers below it that can be started only once
+    is_metered: bool = False  # whether to tell what the muxes do

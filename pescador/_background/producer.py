@@ -20,12 +20,14 @@ import numpy as np
 
 from .._streaming.opener import IN_PLACE
 from .._streaming.positions import n_given_at, position_of
+from .._streaming.recorder import Recorder
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
 from .._validate import stopped
 from ..exceptions import PescadorError
 from . import memory
 from .channel import Caller
+from .counted import packed
 from .frames import Kind, Packer
 from .inside import Parent, Stopped
 from .orders import CREDIT, CREDIT_HEAD, Task
@@ -38,13 +40,16 @@ _POSITION_EVERY = 1.0  # seconds between two messages that say where the source 
 
 def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) -> None:
     """Make the items of one activation of a streamer, and send them."""
+    recorder = Recorder() if task.is_metered else None
     with parent.undisturbed():
         shared = memory.attach(descriptor)
         packer = Packer(shared, max(1, task.max_bytes // _MESSAGES))
         sender = _Sender(Caller(invitation), packer, shared, task.max_bytes, parent)
+        sender.recorder = recorder
         parent.on_stop = sender.wake
         parent.hear(sender.on_order)
-    session = Session()
+    session = Session(meter=recorder)
+    session.failures.tell = sender.send_failure
     try:
         try:
             parent.check()
@@ -134,16 +139,19 @@ class _Sender:
         self._is_awaited = True
         self._sent = 0.0  # when the last message was sent
         self._position_sent = -math.inf  # when the last position was sent
+        self.recorder: Recorder | None = None  # what tells of the muxes, if that is wanted
 
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""
         packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
-        items = source.items()
+        items, recorder = source.items(), self.recorder
         try:
             for item in items:
                 with lock:
                     is_first = not packer.fullness
                     cost = packer.add(item)
+                    if recorder is not None:
+                        recorder.mark_item()
                     if (
                         packer.fullness >= 1
                         or self._is_awaited
@@ -177,10 +185,22 @@ class _Sender:
             return
         if self._packer.fullness:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
+            if self.recorder is not None:
+                self._send_counts(self.recorder)
             self._caller.send(self._packer.take())
             self._sent = time.monotonic()
         while self._warnings:  # (after the items, which have been counted)
             self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
+
+    def _send_counts(self, recorder: Recorder) -> None:
+        """Send what the muxes have done; it belongs to the items that are sent next."""
+        self._caller.send(self._packer.note_of_these(Kind.COUNTS, packed(recorder)))
+
+    def send_failure(self, *facts: Any) -> None:
+        """Send what is to be known of a failure, after the items that came before it."""
+        with self._lock:
+            self._flush()
+            self._caller.send(self._packer.note(Kind.FAILURE, json.dumps(facts).encode()))
 
     def hear_warnings(self) -> None:
         """Send from now on what is warned of in this process."""
@@ -238,6 +258,9 @@ class _Sender:
         """Send what is left, and how the stream ended."""
         with self._lock:
             self._flush()
+            if self.recorder is not None:
+                self.recorder.mark_end()
+                self._send_counts(self.recorder)
             self._caller.send(self._packer.mark(kind))
 
     def close(self) -> None:

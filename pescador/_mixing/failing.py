@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from .. import _validate
 from .._repr import of_items
-from .._streaming.failures import LOG, Recalled, Remains, add_note, told
+from .._streaming.failures import Recalled, Remains, add_note, told
 from .._streaming.positions import is_misfit
 from .._streaming.seeds import Seed
 from .setup import Setup
@@ -68,18 +68,9 @@ class FailingRun:
 
     def _record(self, error: Exception, place: int, streamer: Any, moment: str) -> None:
         """Count a failure for the whole tree of runs, and log what is new."""
-        failures, display_path = self.seed.session.failures, (*self.seed.display_path, place)
-        was_dropped, is_dropped = failures.is_dropped(display_path), self.is_dropped(place)
-        entry = failures.add(display_path, _validate.short(streamer), told(error), is_dropped)
-        name = self._name(place, streamer)
-        if len(entry.path) > 1:
-            name += f" (path {entry.path})"
-        if entry.count == 1:
-            fate = "it is left out" if is_dropped else "another takes its place"
-            LOG.warning("%s, failed %s: %s; %s", name, moment, entry.error, fate)
-        elif is_dropped and not was_dropped:
-            times = f"has failed {entry.count} times"
-            LOG.warning("%s, %s, now %s: %s; it is left out", name, times, moment, entry.error)
+        path = (*self.seed.display_path, place)
+        texts = _validate.short(streamer), told(error), self._name(place, streamer), moment
+        self.seed.session.failures.note(path, self.is_dropped(place), *texts)
 
     def failed_position(self) -> dict:
         """Return what is to be known of the failures so far, to go on from here."""

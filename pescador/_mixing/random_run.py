@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from operator import itemgetter
 from time import monotonic
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import _validate
 from .._streaming import positions
+from .._streaming.meter import FIRST, Promise
 from .._streaming.seeds import Seed
 from .design import are_equal
-from .run import NO_SOURCE, NOTHING, STOP_FAILED, Run
+from .run import CURRENT, NO_SOURCE, NOTHING, STOP_FAILED, Run, Weights
 from .setup import Setup
 from .slots import EqualSlots, WeightedSlots
 
@@ -62,12 +63,15 @@ class PoolRun(Run):
     def items(self) -> Generator:
         with self:
             sources, iterators, through_limit = self.sources, self.iterators, self.through_limit
+            readers = self.readers
             item: Any = NOTHING
             block: Iterable[int] | None = None
             if self.resume_from is None:
                 self.fill()
             else:
                 self.restore()
+                if self.meter is not None:
+                    self.tell_weights(self.meter)
                 yield None
                 self.is_replacing = True
                 block, item = self._go_on()
@@ -101,11 +105,11 @@ class PoolRun(Run):
                         if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
                             try:
-                                last = next(sources[slot], NOTHING)
+                                last = next(readers[slot], NOTHING)
                             except Exception as error:
                                 last = self.nothing_of(error, slot)
                             if last is not NOTHING:
-                                self.ticks[slot].__next__()  # (not next(): it is no draw)
+                                self.selectors[slot].__next__()  # (not next(): it is no draw)
                                 item = last
                                 yield item
                                 self.is_replacing = True
@@ -206,6 +210,8 @@ class PoolRun(Run):
             self.next_point += REWEIGH_EVERY
             weights = self._weights_at(n_items)
             if (weights != self.current_weights).any():
+                if self.meter is not None:
+                    self.meter.reweighed(self, self.promise(weights))
                 self.reweigh(weights)
                 self.current_weights = weights
         return self.next_point - n_items
@@ -216,6 +222,29 @@ class PoolRun(Run):
     def reweigh(self, weights: np.ndarray) -> None:
         """Go over to other weights of the streamers."""
         raise NotImplementedError
+
+    def left_out(self) -> Collection[int]:
+        """Return the streamers that are not opened again."""
+        raise NotImplementedError
+
+    def is_as_at_first(self) -> bool:
+        """Tell whether weights are those of the beginning, and nobody is left out."""
+        return self.function is None and not self.left_out()
+
+    def weights_of_left(self, now: Weights) -> np.ndarray | None:
+        """Return the weights of those that are left; None if they are equal, and all are left."""
+        weights, left_out = self.first_weights, list(self.left_out())
+        if now is FIRST:
+            left_out = []
+        elif not isinstance(now, str):
+            weights = now
+        elif self.current_weights is not None:
+            weights = self.current_weights
+        if weights is None and not left_out:
+            return None
+        weights = np.ones(self.n_streams) if weights is None else weights.copy()
+        weights[left_out] = 0
+        return weights / (weights.sum() or 1)
 
     def replace(self, slot: int, n_given: int, has_given: bool) -> bool:
         """Put a new stream in the place of an ended one, which gave ``n_given`` items.
@@ -309,5 +338,14 @@ class ShuffledRun(PoolRun):
         return False
 
     def _drop(self, slot: int) -> None:
-        self.dropped.add(self.places[slot])
+        place = self.places[slot]
+        self.dropped.add(place)
         self.remove(slot)
+        if self.meter is not None:
+            self.meter.drop(self, place)
+
+    def left_out(self) -> Collection[int]:
+        return self.dropped
+
+    def promise(self, now: Weights = CURRENT) -> Promise:
+        return Promise(self.weights_of_left(now), self.n_streams, "items")

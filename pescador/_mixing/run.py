@@ -11,14 +11,16 @@ import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from operator import length_hint
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
 
+from .. import _validate
 from .._repr import of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
+from .._streaming.meter import STOP_FAILED, Mark, Meter, MuxMeter, Period, Promise
 from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
@@ -30,7 +32,8 @@ from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
 NO_SOURCE: Iterator = iter(())
-STOP_FAILED = -2  # in place of a number of items
+CURRENT = "current"  # weights
+Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 SNAPSHOT_EVERY = 1.0  # seconds
 SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
 
@@ -41,27 +44,45 @@ class Run(FailingRun):
     # (Attributes beyond thirty would not be found as fast in a dictionary.)
     __slots__ = (
         "activation_numbers",
+        "cells",
         "current_weights",
+        "fresh",
         "frozen",
         "has_ended",
         "initial_ticks",
         "is_over",
         "is_replacing",
+        "is_timed_elsewhere",
         "iterators",
+        "marks",
+        "meter",
         "n_ahead",
         "n_of_removed",
         "next_snapshot",
+        "number",
         "opener",
         "places",
+        "readers",
         "resume_from",
         "seed_of_children",
+        "selectors",
         "snapshot",
         "sources",
         "streamers",
         "tells_draws",
         "through_limit",
         "ticks",
+        "told",
     )
+
+    marks: list[Mark]  # what a meter knows already of the stream of each slot
+    fresh: Mark  # of one that is opened now
+    # Of a meter that records:
+    cells: list[list[int]]
+    number: int
+    told: Period
+
+    is_read_in_turn = False  # the streamers, perhaps lazily, so that they have no place here
 
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
@@ -95,6 +116,10 @@ class Run(FailingRun):
         # them, compared with what there was at the start, tells how many items there were.
         self.ticks: list[Iterator] = []
         self.initial_ticks: list[int] = []
+        # What is read, and what takes the ticks along: others only if the run is metered.
+        self.readers, self.selectors = self.sources, self.ticks
+        self.meter: MuxMeter | None = None
+        self.is_timed_elsewhere = self.opener.is_timed
 
     def items(self) -> Generator:
         """Yield the items, inside ``with self``, which closes what is open on every way out."""
@@ -108,6 +133,11 @@ class Run(FailingRun):
         return items
 
     # Where it stands.
+
+    def reads(self) -> list[tuple[Iterator | None, Recipe]]:
+        """Return the open streams, each with its streamer."""
+        pairs = zip(self.sources, self.places)
+        return [(each, self.streamers[place]) for each, place in pairs if each is not NO_SOURCE]
 
     def position(self, n_given: int) -> Any:
         """Return where the run stands, between two items, of which it has given ``n_given``."""
@@ -217,6 +247,8 @@ class Run(FailingRun):
         self.ticks[slot] = repeat(True, sys.maxsize - n_given)
         self.places[slot], self.activation_numbers[slot] = place, number
         self.through_limit[slot] = limit - 1
+        if self.meter is not None:
+            self.meter.restored_one(self, slot, n_given)
         try:
             # (Also if it has given all it may: how it is closed is part of the run.)
             source = self.opener.open(
@@ -228,16 +260,36 @@ class Run(FailingRun):
             if not self.outlives(error, slot, "as it was started again"):
                 raise
             return
-        self.sources[slot] = source
+        self.sources[slot] = self.readers[slot] = source
         n_left = max(0, limit - 1 - n_given)
         self.iterators[slot] = compress(
-            islice(source, n_left) if limit else source, self.ticks[slot]
+            islice(source, n_left) if limit else source, self.selectors[slot]
         )
 
     # What is open.
 
     def __enter__(self) -> Run:
+        meter = self.seed.session.meter
+        if meter is not None:
+            self.metered_by(meter)
         return self
+
+    def metered_by(self, meter: Meter) -> None:
+        """Tell a meter from now on what happens."""
+        self.readers = self.sources.copy()
+        self.meter = meter.of_mux(self.seed.display_path)
+        self.meter.join(self)
+        if self.sources:
+            self.tell_weights(self.meter)
+
+    def tell_weights(self, meter: MuxMeter) -> None:
+        """Tell a meter that weights are not those of the beginning, if that is so."""
+        if not self.is_as_at_first():
+            meter.reweighed(self, self.promise(), is_restored=True)
+
+    def is_as_at_first(self) -> bool:
+        """Tell whether weights are those of the beginning, and nobody is left out."""
+        return True
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         try:
@@ -295,6 +347,8 @@ class Run(FailingRun):
         self.ticks.append(repeat(True, sys.maxsize))
         if slot == len(self.iterators):
             self.iterators.append(NO_SOURCE)
+        if self.meter is not None:
+            self.meter.add_slot(self)
         return slot
 
     def put(self, slot: int, place: int, limit: int) -> bool:
@@ -306,6 +360,8 @@ class Run(FailingRun):
         self.n_opened = number + 1
         self.places[slot] = place
         self.activation_numbers[slot] = number
+        is_timed = self.meter is not None and not self.meter.n_untimed
+        begin = perf_counter() if is_timed else 0.0
         try:
             source = self.opener.open(
                 self.streamers[place], self.seed_of_children, place, number, limit
@@ -317,16 +373,25 @@ class Run(FailingRun):
             return False
         self.sources[slot] = source
         self.through_limit[slot] = limit - 1
+        if is_timed:
+            assert self.meter is not None
+            seconds = perf_counter() - begin
+            source = self.meter.opened_one(self, slot, place, source, seconds)
+        elif self.meter is not None:
+            self.meter.n_untimed -= 1
+            self.readers[slot], self.marks[slot] = source, self.fresh
         self.iterators[slot] = compress(
-            islice(source, limit - 1) if limit else source, self.ticks[slot]
+            islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
         return True
 
-    def end(self, slot: int, n_given: int) -> None:
+    def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:
         """Close the stream of a slot, which gave ``n_given`` items."""
         source, self.sources[slot] = self.sources[slot], NO_SOURCE
         if source is not NO_SOURCE:
             streamer = self.streamers[self.places[slot]]
+            if self.meter is not None:
+                self._tell_end(self.meter, slot, n_given, has_ended)
             try:
                 self.opener.end(streamer, source)
             except Exception as error:
@@ -335,6 +400,19 @@ class Run(FailingRun):
                 elif not self.outlives(error, slot, "as it was closed"):
                     raise
         self.initial_ticks[slot] -= n_given
+
+    def _tell_end(self, meter: MuxMeter, slot: int, n_given: int, has_ended: bool) -> None:
+        """Tell the meter that a stream is over, by itself or by its limit (if ``has_ended``)."""
+        stop = self.through_limit[slot]
+        is_usual = n_given and has_ended and stop != STOP_FAILED
+        if not (is_usual and self.marks[slot] is meter.usual):
+            meter.ended_one(self, slot, n_given, has_ended)
+            return
+        if n_given <= stop or stop < 0:
+            meter.n_short += 1
+        place = self.places[slot]
+        meter.places.append(self.named(place) if self.is_read_in_turn else place)
+        meter.given.append(n_given)
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
@@ -362,7 +440,8 @@ class Run(FailingRun):
     def columns(self) -> tuple[list, ...]:
         """Return what is kept by slot."""
         streams = (self.sources, self.places, self.activation_numbers, self.through_limit)
-        return (*streams, self.ticks, self.initial_ticks, self.iterators)
+        columns = (*streams, self.ticks, self.initial_ticks, self.iterators)
+        return columns if self.meter is None else (*columns, *self.meter.columns(self))
 
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""
@@ -378,6 +457,25 @@ class Run(FailingRun):
         """Return the number of items given by the open stream of each slot."""
         return [self.n_given(slot) for slot in range(len(self.sources))]
 
+    def open_streams(self) -> list[tuple[int, int, int]]:
+        """Return, of each open stream, its slot, which streamer it is of, and how much it gave."""
+        return [
+            (slot, self.named(place), self.n_given(slot))
+            for slot, (source, place) in enumerate(zip(self.sources, self.places))
+            if source is not NO_SOURCE
+        ]
+
+    def promise(self, now: Weights = CURRENT) -> Promise | None:
+        """Return which shares the mux promises; None if it promises none.
+
+        By its weights of now, those it had in the beginning, or others which it goes over to.
+        """
+        return None
+
+    def name_of(self, place: int) -> str:
+        """Return the streamer at a place, as text."""
+        return _validate.short(self.setup.streamers[place])
+
     def shown(self) -> list[tuple[Iterator, int, int]]:
         """Return, of each slot that users see: its stream, its streamer, and how much it gave."""
         return list(zip(self.sources, self.places, self.counts()))
@@ -385,6 +483,8 @@ class Run(FailingRun):
     def close(self) -> None:
         """Close every open stream, also when closing some of them fails, or is interrupted."""
         failure: BaseException | None = None
+        if self.meter is not None:
+            self.meter.leave(self)
         if self.n_ahead:
             self.opener.end_soon(self.sources)
         while self.sources:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._streaming.meter import MuxMeter, Promise
 from .._streaming.opener import Expected
 from .._streaming.seeds import Seed
 from .choosers import (
@@ -18,10 +19,10 @@ from .choosers import (
     Replacing,
     Shares,
 )
-from .design import Design, Table
+from .design import Design, Table, are_equal
 from .limits import limits_of
 from .random_run import PoolRun
-from .run import STOP_FAILED
+from .run import CURRENT, STOP_FAILED, Weights
 from .setup import Setup
 
 _MORE_AHEAD = 16  # activations that are announced at a time, beyond those that may be open
@@ -251,8 +252,40 @@ class StochasticRun(PoolRun):
     def _drop(self, place: int) -> None:
         self.pool.drop(place)
         self.gave_nothing.discard(place)
+        if self.meter is not None:
+            self.meter.drop(self, place)
 
-    def _dropped(self) -> set[int]:
+    def promise(self, now: Weights = CURRENT) -> Promise | None:
+        weights, setup = self.weights_of_left(now), self.setup
+        if weights is not None and not weights.any():
+            return None  # nobody is left
+        if self.is_share:
+            return Promise(weights, self.n_streams, "" if self.is_exclusive else "activations")
+        if setup.rate is None:  # until the first one is replaced, weights decide
+            return Promise(weights, self.n_streams, "items", while_full=True, among_open=True)
+        if setup.mode == "exhaustive":
+            return None
+        return self._promise_of_turns(weights)
+
+    def _promise_of_turns(self, weights: np.ndarray | None) -> Promise | None:
+        """Return what is promised if weights decide among the open streams only."""
+        is_equal = weights is None or are_equal(weights[weights > 0])
+        n_left = self.n_streams if weights is None else np.count_nonzero(weights)
+        if self.is_exclusive and self.n_slots >= n_left:  # each is replaced by itself
+            return Promise(weights, self.n_streams, "items")
+        if not is_equal and (self.is_exclusive or self.has_own_limits or self.function is not None):
+            return None
+        unit = "activations" if is_equal and not self.is_exclusive else ""
+        if weights is not None:
+            weights = (weights > 0) / n_left
+        return Promise(weights, self.n_streams, unit, while_full=True)
+
+    def tell_weights(self, meter: MuxMeter) -> None:
+        super().tell_weights(meter)
+        if self.gave_nothing:
+            meter.breaks_promise(self)
+
+    def left_out(self) -> set[int]:
         """Return the streamers that are not opened again in this run."""
         return {*self.dropped_before_pool, *self.pool.dropped} - self.gave_nothing
 
@@ -265,7 +298,7 @@ class StochasticRun(PoolRun):
         return super().before_block(has_given)
 
     def reweigh(self, weights: np.ndarray) -> None:
-        dropped = self._dropped()
+        dropped = self.left_out()
         # (Those that may be tried again.)
         self.gave_nothing = {place for place in self.gave_nothing if weights[place]}
         if self.setup.mode == "exhaustive":
@@ -289,7 +322,7 @@ class StochasticRun(PoolRun):
     def _leave(self, slot: int) -> None:
         """Close the stream of a streamer that has no weight any more."""
         place = self.places[slot]
-        self.end(slot, self.n_given(slot))
+        self.end(slot, self.n_given(slot), has_ended=False)
         if self.through_limit[slot] == STOP_FAILED and self.is_dropped(place):
             self._drop(place)
 
@@ -335,13 +368,20 @@ class StochasticRun(PoolRun):
         place = self.places[slot]
         self.n_announced = 0  # it takes the number of the next one
         can_be = self.is_share and not self.is_dropped(place)
-        return can_be and self.put(slot, place, self.through_limit[slot] + 1 - n_given)
+        before = None if self.meter is None else self.marks[slot]
+        if not (can_be and self.put(slot, place, self.through_limit[slot] + 1 - n_given)):
+            return False
+        if self.meter is not None and before is not None:
+            self.meter.goes_on(self, slot, before, n_given)
+        return True
 
     def _note_empty(self, place: int) -> None:
         if self.setup.prune_empty_streams:
             self._drop(place)
         elif not self.is_dropped(place):  # another stream of it may have failed
             self.gave_nothing.add(place)
+            if self.meter is not None:
+                self.meter.breaks_promise(self)
             if self.table is not None:  # its weight may be such that all others wait for it
                 self.pool.drop(place)
 

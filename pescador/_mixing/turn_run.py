@@ -12,11 +12,12 @@ import numpy as np
 
 from .. import _validate
 from .._streaming.failures import add_note
+from .._streaming.meter import Promise
 from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..core import as_streamer
-from .run import NO_SOURCE, NOTHING, STOP_FAILED, Run
+from .run import CURRENT, NO_SOURCE, NOTHING, STOP_FAILED, Run, Weights
 from .setup import Setup
 
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
@@ -134,6 +135,9 @@ class RoundRobinRun(Run):
             n_slots = len(self.sources)
             self.tell_draws(np.arange(turn, turn + 2 * n_slots) % n_slots)
 
+    def promise(self, now: Weights = CURRENT) -> Promise:
+        return Promise(None, len(self.streamers), "turns", while_full=True)
+
     def _leave_out(self) -> None:
         """Take ended slots away; the others keep their order."""
         before = self.n_given_in_all()
@@ -159,8 +163,15 @@ class ChainRun(Run):
         self.pass_is_empty = False
         self.n_fruitless = 0  # failures since the last item
 
+    is_read_in_turn = True
+
     def named(self, place: int) -> int:
         return self.index
+
+    def name_of(self, place: int) -> str:
+        if isinstance(self.setup.streamers, list):
+            return super().name_of(place)
+        return f"streamer {place} of {_validate.short(self.setup.mux)}"
 
     def items(self) -> Generator:
         with self:

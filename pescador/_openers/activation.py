@@ -119,6 +119,10 @@ class Activation:
         self.n_deaths, self.n_deaths_at = 0, -1  # of workers, at this item
         self.told_to_close = 0.0  # when
 
+    def reads(self) -> list:
+        """Return nothing: it is read elsewhere, and has no mux in it."""
+        return []
+
     def position(self, n_given: int) -> Any:
         """Return where it stands, after so many items."""
         before = [each for each in self.places if each[0] <= n_given]

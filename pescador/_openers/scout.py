@@ -11,6 +11,7 @@ from typing import Any
 from .._streaming.opener import Expected
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
+from .._streaming.session import Session
 
 
 class _Planned(BaseException):
@@ -22,6 +23,7 @@ class _Scout:
 
     n_ahead = 0
     wants_draws = False
+    is_timed = True
 
     def __init__(self, is_remote: Callable[[Recipe], bool]) -> None:
         self.found: list[Expected] = []
@@ -87,7 +89,7 @@ def plan(expected: Expected, is_remote: Callable[[Recipe], bool]) -> list[Expect
     """Return the sources that an inner mux will open before its first item."""
     scout = _Scout(is_remote)
     parent = expected.parent
-    below = parent.within(parent.session.opened_by(scout))
+    below = parent.within(Session(scout))  # one of its own: nobody else is to hear of it
     try:
         _look_into(expected.streamer, below, expected.place, expected.number)
     except Exception:

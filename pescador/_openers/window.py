@@ -55,6 +55,7 @@ class Window:
     """
 
     wants_draws = True
+    is_timed = True
 
     def __init__(
         self, engine: Engine, n_ahead: int, timeout: float | None, item_timeout: float | None
@@ -364,6 +365,16 @@ class Window:
         """Wait for an activation; say so to its worker."""
         if is_done(activation):
             return
+        meter = activation.parent.session.meter
+        if meter is None:
+            self._wait_for_items(activation, is_done, is_asking)
+        else:
+            with meter.waiting_for(activation.parent.shown(activation.place)):
+                self._wait_for_items(activation, is_done, is_asking)
+
+    def _wait_for_items(
+        self, activation: Activation, is_done: Callable[[Activation], bool], is_asking: bool
+    ) -> None:
         self._poll_engine(0)
         begin, before = monotonic(), self._engine.at(activation.worker)
         while not is_done(activation):
@@ -442,6 +453,14 @@ class Window:
         what = f"no item came from {worker.name} in {self._item_timeout} s"
         self._tell_to_close(activation)
         activation.fail(WorkerTimeoutError(_told(what, activation)))
+
+    def settle(self) -> None:
+        """Do nothing: what workers make is counted here, as it is handed out."""
+
+    def bytes_ahead(self) -> int:
+        """Return how many bytes have come, and have not been handed out."""
+        batches = [batch for each in self._activations.values() for batch, _ in each.batches]
+        return sum(batch.cost for batch in batches)
 
     # What comes.
 

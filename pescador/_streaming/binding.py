@@ -60,6 +60,11 @@ class _Bound:
         self._start = start  # the position that it began at
         self._streams: list[Any] = []  # that have been started again (their bindings know them)
 
+    def reads(self) -> list:
+        """Return what its streams read."""
+        streams = [None if each.stream is None else each.stream() for each in self._bindings]
+        return [(each._source, each._streamer) for each in streams if each is not None]
+
     def position(self, n_given: int) -> Any:
         """Return those of the streams that it reads."""
         if any(binding.closed is not None for binding in self._bindings):

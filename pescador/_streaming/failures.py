@@ -45,15 +45,26 @@ class Failures:
         self._at = -1
         self._known: dict[tuple[int, ...], Failure | None] = {}
         self._to_be_met: list[tuple[int, ...]] = []  # runs that do not stand behind these
+        #: What is told of each failure, in place of the log: in a background process.
+        self.tell: Callable[..., None] | None = None
+        self._is_known = False  # what happens has been before
 
     def entries(self) -> tuple[Failure, ...]:
         """Return the entries, in the order of the first failures."""
         return tuple(self._by_path.values())
 
+    def counts(self) -> dict[tuple[int, ...], int]:
+        """Return how often each source has failed."""
+        return {path: entry.count for path, entry in self._by_path.items()}
+
+    def by_path(self) -> dict[tuple[int, ...], Failure]:
+        """Return the entries, by the paths of the sources with all that is on the way."""
+        return dict(self._by_path)
+
     def state(self) -> list[list]:
         """Return the entries, as JSON can hold them, but for what whoever resumes meets again."""
         known: dict[tuple[int, ...], Failure | None] = dict(self._by_path)
-        for path, entry in self._known.items():
+        for path, entry in self._known.items() if self.has_new else ():
             if any(path[: len(run)] == run for run in self._to_be_met):
                 known[path] = entry
         return [[list(path), *entry[1:]] for path, entry in known.items() if entry is not None]
@@ -77,21 +88,44 @@ class Failures:
     @contextlib.contextmanager
     def as_known(self) -> Iterator[None]:
         """Count nothing again of what is known, while what has been before is read again."""
-        before = self._by_path
-        self._by_path = before.copy()
+        before, was_known = self._by_path, self._is_known
+        self._by_path, self._is_known = before.copy(), True
         try:
             yield
         finally:
-            self._by_path = {**self._by_path, **before}
+            self._by_path, self._is_known = {**self._by_path, **before}, was_known
 
-    def is_dropped(self, display_path: tuple[int, ...]) -> bool:
-        """Tell whether the source at the end of ``display_path`` is known to have been given up."""
-        return display_path in self._by_path and self._by_path[display_path].is_dropped
+    def note(
+        self,
+        display_path: tuple[int, ...],
+        is_dropped: bool,
+        streamer: str,
+        error: str,
+        name: str,
+        moment: str,
+    ) -> None:
+        """Count a failure of the source at the end of ``display_path``, and log what is new.
 
-    def add(
+        ``name`` is what the log calls it, ``moment`` says when it failed.
+        """
+        before = self._by_path.get(display_path)
+        entry = self._add(display_path, streamer, error, is_dropped)
+        if self.tell is not None:
+            if not self._is_known:
+                self.tell(display_path, is_dropped, streamer, error, name, moment)
+            return
+        if len(entry.path) > 1:
+            name += f" (path {entry.path})"
+        if entry.count == 1:
+            fate = "it is left out" if is_dropped else "another takes its place"
+            LOG.warning("%s, failed %s: %s; %s", name, moment, entry.error, fate)
+        elif is_dropped and not (before is not None and before.is_dropped):
+            times = f"has failed {entry.count} times"
+            LOG.warning("%s, %s, now %s: %s; it is left out", name, times, moment, entry.error)
+
+    def _add(
         self, display_path: tuple[int, ...], streamer: str, error: str, is_dropped: bool
     ) -> Failure:
-        """Count a failure of the source at the end of ``display_path``; return its entry."""
         before = self._by_path.get(display_path)
         n_items = self.n_items()
         if n_items != self._at:

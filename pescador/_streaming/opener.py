@@ -35,6 +35,8 @@ class Opener(Protocol):
     n_ahead: int
     #: Whether it wants to hear what a run has drawn (`draw`).
     wants_draws: bool
+    #: Whether it tells a meter itself how long its sources were waited for.
+    is_timed: bool
 
     def open(
         self,
@@ -84,7 +86,7 @@ def open_at(streamer: Recipe, parent: Seed, place: int, number: int, position: A
         return streamer._open_at(parent, place, number, position)
     position, n_skipped = positions.parts(position)
     source = streamer._open_at(parent, place, number, position)
-    with parent.session.failures.as_known():
+    with parent.session.as_known():
         return positions.moved(source, n_skipped, streamer)
 
 
@@ -93,6 +95,7 @@ class InPlace:
 
     n_ahead = 0
     wants_draws = False
+    is_timed = False
 
     def open(
         self,

@@ -61,6 +61,10 @@ class _Nested:
         finally:
             IN_PLACE.end(self._streamer, source)
 
+    def reads(self) -> list:
+        """Return the inner activation."""
+        return [(self._source, self._streamer)]
+
     def position(self, n_given: int) -> Any:
         """Return that of the inner activation."""
         if self._source is None:

@@ -24,6 +24,7 @@ from .. import _validate
 from .._repr import short
 from ..exceptions import PescadorError
 from .closable import ClosableIterator, close_iterator
+from .recipe import Recipe
 
 FORMAT = 1
 
@@ -38,6 +39,9 @@ class Record(Protocol):
     def position(self, n_given: int) -> Any:
         """Return where the run stands, after so many items."""
 
+    def reads(self) -> list[tuple[Iterator | None, Recipe]]:
+        """Return what the run reads, each with the streamer that it is of."""
+
 
 records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary()
 # So that nothing here keeps a socket open until the interpreter clears its modules, in any order.
@@ -46,10 +50,16 @@ atexit.register(records.clear)
 
 def position_of(source: Iterator | None, n_given: int) -> Any:
     """Return the position of an activation, which is between two items."""
+    record = record_of(source)
+    return n_given if record is None else record.position(n_given)
+
+
+def record_of(source: Iterator | None) -> Record | None:
+    """Return what is known of the run that gives the items; None if that is nothing."""
     # (Other iterators have no record, and may have no hash.)
-    if not isinstance(source, (GeneratorType, ClosableIterator)) or source not in records:
-        return n_given
-    return records[source].position(n_given)
+    if isinstance(source, (GeneratorType, ClosableIterator)):
+        return records.get(source)
+    return None
 
 
 def skipping(position: Any, n_items: int) -> Any:

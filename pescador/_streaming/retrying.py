@@ -34,6 +34,7 @@ class Retrying:
 
     def __init__(self, opener: Opener, n_most: int) -> None:
         self.n_ahead, self.wants_draws = opener.n_ahead, opener.wants_draws
+        self.is_timed = opener.is_timed
         self._opener = opener
         self._n_most = n_most
         self._attempts: dict[Iterator, _Attempts] = {}
@@ -142,6 +143,10 @@ class _Attempts:
         source, self.source = self.source, None
         if source is not None:
             self._opener.end(self._activation.streamer, source)
+
+    def reads(self) -> list:
+        """Return the source that is open."""
+        return [(self.source, self._activation.streamer)]
 
     def position(self, n_given: int) -> Any:
         """Return where it stands."""

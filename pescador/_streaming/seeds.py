@@ -148,8 +148,12 @@ class Seed:
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
         path = hashlib.blake2b(self.path + _PLACE.pack(place, number), digest_size=16)
-        shown = self.display_path if self._is_above else (*self.display_path, place)
+        shown = self.shown(place)
         return Seed(self._root, self._entropy, path.digest(), self.session, shown, False)
+
+    def shown(self, place: int) -> tuple[int, ...]:
+        """Return the path for people of the child at ``place``."""
+        return self.display_path if self._is_above else (*self.display_path, place)
 
     def above(self, place: int, number: int) -> Seed:
         """Return the seed above a stream of a streamer that a function has for an argument."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import contextlib
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 from .failures import Failures
+from .meter import Meter
 from .opener import IN_PLACE, Opener
 
 
 class _Tree:
     """What is one for a whole tree of runs."""
 
-    __slots__ = ("failures", "is_closing", "kept")
+    __slots__ = ("failures", "is_closing", "kept", "meter")
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None) -> None:
         self.failures = Failures()
         self.is_closing = False  # the stream is, and has kept where it stood
         self.kept: dict[Hashable, Any] = {}
+        self.meter = meter
 
 
 class Session:
@@ -29,14 +32,35 @@ class Session:
 
     __slots__ = ("_tree", "opener")
 
-    def __init__(self, opener: Opener = IN_PLACE, tree: _Tree | None = None) -> None:
-        self._tree = _Tree() if tree is None else tree
+    def __init__(
+        self,
+        opener: Opener = IN_PLACE,
+        tree: _Tree | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self._tree = _Tree(meter) if tree is None else tree
         self.opener = opener
 
     @property
     def failures(self) -> Failures:
         """What has failed."""
         return self._tree.failures
+
+    @property
+    def meter(self) -> Meter | None:
+        """What counts what the runs give; None if nobody wants to know."""
+        return self._tree.meter
+
+    @meter.setter
+    def meter(self, meter: Meter) -> None:
+        self._tree.meter = meter
+
+    @contextlib.contextmanager
+    def as_known(self) -> Iterator[None]:
+        """Count nothing, failures included, while what has been before is read again."""
+        meter = contextlib.nullcontext() if self.meter is None else self.meter.as_known()
+        with self.failures.as_known(), meter:
+            yield
 
     @property
     def is_closing(self) -> bool:

@@ -55,6 +55,7 @@ class Stream(ClosableIterator):
         "_is_abandoned",
         "_last",
         "_max_iter",
+        "_meter",
         "_n_passes",
         "_open_pass",
         "_seed",
@@ -79,6 +80,7 @@ class Stream(ClosableIterator):
         self._open_pass = open_pass
         self._source: Iterator | None = None
         self._given_before = 0
+        self._meter: Any = None  # what is to count what it does
         self._has_ended = False
         # Where it stood, when it was closed or had given all it may; or why that is not known.
         self._last: dict | PescadorError | None = None
@@ -103,8 +105,8 @@ class Stream(ClosableIterator):
         An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
         in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
         ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
-        it up. They are those that a mux with ``on_error="replace"`` has replaced, and stay when
-        the stream is over. Those inside a background process are not among them.
+        it up. They are those that a mux with ``on_error="replace"`` has replaced, in background
+        processes too, and stay when the stream is over.
         """
         return self._seed.session.failures.entries() if self._n_passes else ()
 
@@ -220,6 +222,12 @@ class Stream(ClosableIterator):
                 raise _in_an_item()  # another thread has gone on in the meantime
         return fields
 
+    def _start_again(self) -> None:
+        """Close what is open, and go on where it stood."""
+        fields = self._fields()
+        self._close_source()
+        self._open(self._n_passes - 1, fields["position"])
+
     def _is_in_an_item(self) -> bool:
         front = self._front
         return isinstance(front, GeneratorType) and front.gi_running
@@ -237,7 +245,7 @@ class Stream(ClosableIterator):
         """Get the seed, and begin the first pass, or the one that another run was in."""
         binding = self._streamer._binding
         if binding is None:
-            self._seed = Seed.root(Session())
+            self._seed = Seed.root(Session(meter=self._meter))
             self._seed.session.failures.n_items = _count_of(weakref.ref(self))
         else:
             self._seed = next(binding.seeds)
@@ -332,7 +340,7 @@ class Stream(ClosableIterator):
                 source = self._open_pass(self._seed, 0, number)
             elif isinstance(position, int) and self._streamer._has_own_iterate():
                 source = self._open_pass(self._seed, 0, number)
-                with self._seed.session.failures.as_known():
+                with self._seed.session.as_known():
                     source = positions.moved(source, position, self._streamer)
             else:
                 source = open_at(self._streamer, self._seed, 0, number, position)

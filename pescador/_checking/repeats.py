@@ -1,0 +1,106 @@
+"""Sources that begin with the same items whenever they are opened."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+from types import CodeType
+from typing import Any
+
+from .. import _repr, _validate
+from ..parallel import ParallelStreamer
+from .plan import PROCESS, SOURCE, Node, bound_arguments, function_of, limit_of, opened_again
+from .report import Report
+from .traces import names_in
+
+_SEED_NAMES = {"seed", "random_state", "random_seed", "rng", "rng_seed"}
+_MAKERS = {"default_rng", "RandomState", "Random", "Generator", "manual_seed"}
+_FEWEST_COMPARED = 4  # items, of which some differ: else they may be alike by chance
+
+
+def most_of(limit: float) -> int:
+    """Return how many items an activation gives at most, but for one in a million."""
+    return math.ceil(limit + 5 * math.sqrt(limit) + 5)
+
+
+def begin_alike(root: Node, report: Report) -> None:
+    """Find sources whose activations repeat, and those whose rest is never reached."""
+    for node in root.walk():
+        if node.kind == SOURCE and node.facts is not None and node.facts.is_alike:
+            _look_at(node, report)
+
+
+def _look_at(node: Node, report: Report) -> None:
+    limit = limit_of(node)
+    n_unreached = 0 if limit is None else _n_unreached(node, most_of(limit))
+    seed = _seed_of(node)
+    if not n_unreached and not (opened_again(node) and _draws_alike(node, limit, seed)):
+        return
+    like: str = _repr.named(function_of(node.streamer))
+    if seed or _makes_generator(node):
+        message = "draws at random, and begins with the same items whenever it is opened"
+        remedy = f"give pescador.FRESH_SEED in place of {seed}"
+        if not seed:
+            remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
+        report.add("warning", "begins-alike", node, message, remedy, like=like)
+        return
+    assert limit is not None
+    message = f"begins at the same item whenever it is opened, and gives about {limit:g} items:"
+    message += " those further on are never reached"
+    remedy = "begin at a random place: let its function take a seed, and give it"
+    remedy += ' pescador.FRESH_SEED; or give its mux rate=None and mode="exhaustive"'
+    report.add("warning", "rest-unreached", node, message, remedy, like=like)
+
+
+def _n_unreached(node: Node, most: int) -> int:
+    """Return how many different items come only after the most that an activation gives."""
+    assert node.facts is not None
+    digests = node.facts.digests
+    return len(set(digests[most:]) - set(digests[:most]))
+
+
+def _draws_alike(node: Node, limit: float | None, seed: str) -> bool:
+    """Tell whether a source that is opened again draws the same at random."""
+    facts = node.facts
+    assert facts is not None
+    if not (seed or _makes_generator(node)) or (limit is None and not facts.has_ended):
+        return False
+    return len(facts.digests) >= _FEWEST_COMPARED and facts.n_different > 1
+
+
+def _seed_of(node: Node) -> str:
+    """Return the seed that a source was given, as text; "" if it has none."""
+    with contextlib.suppress(AttributeError):
+        for name, value in bound_arguments(node.streamer).items():
+            is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if name in _SEED_NAMES and is_whole:
+                return f"{name}={_validate.short(value)}"
+    return ""
+
+
+def _makes_generator(node: Node) -> bool:
+    """Tell whether the function of a source makes a random generator."""
+    function: Any = function_of(node.streamer)
+    if isinstance(function, type):
+        function = getattr(function, "__iter__", None)
+    code = getattr(function, "__code__", None)
+    return isinstance(code, CodeType) and bool(names_in(code) & _MAKERS)
+
+
+def same_in_every_process(root: Node, report: Report) -> None:
+    """Find random generators that are copied into processes, where they start anew."""
+    for node in root.walk():
+        processes = [each for each in node.all_above() if each.kind == PROCESS]
+        if node.kind == PROCESS or not node.generators or not any(map(_is_copied, processes)):
+            continue
+        name = type(node.generators[0]).__name__
+        message = "draws from a {name} of the program: a copy of it goes to each background"
+        message += " process, and starts from the same state each time"
+        remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
+        report.add("warning", "begins-alike", node, message, remedy, like=name)
+
+
+def _is_copied(node: Node) -> bool:
+    streamer = node.streamer
+    return not isinstance(streamer, ParallelStreamer) or streamer.backend != "threads"

@@ -1,0 +1,39 @@
+"""A progress bar that also says what a stream is at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from ..exceptions import PescadorError
+from .tables import percent
+
+
+def check() -> Any:
+    """Return the class of tqdm that suits terminal or notebook; say so if there is none."""
+    try:
+        return import_module("tqdm.auto").tqdm
+    except ImportError as error:
+        raise PescadorError("progress=True needs tqdm: pip install tqdm") from error
+
+
+def bar(monitor: Any, items: Iterable, total: int | None, initial: int) -> Any:
+    """Return a progress bar over the items of a monitor."""
+    kind: Any = check()
+
+    class Bar(kind):
+        """Looks at the monitor as often as it is drawn anew."""
+
+        def refresh(self, *args: Any, **kwargs: Any) -> Any:
+            self.postfix = _told(monitor)
+            return super().refresh(*args, **kwargs)
+
+    return Bar(items, total=total, initial=initial, unit=" items", dynamic_ncols=True)
+
+
+def _told(monitor: Any) -> str:
+    seconds, waited = monitor.times()
+    text = f"{monitor.n_open():,} open, waiting {percent(waited, seconds)}"
+    n_failures = sum(entry.count for entry in monitor.stream.failures)
+    return f"{text}, {n_failures:,} failures" if n_failures else text

@@ -1,0 +1,397 @@
+"""What the runs of a tree have given, for whoever monitors it.
+
+Nothing is counted here for an item. A run knows how much each of its open streams has given; a
+stream is added up when it ends, and those that are open when somebody asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+FIRST = "first"  # weights: those that a run begins with
+STOP_FAILED = -2  # in place of a limit: it has failed, or was closed before its end
+MOST_KEPT = 2**14  # ended streams, until they are added up
+MOST_PERIODS = 32
+MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
+QUICK = 5e-6  # seconds for an item, below which not every one is timed
+MOST_UNTIMED = 256  # items of a quick source
+EVERY = 64  # activations of quick sources, of which one is timed
+
+
+class Promise(NamedTuple):
+    """The shares that a mux promises to its streamers, and how far chance takes them from these."""
+
+    weights: np.ndarray | None  # None: equal ones
+    n_streams: int
+    #: What is drawn independently: "items", "activations"; "turns": nothing is left to chance;
+    #: "": no formula is known.
+    unit: str = ""
+    #: Whether it holds only as long as no stream ends before its limit.
+    while_full: bool = False
+    #: Whether it holds only among the streamers that a run has opened in the beginning.
+    among_open: bool = False
+
+
+class Period:
+    """Items that were chosen by the same weights."""
+
+    __slots__ = ("n_items", "n_squares", "promise")
+
+    def __init__(self, promise: Promise | None) -> None:
+        self.promise = promise
+        self.n_items = 0
+        self.n_squares = 0  # of the items of each activation
+
+
+class Mark(NamedTuple):
+    """What is known already of an activation that goes on."""
+
+    n_counted: int  # items of it that have been added up, or do not count
+    n_carried: int  # of those, and of what it goes on with, how many belong to what is added up
+    n_opened: int  # 1 if its opening is to be counted
+    period: Period
+
+
+class MuxMeter:
+    """What is known of a mux, over all its runs at one place in a tree."""
+
+    def __init__(self, path: tuple[int, ...], meter: Meter) -> None:
+        self.path = path
+        self.meter = meter
+        self.n_runs = 0
+        self.runs: set[Any] = set()  # those that are open
+        # Ended streams, not added up yet: whose, and what they gave, where that is what all of
+        # them gave since they were opened; and others.
+        self.places: list[int] = []
+        self.given: list[int] = []
+        self.kept: list[tuple[int, int, Mark]] = []
+        self.items: Counter[int] = Counter()
+        self.opened: Counter[int] = Counter()
+        self.empty: dict[int, int] = {}
+        self.waited: dict[int, float] = {}
+        self.opening: dict[int, float] = {}
+        self.dropped: set[int] = set()
+        self.periods: list[Period] = []
+        self.n_short = 0  # streams that ended before their limit
+        self.folded: tuple[np.ndarray, np.ndarray] | None = None  # means and variances
+        self.n_changed = 0  # weights, for streamers that were left out
+        self.is_promised = True
+        self.name_of: Callable[[int], str] = "streamer {}".format
+        self.is_background = False  # its runs are in another process
+        self._setup: Any = None  # of the last run
+        self.usual = Mark(0, 0, 1, Period(None))  # of streams, until weights change
+        self.n_untimed = 0  # activations that are not to be timed
+        self._is_quick = False  # the first item of the last one that was timed
+
+    def join(self, run: Any) -> None:
+        """Know of a run from now on; what it has given before does not count."""
+        self.n_runs += 1
+        if run.setup is not self._setup:
+            self.name_of = run.name_of
+            self.settle()
+            self._setup = run.setup
+            self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))
+        run.fresh = self.usual
+        run.marks = [run.fresh] * len(run.sources)
+        for slot, _, n_given in run.open_streams():
+            run.marks[slot] = Mark(n_given, 0, 0, run.fresh.period)
+        self.runs.add(run)
+
+    # What happens.
+
+    def add_slot(self, run: Any) -> None:
+        """Hear that a run has a slot more."""
+        run.marks.append(run.fresh)
+        run.readers.append(None)
+
+    def columns(self, run: Any) -> tuple[list, ...]:
+        """Return what is kept here of a run, by slot."""
+        return run.marks, run.readers
+
+    def opened_one(
+        self, run: Any, slot: int, place: int, source: Iterator, seconds: float
+    ) -> Iterator:
+        """Hear that a run has opened a stream in so many seconds; return what it is to read.
+
+        (Not of every stream, where they are quick: see `n_untimed`.)
+        """
+        run.marks[slot] = run.fresh
+        if len(self.places) >= MOST_KEPT:
+            self.settle()
+        if run.is_timed_elsewhere:
+            self.n_untimed = EVERY - 1
+            run.readers[slot] = source
+            return source
+        weight = 1
+        if self._is_quick:
+            self.n_untimed, weight = EVERY - 1, EVERY
+        place = run.named(place)
+        self._note_opening(place, seconds * weight)
+        run.readers[slot] = chain.from_iterable(self._timed(source, place, weight))
+        return run.readers[slot]
+
+    def _note_opening(self, place: int, seconds: float) -> None:
+        self.opening[place] = self.opening.get(place, 0.0) + seconds
+        self.waited[place] = self.waited.get(place, 0.0) + seconds
+
+    def _timed(self, source: Iterator, place: int, weight: int) -> Iterator[Any]:
+        """Yield iterables of the items, some of which are timed, for ``weight`` activations."""
+        waited = self.waited
+        n_since, is_first = 1, True
+        while True:
+            begin = perf_counter()
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            seconds = perf_counter() - begin
+            if is_first:
+                is_first = False
+                self._is_quick = seconds < QUICK
+                self._note_opening(place, seconds * weight)
+            else:
+                waited[place] += seconds * n_since * weight
+            yield (item,)
+            n_since = 1 if seconds >= QUICK else min(2 * n_since, MOST_UNTIMED)
+            if n_since > 1:
+                yield islice(source, n_since - 1)
+
+    def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
+        """Hear that a stream is over, by itself or by its limit (or else was closed before).
+
+        (Not of a stream that nothing is to be said of: see `places`.)
+        """
+        place, mark, stop = run.named(run.places[slot]), run.marks[slot], run.through_limit[slot]
+        self.kept.append((place, n_given, mark))
+        if has_ended and stop != STOP_FAILED and (n_given <= stop or stop < 0):
+            self.n_short += 1
+            if not n_given:
+                self.empty[place] = self.empty.get(place, 0) + 1
+
+    def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
+        """Hear that a stream that was opened goes on with what another one has left."""
+        n_carried = before.n_carried + n_given - before.n_counted
+        run.marks[slot] = run.marks[slot]._replace(n_carried=n_carried)
+
+    def restored_one(self, run: Any, slot: int, n_given: int) -> None:
+        """Hear that a stream has been opened where it stood."""
+        run.marks[slot] = Mark(n_given, 0, 0, run.fresh.period)
+
+    def drop(self, run: Any, place: int) -> None:
+        """Hear that a streamer is not opened again in a run."""
+        self.dropped.add(place)
+        self.n_changed += run.setup.n_streams
+        if self.n_changed > MOST_CHANGED:
+            self.is_promised = False  # it takes too long to know them
+        if self.is_promised:
+            self.reweighed(run, run.promise())
+
+    def breaks_promise(self, run: Any) -> None:
+        """Hear that something has happened after which no shares are promised."""
+        self.is_promised = self.is_promised and self.meter.is_reading_again
+
+    def reweighed(self, run: Any, promise: Promise | None, is_restored: bool = False) -> None:
+        """Hear that a run chooses by other weights from now on."""
+        if not is_restored:
+            self.checkpoint(run)
+        now = Period(promise)
+        run.fresh = Mark(0, 0, 1, now)
+        if not is_restored and promise is not None and promise.unit == "activations":
+            return  # what is open was chosen by the weights of before
+        for slot, *_ in run.open_streams():
+            run.marks[slot] = run.marks[slot]._replace(period=now)
+
+    # What happens in the run of another process, which has numbers in place of slots.
+
+    def opened_elsewhere(self, run: Any, number: int, place: int, n_opened: int) -> None:
+        """Hear that a stream has been opened (or was open before: 0)."""
+
+    def gave(self, run: Any, number: int, n_items: int) -> None:
+        """Hear that a stream has given so many items more."""
+
+    def ended_elsewhere(self, run: Any, number: int, is_short: bool, is_empty: bool) -> None:
+        """Hear that a stream is over: perhaps before its limit, or without an item."""
+        place, n_given = run.open[number]
+        self.kept.append((place, n_given, run.marks[number]))
+        self.n_short += is_short
+        if is_empty:
+            self.empty[place] = self.empty.get(place, 0) + 1
+
+    def carry(self, run: Any, number: int, n_carried: int) -> None:
+        """Hear that a stream goes on with what others have left, after so many items of these."""
+        run.marks[number] = run.marks[number]._replace(n_carried=n_carried)
+
+    def drop_elsewhere(self, run: Any, place: int) -> None:
+        """Hear that a streamer is not opened again in a run."""
+        self.dropped.add(place)
+
+    def leave(self, run: Any) -> None:
+        """Hear that a run is over, with what is still open in it."""
+        self.checkpoint(run)
+        self.runs.discard(run)
+
+    # Adding up.
+
+    def checkpoint(self, run: Any) -> None:
+        """Add up what the open streams of a run have given up to now."""
+        for slot, place, n_given in run.open_streams():
+            mark = run.marks[slot]
+            n_carried = mark.n_carried + n_given - mark.n_counted
+            self.kept.append((place, n_given, mark))
+            run.marks[slot] = Mark(n_given, n_carried, 0, mark.period)
+
+    def begin_again(self) -> tuple:
+        """Return what is known now, before something is read that has been before."""
+        for run in self.runs:
+            self.checkpoint(run)
+        self.settle()
+        return set(self.runs), self.n_runs, self.n_short, self.empty.copy(), self.dropped.copy()
+
+    def end_again(self, before: tuple | None) -> None:
+        """Know no more than before it, but for what is open."""
+        known = before or (set(), 0, 0, {}, set())
+        runs, self.n_runs, self.n_short, self.empty, self.dropped = known
+        self.n_runs += len(self.runs - runs)
+        for kept in (self.places, self.given, self.kept):
+            kept.clear()
+        for run in self.runs:
+            for slot, _, n_given in run.open_streams():
+                run.marks[slot] = run.marks[slot]._replace(n_counted=n_given, n_opened=0)
+            if run.has_set_aside():
+                self.is_promised = False
+
+    def settle(self) -> None:
+        """Add up the streams that have ended."""
+        if self.meter.is_reading_again:
+            return
+        places, given, kept = self.places, self.given, self.kept
+        self.places, self.given, self.kept = [], [], []
+        if places:
+            self._add_usual(np.array(places), np.array(given))
+        for each in kept:
+            self._add(*each)
+        if len(self.periods) > MOST_PERIODS:
+            self._fold()
+
+    def _add_usual(self, places: np.ndarray, given: np.ndarray) -> None:
+        """Add up streams from their openings to their limits."""
+        known, numbers = np.unique(places, return_inverse=True)
+        n_items = np.bincount(numbers, given).astype(int)
+        for each, n_opened, n_given in zip(
+            known.tolist(), np.bincount(numbers).tolist(), n_items.tolist()
+        ):
+            self.opened[each] += n_opened
+            self.items[each] += n_given
+        self._add_to(self.usual.period, int(given.sum()), int(given @ given))
+
+    def _add(self, place: int, n_given: int, mark: Mark) -> None:
+        """Add up a stream."""
+        n_items = n_given - mark.n_counted
+        self.items[place] += n_items
+        self.opened[place] += mark.n_opened
+        self._add_to(mark.period, n_items, n_items * (n_items + 2 * mark.n_carried))
+
+    def _add_to(self, period: Period, n_items: int, n_squares: int) -> None:
+        """Add items to a period."""
+        if not period.n_items and period not in self.periods:
+            self.periods.append(period)  # it was folded, and goes on
+        period.n_items += n_items
+        period.n_squares += n_squares
+
+    def _fold(self) -> None:
+        """Keep what is to be known of most periods in two sums."""
+        for period in self.periods[:-1]:
+            moments = expected(period.promise, period.n_items, period.n_squares)
+            if moments is None:
+                self.is_promised = self.is_promised and not period.n_items
+            elif self.folded is None:
+                self.folded = moments
+            else:
+                self.folded = self.folded[0] + moments[0], self.folded[1] + moments[1]
+            period.n_items = period.n_squares = 0
+        del self.periods[:-1]
+
+
+def expected(
+    promise: Promise | None, n_items: int, n_squares: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return how many items each streamer should have given, and the variances (nan: unknown)."""
+    if promise is None:
+        return None
+    weights = promise.weights
+    if weights is None:
+        weights = np.full(promise.n_streams, 1 / promise.n_streams)
+    n_units = {"items": n_items, "activations": n_squares, "turns": 0, "": np.nan}[promise.unit]
+    return weights * n_items, weights * (1 - weights) * n_units
+
+
+class Part(Protocol):
+    """Something of a tree that knows more when it is asked: a background process."""
+
+    def settle(self) -> None:
+        """Tell the meter what has been handed out."""
+
+    def bytes_ahead(self) -> int:
+        """Return how many bytes have come, and have not been handed out."""
+
+
+class Meter:
+    """What is known of all muxes of a tree, from a moment on."""
+
+    def __init__(self) -> None:
+        self.muxes: dict[tuple[int, ...], MuxMeter] = {}
+        self.parts: set[Any] = set()
+        self.blocked = 0.0  # seconds in waiting for workers and processes
+        self.blocked_by: dict[tuple[int, ...], float] = {}  # by the path of what was waited for
+        self.failures_before: dict[tuple[int, ...], int] = {}  # how many, by path
+        self.is_reading_again = False
+
+    def of_mux(self, path: tuple[int, ...]) -> MuxMeter:
+        """Return what is known of the mux at a place."""
+        if path not in self.muxes:
+            self.muxes[path] = self._new(path)
+        return self.muxes[path]
+
+    def _new(self, path: tuple[int, ...]) -> MuxMeter:
+        return MuxMeter(path, self)
+
+    def settle(self) -> None:
+        """Bring what is known up to date."""
+        for part in list(self.parts):
+            part.settle()
+        for mux in list(self.muxes.values()):
+            mux.settle()
+
+    @contextlib.contextmanager
+    def waiting_for(self, path: tuple[int, ...] | None) -> Iterator[None]:
+        """Note how long the caller waits for what is made elsewhere; ``path``: of what."""
+        begin = perf_counter()
+        try:
+            yield
+        finally:
+            seconds = perf_counter() - begin
+            self.blocked += seconds
+            if path is not None:
+                self.blocked_by[path] = self.blocked_by.get(path, 0.0) + seconds
+
+    @contextlib.contextmanager
+    def as_known(self) -> Iterator[None]:
+        """Count nothing while what has been before is read again."""
+        if self.is_reading_again:
+            yield
+            return
+        before = {path: mux.begin_again() for path, mux in self.muxes.items()}
+        self.is_reading_again = True
+        try:
+            yield
+        finally:
+            self.is_reading_again = False
+            for path, mux in self.muxes.items():
+                mux.end_again(before.get(path))

@@ -1,0 +1,683 @@
+"""What a Monitor tells: exact counts, wherever items are made; shares, waits, failures."""
+
+import json
+import logging
+import math
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from _cases import matrix
+from _trees import tree
+
+import pescador
+from pescador import (
+    ChainMux,
+    Monitor,
+    ParallelStreamer,
+    PescadorError,
+    RoundRobinMux,
+    ShuffledMux,
+    StochasticMux,
+    Streamer,
+    ZMQStreamer,
+    buffer_stream,
+)
+from pescador.monitor import Report
+
+FAR = 5.5  # standard deviations: once in a million, two-sided, with room for what is not normal
+
+
+def values(who, n_items=10**9):
+    """Yield dicts that say whose they are."""
+    for _ in range(n_items):
+        yield {"who": np.array(who)}
+
+
+def bad(who):
+    """Yield some, and fail, if the number is odd."""
+    yield from values(who, 4)
+    if who % 2:
+        raise ValueError(f"no more of {who}")
+
+
+def inner_muxes(**options):
+    return [
+        StochasticMux(
+            [Streamer(values, 10 * j + i, 5 + i) for i in range(4)],
+            2,
+            6,
+            weighting="share",
+            weights=[1, 2, 3, 4],
+            **options,
+        )
+        for j in range(3)
+    ]
+
+
+def curriculum(n_items):
+    return [1, 1, 1, 1 + n_items // 1000]
+
+
+TREES = {
+    "share": lambda: StochasticMux(
+        [Streamer(values, i) for i in range(20)],
+        5,
+        8,
+        random_state=1,
+        weighting="share",
+        weights=[1] * 10 + [2] * 10,
+    ),
+    "active": lambda: StochasticMux(
+        [Streamer(values, i, 3 * i) for i in range(8)], 3, 8, random_state=1
+    ),
+    "nested": lambda: StochasticMux(
+        inner_muxes(), 2, 12, random_state=3, weighting="share", weights=[1, 1, 2]
+    ),
+    "batches": lambda: Streamer(
+        buffer_stream, StochasticMux(inner_muxes(), 2, 12, random_state=3), 7
+    ),
+    "shuffled": lambda: ShuffledMux(
+        [Streamer(values, i, 7 * i) for i in range(8)], np.arange(1, 9) / 36, random_state=2
+    ),
+    "turns": lambda: RoundRobinMux([Streamer(values, i, 7 * i) for i in range(3)], "cycle", 4),
+    "chain": lambda: ChainMux([Streamer(values, i, 7 * i) for i in range(8)], "cycle", 5),
+    "curriculum": lambda: StochasticMux(
+        [Streamer(values, i) for i in range(4)],
+        2,
+        8,
+        random_state=1,
+        weighting="share",
+        weights=curriculum,
+    ),
+    "failing": lambda: StochasticMux(
+        [
+            StochasticMux(
+                [Streamer(bad, 10 * j + i) for i in range(4)],
+                2,
+                6,
+                on_error="replace",
+                max_failures=2,
+            )
+            for j in range(2)
+        ],
+        2,
+        12,
+        random_state=3,
+    ),
+}
+WAYS = {
+    "process": lambda streamer: ZMQStreamer(streamer, start_method="fork"),
+    "process in a process": lambda streamer: ZMQStreamer(
+        ZMQStreamer(streamer, start_method="fork"), start_method="fork"
+    ),
+    "threads": lambda streamer: ParallelStreamer(streamer, 3, backend="threads"),
+    "processes": lambda streamer: ParallelStreamer(streamer, 2, start_method="fork"),
+    "threads in a process": lambda streamer: ZMQStreamer(
+        ParallelStreamer(streamer, 2, backend="threads"), start_method="fork"
+    ),
+}
+
+
+def take(iterator, n_items):
+    for _ in range(n_items):
+        next(iterator)
+
+
+def counted(monitor):
+    """Return all that a report says, but for times."""
+    report = monitor.report()
+    deepest = max((len(row.path) for row in report.sources), default=0)
+    rows = [row for depth in range(1, deepest + 1) for row in report.at(depth)]
+    told = [
+        (*row[:1], *row[5:10], *(x if x is None else round(x, 9) for x in (row[2], row[4])))
+        for row in rows
+    ]
+    failures = [(each.path, each.count, each.is_dropped) for each in monitor.stream.failures]
+    return report.n_items, report.n_opened, sorted(told, key=str), failures
+
+
+@matrix(name=TREES.keys(), way=WAYS.keys(), cover=1)
+def test_counts_are_the_same_wherever_items_are_made(name, way, caplog):
+    caplog.set_level(logging.CRITICAL)
+    for n_items in (1, 10, 537):
+        monitors = [Monitor(s.iterate()) for s in (TREES[name](), WAYS[way](TREES[name]()))]
+        for each in monitors:
+            take(each, n_items)
+        here, elsewhere = map(counted, monitors)
+        for each in monitors:
+            each.close()
+        assert elsewhere == here
+        assert [counted(each) for each in monitors] == [here, here]  # closing adds nothing
+
+
+@matrix(name=TREES.keys(), way=("resumed", *WAYS), cover=1)
+def test_counts_begin_with_the_monitor(name, way, caplog):
+    """The same in mid-run, resumed, and started again in another process."""
+    caplog.set_level(logging.CRITICAL)
+    for n_before, n_items in ((1, 10), (537, 300)):
+        stream = TREES[name]().iterate()
+        take(stream, n_before)
+        state = json.loads(json.dumps(stream.state_dict()))
+        monitor = Monitor(stream)
+        take(monitor, n_items)
+        if way == "resumed":
+            other = TREES[name]().resume(state)
+        else:
+            other = WAYS[way](TREES[name]()).iterate()
+            take(other, n_before)
+        found = Monitor(other)
+        take(found, n_items)
+        assert counted(found) == counted(monitor)
+        found.close(), monitor.close()
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_counts_of_random_trees(number, caplog):
+    check_random_trees(range(10 * number, 10 * number + 10), caplog)
+
+
+def check_random_trees(numbers, caplog):
+    caplog.set_level(logging.CRITICAL)
+    for number in numbers:
+        rng = random.Random(number)
+        n_before, n_items = rng.choice([0, 0, 3, 17]), rng.choice([1, 5, 20, 60])
+        ways = [lambda streamer: streamer, WAYS["threads"]]
+        if number % 5 == 0:
+            ways.append(WAYS["process"])
+        found = [outcome_of(way(tree(number)), n_before, n_items) for way in ways]
+        assert all(each == found[0] for each in found), number
+
+
+def outcome_of(streamer, n_before, n_items):
+    """Return what a monitor tells after some items, and whether the stream has ended, or failed."""
+    stream = streamer.cycle()
+    try:
+        take(stream, n_before)
+    except (StopIteration, Exception):
+        return None
+    with Monitor(stream) as monitor:
+        try:
+            take(monitor, n_items)
+            end = ""
+        except (StopIteration, Exception) as error:
+            end = type(error).__name__
+        return end, counted(monitor)
+
+
+def test_a_monitor_changes_nothing():
+    for name, make in TREES.items():
+        plain, stream = (make().iterate(200) for _ in range(2))
+        monitor = Monitor(stream)
+        for _ in range(100):
+            assert str(next(monitor)) == str(next(plain)), name
+        assert stream.state_dict() == plain.state_dict()
+        assert [str(item) for item in monitor] == [str(item) for item in plain]
+        assert monitor.report().n_items == 200
+
+
+def test_several_loops_read_one_stream():
+    monitor = Monitor(Streamer(range, 10_000).iterate())
+    read = []
+    for n_items in (1, 10, 500, 3):
+        for item in monitor:
+            read.append(item)
+            if len(read) >= n_items:
+                break
+    read += monitor
+    assert read == list(range(10_000))
+    assert monitor.report().n_items == 10_000
+
+
+def lone(stream):
+    """Pass a stream on, in a way that nobody can look into."""
+    yield from stream
+
+
+def test_a_function_that_reads_streams_in_its_own_way():
+    """What it reads is counted too, from the monitor on."""
+    streamer = Streamer(lone, TREES["share"]())
+    stream = streamer.iterate()
+    take(stream, 100)
+    monitor, whole = Monitor(stream), Monitor(streamer.iterate())
+    take(whole, 100)
+    before = whole.report()
+    take(monitor, 50)
+    take(whole, 50)
+    after = whole.report()
+    n_items = {row.path: row.n_items for row in after.sources}
+    for row in before.sources:
+        n_items[row.path] -= row.n_items
+    found = {row.path: row.n_items for row in monitor.report().sources}
+    assert found == {path: n for path, n in n_items.items() if n or path in found}
+    assert sum(found.values()) == 50
+    assert monitor.report().n_opened == after.n_opened - before.n_opened
+
+
+# Shares.
+
+
+def far_from(monitor, n_items, expected=None):
+    """Return the z of all sources; ``expected`` are the shares that they should have."""
+    take(monitor, n_items)
+    rows = monitor.report().sources
+    if expected is not None:
+        assert [row.expected for row in rows] == pytest.approx(list(expected))
+    return [row.z for row in rows]
+
+
+WEIGHTS = np.array([0.1, 0.2, 0.3, 0.4])
+
+
+def sources(n=4):
+    return [Streamer(values, i) for i in range(n)]
+
+
+def promising(name, seed):
+    """Return a mux that promises shares, and these."""
+    own = {"random_state": seed}
+    return {
+        "share": lambda: (
+            StochasticMux(sources(), 3, 8, WEIGHTS, weighting="share", **own),
+            WEIGHTS,
+        ),
+        "share, constant": lambda: (
+            StochasticMux(sources(), 2, 5, WEIGHTS, weighting="share", dist="constant", **own),
+            WEIGHTS,
+        ),
+        "share, binomial": lambda: (
+            StochasticMux(sources(), 2, 5, WEIGHTS, weighting="share", dist="binomial", **own),
+            WEIGHTS,
+        ),
+        "share, of short ones": lambda: (
+            StochasticMux(
+                [Streamer(values, i, 3 + i) for i in range(4)],
+                2,
+                8,
+                WEIGHTS,
+                weighting="share",
+                **own,
+            ),
+            WEIGHTS,
+        ),
+        "active, equal": lambda: (StochasticMux(sources(), 3, 8, **own), [0.25] * 4),
+        "active, all open": lambda: (
+            StochasticMux(
+                sources(), 4, 8, WEIGHTS, mode="single_active", weighting="active", **own
+            ),
+            WEIGHTS,
+        ),
+        "no rate": lambda: (
+            StochasticMux(sources(), 4, None, WEIGHTS, mode="single_active", **own),
+            WEIGHTS,
+        ),
+        "shuffled": lambda: (ShuffledMux(sources(), WEIGHTS, **own), WEIGHTS),
+        "nested": lambda: (
+            StochasticMux(
+                [ShuffledMux(sources(), WEIGHTS), StochasticMux(sources(), 2, 4)],
+                2,
+                16,
+                [0.25, 0.75],
+                weighting="share",
+                **own,
+            ),
+            [*(0.25 * WEIGHTS), *[0.75 / 4] * 4],
+        ),
+        "in turn": lambda: (
+            RoundRobinMux([ShuffledMux(sources(), WEIGHTS)] * 2, **own),
+            [*(0.5 * WEIGHTS)] * 2,
+        ),
+    }[name]()
+
+
+PROMISING = (
+    "share",
+    "share, constant",
+    "share, binomial",
+    "share, of short ones",
+    "active, equal",
+    "active, all open",
+    "no rate",
+    "shuffled",
+    "nested",
+    "in turn",
+)
+
+
+@pytest.mark.parametrize("name", PROMISING)
+def test_shares_are_as_promised(name):
+    """False alarms: |z| > 5.5 once in a million; and the spread is neither too wide nor narrow.
+
+    The mean square of z is that of the last sources of 60 runs, each chi-square of one degree:
+    below 0.4 or above 2.2 less than once in a million.
+    """
+    squares = []
+    for seed in range(60):
+        mux, expected = promising(name, seed)
+        found = far_from(Monitor(mux.iterate()), 6000, expected)
+        assert max(map(abs, found)) < FAR
+        squares.append(found[-1] ** 2)
+    assert 0.4 < np.mean(squares) < 2.2
+
+
+@pytest.mark.parametrize("name", ["shuffled", "share"])
+def test_a_wrong_mux_is_seen(name, monkeypatch):
+    from pescador._mixing.slots import EqualSlots, WeightedSlots
+
+    kind = WeightedSlots if name == "shuffled" else EqualSlots
+    draw = kind._draw
+    monkeypatch.setattr(kind, "_draw", lambda *args: _rather_the_first(draw(*args)))
+    if name == "share":
+        from pescador._mixing.choosers import Shares
+
+        choose = Shares.choose
+        monkeypatch.setattr(Shares, "choose", lambda self, u: choose(self, u * 0.95))
+    mux, _ = promising(name, 5)
+    assert max(map(abs, far_from(Monitor(mux.iterate()), 60_000))) > FAR
+
+
+def _rather_the_first(draws):
+    draws = np.array(draws)
+    draws[::20] = 0
+    return draws
+
+
+def test_a_curriculum_promises_the_mean_of_its_weights():
+    mux = ShuffledMux(sources(), lambda n: WEIGHTS if n < 2000 else WEIGHTS[::-1], random_state=1)
+    found = far_from(Monitor(mux.iterate()), 8000, 0.25 * WEIGHTS + 0.75 * WEIGHTS[::-1])
+    assert max(map(abs, found)) < FAR
+
+
+def test_shares_of_those_that_are_left():
+    """One that gives nothing is left out, and the others share what it would have had."""
+    streamers = [Streamer(values, 0, 0), *sources()[1:]]
+    mux = ShuffledMux(streamers, WEIGHTS, random_state=1)
+    monitor = Monitor(mux.iterate())
+    take(monitor, 20_000)
+    rows = {row.path: row for row in monitor.report().sources}
+    assert (rows[0,].is_dropped, rows[0,].n_empty, rows[0,].n_items) == (True, 1, 0)
+    for place in (1, 2, 3):
+        assert rows[place,].expected == pytest.approx(WEIGHTS[place] / 0.9, abs=1e-3)
+        assert abs(rows[place,].z) < FAR
+
+
+NOT_PROMISING = {
+    "files of different lengths": lambda: StochasticMux(
+        [Streamer(values, i, 2 + i) for i in range(4)], 2, None, mode="exhaustive"
+    ),
+    "short streams": lambda: StochasticMux([Streamer(values, i, 3 + i) for i in range(4)], 2, 8),
+    "a chain": lambda: ChainMux(sources()),
+    "turns of streams that end": lambda: RoundRobinMux(
+        [Streamer(values, i, 1 + i) for i in range(4)], "cycle"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_PROMISING)
+def test_where_nothing_is_promised(name):
+    monitor = Monitor(NOT_PROMISING[name]().cycle())
+    take(monitor, 300)
+    rows = monitor.report().sources
+    assert rows and all(row.expected is None and row.z is None for row in rows)
+    assert sum(row.share for row in rows) == pytest.approx(1)
+
+
+# Times.
+
+
+def waits(who, seconds):
+    """Yield after a pause, again and again."""
+    while True:
+        time.sleep(seconds)
+        yield {"who": np.array(who)}
+
+
+@pytest.mark.parametrize("way", ["here", "process", "threads"])
+def test_waits_are_those_of_the_clock(way):
+    slow, quick = 4e-3, 2e-4
+    mux = StochasticMux(
+        [Streamer(waits, i, slow if i == 2 else quick) for i in range(4)], 2, 16, random_state=2
+    )
+    streamer = mux if way == "here" else WAYS[way](mux)
+    monitor, waited = Monitor(streamer.iterate(300)), 0.0
+    while True:
+        begin = time.perf_counter()
+        if next(monitor, None) is None:
+            break
+        waited += time.perf_counter() - begin
+    report = monitor.report()
+    assert report.waited == pytest.approx(waited, rel=0.1, abs=0.01)
+    assert report.waited <= report.seconds
+    if way == "process":
+        assert all(row.waited is None for row in report.sources)
+        return
+    of_each = {row.path: row.waited for row in report.sources}
+    assert of_each[2,] == max(of_each.values())
+    assert sum(of_each.values()) == pytest.approx(waited, rel=0.2, abs=0.05)
+
+
+def test_a_loop_that_is_slow_itself_waits_little():
+    monitor = Monitor(ParallelStreamer(TREES["share"](), 1, backend="threads").iterate(200))
+    end = time.perf_counter()
+    for _ in monitor:
+        end += 1e-3
+        while time.perf_counter() < end:
+            pass
+    report = monitor.report()
+    assert report.waited < 0.5 * report.seconds
+
+
+def test_opening_is_timed():
+    def opened_slowly(who):
+        time.sleep(5e-3)
+        while True:
+            yield who
+
+    mux = StochasticMux([Streamer(opened_slowly, i) for i in range(4)], 2, 8, random_state=0)
+    monitor = Monitor(mux.iterate(200))
+    list(monitor)
+    report = monitor.report()
+    assert 5e-3 * (report.n_opened - 2) <= report.opening <= report.waited
+
+
+def test_bytes_ahead():
+    streamer = ZMQStreamer(Streamer(large), start_method="fork")
+    with Monitor(streamer.iterate()) as monitor:
+        next(monitor)
+        assert monitor.report().bytes_ahead >= 0
+    assert monitor.report().bytes_ahead == 0
+
+
+def large():
+    while True:
+        yield {"x": np.zeros(1000)}
+
+
+# What is shown.
+
+
+def many(n):
+    return [Streamer(values, i) for i in range(n)]
+
+
+def test_the_table_shows_what_matters():
+    streamers = [Streamer(bad, i) if i == 77 else Streamer(values, i) for i in range(200)]
+    mux = StochasticMux(streamers, 150, 4, random_state=0, on_error="replace", max_failures=1)
+    monitor = Monitor(mux.iterate(5000))
+    list(monitor)
+    report = monitor.report()
+    text = str(report)
+    assert "5,000 items" in text and "... and 180 more" in text
+    table = text.splitlines()[3:]
+    assert table[1].split()[0] == "77" and "left out" in table[1] and "1 failed" in table[1]
+    assert len(table) == 22
+    html = report._repr_html_()
+    assert html.count("<tr>") == 21 and "Streamer(bad, 77)" in html
+    assert repr(report) == "<Report of 5,000 items from 200 sources>"
+    assert report.most_notable()[0].path == (77,)
+
+
+def test_a_report_of_very_many_sources_is_quick():
+    """As quick as thirty copies of a table of as many numbers, and 50 ms here."""
+    n = 100_000
+    mux = StochasticMux(many(n), 64, 1, mode="exhaustive")
+    monitor = Monitor(mux.iterate(n))
+    for _ in monitor:
+        pass
+    table = dict.fromkeys(range(n), 1)
+    seconds = {"copy": math.inf, "report": math.inf}
+    for _ in range(5):
+        begin = time.perf_counter()
+        for _ in range(30):
+            table.copy()
+        middle = time.perf_counter()
+        report = monitor.report()
+        seconds["copy"] = min(seconds["copy"], middle - begin)
+        seconds["report"] = min(seconds["report"], time.perf_counter() - middle)
+    assert seconds["report"] < seconds["copy"] + 0.05
+    assert report.n_sources == n and report.n_items == n
+
+
+def test_a_report_is_json():
+    monitor = Monitor(TREES["nested"]().iterate(300))
+    list(monitor)
+    report = monitor.report()
+    told = json.loads(json.dumps(report.to_dict()))
+    assert told["n_items"] == 300
+    assert told["sources"][0]["path"] == list(report.sources[0].path)
+    assert {each["streamer"] for each in told["sources"]} == {r.streamer for r in report.sources}
+
+
+def test_a_report_does_not_change():
+    monitor = Monitor(TREES["share"]().iterate())
+    take(monitor, 100)
+    report = monitor.report()
+    before = report.sources
+    take(monitor, 100)
+    assert report.sources == before and report.n_items == 100
+    assert monitor.report().n_items == 200
+
+
+def test_reports_are_merged():
+    reports = []
+    for seed in range(3):
+        mux, _ = promising("nested", seed)
+        monitor = Monitor(mux.iterate(3000))
+        list(monitor)
+        reports.append(monitor.report())
+    merged = Report.merge(reports)
+    assert merged.n_items == 9000
+    for rows in zip(merged.sources, *(each.sources for each in reports)):
+        assert rows[0].n_items == sum(row.n_items for row in rows[1:])
+        assert rows[0].expected == pytest.approx(rows[1].expected)
+        assert abs(rows[0].z) < FAR
+    assert Report.merge(reports[:1]).sources == reports[0].sources
+    with pytest.raises(PescadorError, match="one or more reports"):
+        Report.merge([])
+
+
+PICTURE = """
+import io, sys
+import matplotlib
+matplotlib.use("Agg")
+from pescador import Monitor, ShuffledMux, Streamer
+n = int(sys.argv[1])
+monitor = Monitor(ShuffledMux([Streamer(range, 1000)] * n, random_state=0).iterate(10 * n))
+list(monitor)
+axes = monitor.report().plot()
+axes.figure.savefig(io.BytesIO())
+realised = next(line for line in axes.lines if line.get_label() == "realised")
+assert len(realised.get_xdata()) == n
+assert monitor.report().plot(axes) is axes
+"""
+
+
+@pytest.mark.parametrize("n", [5, 50, 5000])
+def test_a_picture(n):
+    pytest.importorskip("matplotlib")
+    subprocess.run([sys.executable, "-W", "error", "-c", PICTURE, str(n)], check=True, timeout=60)
+
+
+def test_a_picture_of_nothing():
+    with pytest.raises(PescadorError, match="nothing to draw"):
+        Monitor(ShuffledMux(many(2)).iterate()).report().plot()
+
+
+def test_a_progress_bar(capfd, monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+    monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)  # (else it starts a thread for good)
+    streamer = ShuffledMux([Streamer(range, 10**6)] * 3, random_state=0)
+    stream = streamer.iterate(2000)
+    take(stream, 500)
+    resumed = streamer.resume(stream.state_dict())
+    assert len(list(Monitor(resumed, progress=True))) == 1500
+    shown = capfd.readouterr().err
+    assert "2000/2000" in shown and "items/s" in shown and "waiting" in shown
+    assert len(list(Monitor(streamer.iterate(5), progress=True, total=7))) == 5
+    assert "5/7" in capfd.readouterr().err
+
+
+# Wrong use.
+
+
+def test_what_is_no_stream():
+    mux = TREES["share"]()
+    with pytest.raises(PescadorError, match=r"the recipe, and not a stream.*iterate\(\)"):
+        Monitor(mux)
+    with pytest.raises(PescadorError, match=r"a map over a stream.*Streamer\(buffer_stream"):
+        Monitor(buffer_stream(mux.iterate(), 3))
+    with pytest.raises(PescadorError, match="is not a stream"):
+        Monitor([1, 2])
+    with pytest.raises(PescadorError, match="total"):
+        Monitor(mux.iterate(), total=-1)
+    with pytest.raises(PescadorError, match="progress"):
+        Monitor(mux.iterate(), progress="yes")
+    with pytest.raises(PescadorError, match="depth"):
+        Monitor(mux.iterate()).report().at(0)
+
+
+@pytest.mark.parametrize("n_items", [0, 1])
+def test_a_stream_has_one_monitor(n_items):
+    stream = TREES["share"]().iterate()
+    take(stream, n_items)
+    Monitor(stream)
+    with pytest.raises(PescadorError, match="has a Monitor already"):
+        Monitor(stream)
+
+
+def test_a_stream_that_is_over():
+    stream = TREES["share"]().iterate(3)
+    list(stream)
+    monitor = Monitor(stream)
+    assert list(monitor) == []
+    assert monitor.report().n_items == 0 and monitor.report().sources == ()
+
+
+def test_without_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(PescadorError, match="pip install tqdm"):
+        Monitor(TREES["share"]().iterate(), progress=True)
+
+
+def test_for_loops_of_a_streamer_may_be_monitored():
+    """What ``iter(streamer)`` returns stands for a stream."""
+    entry = iter(TREES["share"]())
+    monitor = Monitor(entry)
+    take(monitor, 5)
+    assert monitor.report().n_items == 5
+    assert pescador.Monitor is Monitor
+
+
+def test_an_error_is_counted_as_a_wait():
+    def broken():
+        time.sleep(0.01)
+        raise ValueError("broken")
+        yield
+
+    monitor = Monitor(Streamer(broken).iterate())
+    with pytest.raises(ValueError, match="broken"):
+        next(monitor)
+    assert monitor.report().waited >= 0.01
