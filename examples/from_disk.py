@@ -87,7 +87,7 @@ def endless(streams, n_batches):
     mux = pescador.StochasticMux(streams, WORKING_SET, rate=4, random_state=0)
     batches = pescador.Streamer(pescador.buffer_stream, mux, 64)
     seen = set()
-    for batch in pescador.ZMQStreamer(batches).iterate(max_iter=n_batches):
+    for batch in pescador.Monitor(pescador.ZMQStreamer(batches).iterate(max_iter=n_batches)):
         seen.update(batch["row"].tolist())
     return len(seen)
 

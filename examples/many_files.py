@@ -76,16 +76,23 @@ class Result(NamedTuple):
 
     batches_per_second: float
     hash: str
+    waiting: float  # of the time
 
 
 def read(streamer, n_batches):
     """Read batches from the beginning of a stream, and time it."""
     digest = hashlib.sha256()
-    start = time.perf_counter()
-    for batch in streamer.iterate(n_batches):
+    monitor = pescador.Monitor(streamer.iterate(n_batches))
+    for batch in monitor:
         for key in sorted(batch):
             digest.update(batch[key])
-    return Result(n_batches / (time.perf_counter() - start), digest.hexdigest())
+    report = monitor.report()
+    return Result(n_batches / report.seconds, digest.hexdigest(), report.waited / report.seconds)
+
+
+def told(result):
+    """Return a result as text."""
+    return f"{result.batches_per_second:10.1f} ({result.waiting:4.0%})"
 
 
 def compare(paths, n_batches):
@@ -128,12 +135,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="pescador-") as folder:
         paths = write_files(Path(folder), 200 if options.quick else 2000)
         alone, results = compare(paths, n_batches=8 if options.quick else 60)
-    print(f"{len(paths)} files, {N_ACTIVE} open at a time; batches of {BATCH_SIZE} a second:")
-    print(f"{'the mux alone':14}{alone.batches_per_second:9.1f}")
-    print(f"{'workers':14}" + "".join(f"{backend:>12}" for backend in results))
+    print(f"{len(paths)} files, {N_ACTIVE} open at a time; batches of {BATCH_SIZE} a second")
+    print("(and how much of the time was spent in waiting for them):")
+    print(f"{'the mux alone':14}{told(alone)}")
+    print(f"{'workers':14}" + "".join(f"{backend:>17}" for backend in results))
     for n in WORKERS:
-        speeds = [by_number[n].batches_per_second for by_number in results.values()]
-        print(f"{n:<14}" + "".join(f"{speed:12.1f}" for speed in speeds))
+        of_all = [by_number[n] for by_number in results.values()]
+        print(f"{n:<14}" + "".join(map(told, of_all)))
     hashes = {each.hash for by_number in results.values() for each in by_number.values()}
     assert hashes == {alone.hash}, "the batches differ"
     print(f"All runs gave the same batches: SHA-256 {alone.hash[:16]}...")

@@ -23,12 +23,9 @@ from sklearn.preprocessing import StandardScaler
 import pescador
 
 try:
-    from tqdm import tqdm
+    import tqdm
 except ImportError:  # then there is no progress bar
-
-    def tqdm(stream, total):
-        return stream
-
+    tqdm = None
 
 NOISE_LEVELS = (0.0, 0.5, 1.0, 2.0, 4.0)
 CLASSES = [0, 1]
@@ -81,7 +78,7 @@ def train(seed=0, n_batches=500, batch_size=32, show_progress=True):
     x_train, x_test, y_train, y_test = load(seed)
     model, seen = classifier(seed), set()
     stream = batches_of(x_train, y_train, batch_size, seed).iterate(max_iter=n_batches)
-    for batch in tqdm(stream, total=n_batches) if show_progress else stream:
+    for batch in pescador.Monitor(stream, progress=show_progress and tqdm is not None):
         model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)
         seen.update(sample.tobytes() for sample in batch["X"])
     return model.score(x_test, y_test), len(seen)

@@ -23,6 +23,7 @@ __all__ = ["Monitor", "Report", "SourceReport"]
 
 _TIMED_EVERY = 30e-6  # seconds of a loop, for one item that is timed
 _MOST_UNTIMED = 1000  # items
+_KEPT = 0.99  # of a running mean, after an item more
 
 
 class Monitor:
@@ -117,6 +118,7 @@ class Monitor:
         """Yield iterables of the items, some of which are timed: all of them in a slow loop."""
         items, rng, found = iter(self.stream), random.Random(0), self._meter
         n_items = 1  # that the timed one stands for
+        mean = 1.0  # seconds of the loop for an item, over the last hundred
         while True:
             begin, blocked = perf_counter(), found.blocked
             try:
@@ -129,11 +131,12 @@ class Monitor:
                 seconds = perf_counter() - begin - (found.blocked - blocked)
                 self._waited += seconds * n_items
             yield (item,)
-            n_mean = _TIMED_EVERY / max(1e-9, (perf_counter() - begin))
             n_items = 1
-            if n_mean > 1:  # at random, so that no rhythm of the sources is met
-                n_items += int(2 * rng.random() * min(n_mean, _MOST_UNTIMED))
+            if mean < _TIMED_EVERY:  # at random, so that no rhythm of the sources is met
+                n_items += int(2 * rng.random() * min(_TIMED_EVERY / mean, _MOST_UNTIMED))
                 yield islice(items, n_items - 1)
+            of_each = (perf_counter() - begin) / n_items
+            mean += (of_each - mean) * (1 - _KEPT**n_items)
 
     def report(self) -> Report:
         """Return what the stream has done since the monitor was made.
@@ -168,7 +171,9 @@ class Monitor:
         return seconds, min(seconds, self._waited + self._meter.blocked)
 
     def n_open(self) -> int:
-        """Return how many streams of the muxes are open now (in this process)."""
+        """Return how many streams of the muxes are open now."""
+        for part in list(self._meter.parts):
+            part.settle()
         runs = [run for mux in list(self._meter.muxes.values()) for run in list(mux.runs)]
         return sum(len(run.open_streams()) for run in runs)
 

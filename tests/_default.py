@@ -55,6 +55,7 @@ _ONLY_FULL = {
             "test_however_the_program_ends_no_actor_is_left",
             "test_inside_a_task_and_an_actor",
             "test_inside_a_worker_of_ray_train",
+            "test_a_monitor_counts_the_same",
             "test_without_a_cluster",
         ),
         "a cluster takes long to start; openers/test_actors.py has it",

@@ -19,6 +19,7 @@ from _trees import read, tree
 
 from pescador import (
     ChainMux,
+    Monitor,
     ParallelStreamer,
     PescadorError,
     StochasticMux,
@@ -302,6 +303,19 @@ def test_inside_a_worker_of_ray_train(cluster, tmp_path):
         run_config=RunConfig(storage_path=str(tmp_path), name="test"),
     ).fit()
     assert json.loads(target.read_text()) == expected
+
+
+def test_a_monitor_counts_the_same(cluster):
+    """Muxes run in the program, and shares are counted there."""
+    reports = []
+    for streamer in (slow_mux(), on_ray(slow_mux())):
+        with Monitor(streamer.iterate(200)) as monitor:
+            for _ in monitor:
+                pass
+        reports.append(monitor.report())
+    here, there = ([row[:-1] for row in report.sources] for report in reports)
+    assert there == here
+    assert reports[1].waited <= reports[1].seconds
 
 
 def test_without_a_cluster(monkeypatch):

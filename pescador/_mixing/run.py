@@ -270,7 +270,7 @@ class Run(FailingRun):
 
     def __enter__(self) -> Run:
         meter = self.seed.session.meter
-        if meter is not None:
+        if meter is not None and self.meter is None:  # (it may have been known before it began)
             self.metered_by(meter)
         return self
 

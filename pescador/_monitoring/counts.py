@@ -61,7 +61,8 @@ def _sum(one: Any, other: Any) -> tuple[np.ndarray, np.ndarray] | None:
 def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
     """Return what is known of each mux."""
     meter.settle()
-    found = {path: _copied(mux) for path, mux in list(meter.muxes.items())}
+    copied = {path: _copied(mux) for path, mux in list(meter.muxes.items())}
+    found = {path: mux for path, mux in copied.items() if mux.items or mux.opened}
     for path, seconds in list(meter.blocked_by.items()):
         if path[:-1] in found:
             found[path[:-1]].waited[path[-1]] += seconds  # type: ignore[assignment]

@@ -34,6 +34,11 @@ def bar(monitor: Any, items: Iterable, total: int | None, initial: int) -> Any:
 
 def _told(monitor: Any) -> str:
     seconds, waited = monitor.times()
-    text = f"{monitor.n_open():,} open, waiting {percent(waited, seconds)}"
+    n_open = monitor.n_open()
     n_failures = sum(entry.count for entry in monitor.stream.failures)
-    return f"{text}, {n_failures:,} failures" if n_failures else text
+    parts = [
+        f"{n_open:,} open" if n_open else "",
+        f"waiting {percent(waited, seconds)}",
+        f"{n_failures:,} failures" if n_failures else "",
+    ]
+    return ", ".join(filter(None, parts))
