@@ -8,7 +8,7 @@ from .checking import check
 from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
-from .monitor import Monitor
+from .monitor import Monitor, Report
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
 from .version import version as __version__
@@ -23,6 +23,7 @@ __all__ = [
     "Mux",
     "ParallelStreamer",
     "PescadorError",
+    "Report",
     "RoundRobinMux",
     "ShuffledMux",
     "StochasticMux",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import inspect
 import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ._checking.findings import KINDS, SEVERITIES
 from .checking import check
 from .core import Streamer
 from .exceptions import PescadorError
@@ -33,18 +36,32 @@ def _parser() -> argparse.ArgumentParser:
         metavar="module:streamer",
         help="a streamer in a module, or a function without arguments that returns one",
     )
-    one.add_argument("--n-items", type=int, default=1000, help="how many items to read at most")
-    one.add_argument("--seed", type=int, default=0, help="what is random in the check itself")
-    one.add_argument("--max-seconds", type=float, default=5.0, help="about how long it may take")
-    one.add_argument(
-        "--ignore",
-        metavar="KIND",
-        action="append",
-        default=[],
-        help="a kind of finding that does not count, such as weights-decide-little",
-    )
-    one.add_argument("--json", action="store_true", help="print the findings as JSON")
+    _add_options(one)
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--n-items", type=int, default=1000, help="how many items to read at most, of each source")
+    text = "about how many sources to look at, or all"
+    add("--n-sources", type=_number_or_all, default=256, metavar="N|all", help=text)
+    text = "chooses which streamers of a large mux are looked at"
+    add("--seed", type=int, default=0, help=text)
+    add("--max-seconds", type=float, default=5.0, help="about how long it may take")
+    text = "a kind of finding that does not count, such as weights-decide-little"
+    add("--ignore", metavar="KIND", action="append", choices=KINDS, default=[], help=text)
+    text = "the least severity that counts, and is shown"
+    add("--severity", choices=SEVERITIES, default=SEVERITIES[-1], help=text)
+    add("--json", action="store_true", help="print the findings as JSON")
+
+
+def _number_or_all(text: str) -> int | None:
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all") from error
 
 
 class _WrongUseError(Exception):
@@ -56,22 +73,53 @@ def _streamer_of(target: str) -> Streamer:
     name, colon, path = target.partition(":")
     if not (name and colon and path):
         raise _WrongUseError(f"{target!r} is not of the form module:streamer")
+    if name.endswith(".py"):
+        module = ".".join(os.path.normpath(name[:-3]).split(os.sep))
+        raise _WrongUseError(f"{name} is a file: give the module, {module}:{path}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         value: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # of what the module imports
         raise _WrongUseError(f"{target!r}: {error}") from error
     for each in path.split("."):
         if not hasattr(value, each):
             raise _WrongUseError(f"{target!r}: {name} has no {each!r}")
         value = getattr(value, each)
     if not isinstance(value, Streamer) and callable(value):
-        value = value()
+        value = _called(value, target)
     if not isinstance(value, Streamer):
         kind = type(value).__name__
         raise _WrongUseError(f"{target!r} is a {kind}: give a streamer, or what returns one")
     return value
+
+
+def _called(function: Callable, target: str) -> Any:
+    """Return what a function returns, if it needs no arguments."""
+    needed = []
+    with contextlib.suppress(TypeError, ValueError):  # written in C
+        for each in inspect.signature(function).parameters.values():
+            is_any = each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+            if each.default is each.empty and not is_any:
+                needed.append(each.name)
+    if needed:
+        raise _WrongUseError(f"{target!r} needs arguments: {', '.join(needed)}")
+    return function()
+
+
+def _print_error(error: BaseException) -> None:
+    """Print an error of the user's module, with what is called there."""
+    where = error.__traceback__
+    while where is not None and _is_on_the_way(where.tb_frame.f_code.co_filename):
+        where = where.tb_next
+    traceback.print_exception(type(error), error, where)
+
+
+def _is_on_the_way(file: str) -> bool:
+    """Tell whether a file only calls or imports the user's."""
+    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,16 +130,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streamer = _streamer_of(options.target)
     except _WrongUseError as error:
         parser.error(str(error))
-    except Exception:  # of the user's module: an exit code of 1 would pass for findings
-        traceback.print_exc()
+    except Exception as error:  # of the user's module: 1 would pass for findings
+        _print_error(error)
         return _WRONG_USE
     try:
         findings: Any = check(
-            streamer, options.n_items, options.seed, max_seconds=options.max_seconds
+            streamer,
+            options.n_items,
+            options.seed,
+            n_sources=options.n_sources,
+            max_seconds=options.max_seconds,
         )
     except PescadorError as error:
         parser.error(str(error))
-    findings = findings.without(options.ignore)
+    findings = findings.without(options.ignore).at_least(options.severity)
     print(json.dumps(findings.to_dict(), indent=2) if options.json else findings)
     return _FOUND if findings else _NOTHING_FOUND
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from . import _validate
@@ -12,7 +14,14 @@ __all__ = ["check"]
 _MOST_SEED = 2**32 - 1
 
 
-def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: float = 5.0) -> tuple:
+def check(
+    streamer: Any,
+    n_items: int = 1000,
+    seed: int = 0,
+    *,
+    n_sources: int | None = 256,
+    max_seconds: float = 5.0,
+) -> tuple:
     """Tell what is likely to be wrong with a tree of streamers, before a night of training.
 
     The sources of the tree are opened and read a little, here in the program, and the muxes, maps
@@ -23,10 +32,14 @@ def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: flo
     streamer : Streamer
         The tree: what a training loop iterates over.
     n_items : int >= 1
-        How many items to read at most: of the stream, and of each source.
+        How many items to read at most: of the stream, and of each source. Of a source that a
+        rate closes, only as many are read as it may give until then, and a few more.
     seed : int in 0..2**32 - 1
-        Fixes which streamers of a large mux are looked at, and what sources draw meanwhile from
-        the global generators of NumPy and ``random`` and from `FRESH_SEED`.
+        Chooses which streamers of a large mux are looked at, and fixes what sources draw meanwhile
+        from the global generators of NumPy and ``random`` and from `FRESH_SEED`.
+    n_sources : int >= 1, optional
+        About how many sources to look at: of a mux with more of them a sample, and of one that is
+        read lazily the first, eight times fewer. None: all.
     max_seconds : float > 0
         About how long it may take. A source that hangs in an item is waited for; Ctrl-C then
         tells which one it is.
@@ -37,9 +50,11 @@ def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: flo
         The findings, the worst first; empty when all is well. A finding is a named tuple:
         ``severity`` ("error", "warning" or "note"), ``kind`` (a short name, see Notes),
         ``place`` (the index of a streamer in the outermost mux, then in the mux there, and so
-        on), ``streamer`` (as text), ``message`` and ``remedy``. Printed, the tuple is a report; its
-        ``to_dict()`` is for JSON. ``n_sources`` is how many sources were read, ``n_left_out`` how
-        many streamers were not looked at, ``is_complete`` whether there was time for the others.
+        on), ``streamer`` (as text), ``message``, ``remedy``, and ``others``: the places and
+        streamers of which the same is to say. Printed, the tuple is a report; its ``to_dict()`` is
+        for JSON, and its ``without(kinds)`` and ``at_least(severity)`` are parts of it.
+        ``n_sources`` is how many sources were read, ``n_left_out`` how many streamers were left out
+        on purpose, ``is_complete`` whether there was time to read as far as was asked for.
 
     Raises
     ------
@@ -56,11 +71,16 @@ def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: flo
       before it gets to the others.
     - ``"weights-decide-little"``: weights choose among the open streams only.
     - ``"n-active"``: more streams are open than there are streamers.
-    - ``"never-read"``: a weight of 0, or behind or beside streams that never end. (Only those are
-      known for endless that end in a ``while True`` without a way out, and muxes that begin again.)
+    - ``"never-read"``: its weight is 0; or the stream before it in a chain never ends; or all slots
+      of the mux are taken by endless streams. (Only those are known for endless that end in a
+      ``while True`` without a way out, and muxes that begin again.)
+    - ``"never-ends"``: an endless stream among others, in a mux that reads each to its end.
+    - ``"shared-generator"``: a random generator that several sources draw from.
     - ``"empty"``, ``"fails"``: a source without an item, or with an error.
+    - ``"not-read"``: sources that there was no time for; a note, if it was for one item of each.
     - ``"one-shot"``: an iterator that can be read only once. It is not read, nor what needs it.
-    - ``"items-differ"``: keys, dtypes or shapes that most other sources of a mux do not have.
+    - ``"items-differ"``: keys, dtypes or shapes that most other sources of a mux do not have; or a
+      source whose dtypes change.
     - ``"few-for-a-batch"``: a `buffer_stream` that gets too few items for one batch.
     - ``"cannot-cross"``, ``"not-picklable"``: what cannot go to another process, and what the start
       methods "spawn" and "forkserver" cannot send there; a note, where neither is used.
@@ -68,8 +88,8 @@ def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: flo
     - ``"would-save"``: sources without one whose items take more than a millisecond.
     - ``"starts-often"``: a mux that starts a process again and again, for few items each.
 
-    Of a mux with more than 256 streamers a sample is looked at, and of one whose streamers are
-    read lazily the first 32. No items are kept.
+    Every source is opened for its first item before any is read on, and time is shared out among
+    them. No items are kept.
 
     The streamer gives the same afterwards as it would have: the generators of NumPy and ``random``
     are put back, and so are those among the arguments of sources, in their objects, and in the
@@ -97,9 +117,13 @@ def check(streamer: Any, n_items: int = 1000, seed: int = 0, *, max_seconds: flo
 
     if not isinstance(streamer, Streamer):
         rule, remedy = "is not a streamer", "give the streamer itself, or Streamer(iterable)"
+        if isinstance(streamer, Iterator) and type(streamer).__module__.startswith(__package__):
+            rule, remedy = "is a stream, not a streamer", "give the streamer that it came from"
         raise _validate.refuse("streamer", streamer, rule, remedy)
     check_made(streamer)
     n_items = _validate.whole("n_items", n_items, 1, "give how many items to read at most")
     seed = _validate.whole("seed", seed, 0, "give a number, 0 for instance", _MOST_SEED)
+    remedy = "give how many sources to look at, or None for all"
+    n_sources = _validate.whole_or_none("n_sources", n_sources, 1, remedy)
     max_seconds = _validate.positive("max_seconds", max_seconds, "give seconds")
-    return run(streamer, n_items, seed, max_seconds)
+    return run(streamer, n_items, seed, n_sources or sys.maxsize, max_seconds)

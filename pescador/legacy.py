@@ -37,7 +37,7 @@ from .checking import check
 from .core import FRESH_SEED, Stream, streamable
 from .exceptions import DataError, PescadorError, WorkerError
 from .maps import buffer_stream, cache, keras_tuples, tuples
-from .monitor import Monitor
+from .monitor import Monitor, Report
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
 from .util import batch_length
@@ -52,6 +52,7 @@ __all__ = [
     "Mux",
     "ParallelStreamer",
     "PescadorError",
+    "Report",
     "RoundRobinMux",
     "ShuffledMux",
     "StochasticMux",

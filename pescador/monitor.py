@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from time import perf_counter
@@ -10,9 +9,16 @@ from typing import Any
 
 from . import _validate
 from ._monitoring import progress as bars
-from ._monitoring.counts import MuxCounts, Path, counts_of
+from ._monitoring.counts import MuxCounts, Path, counts_of, inner_paths
 from ._monitoring.plots import plot
-from ._monitoring.rows import SourceReport, named, rows_of, sources_among
+from ._monitoring.rows import (
+    SourceReport,
+    deviations_of,
+    named,
+    rows_of,
+    sources_among,
+)
+from ._monitoring.sampler import Sampler
 from ._monitoring.tables import as_html, as_text, those_that_matter
 from ._repr import is_streamer
 from ._streaming.closable import ClosableIterator
@@ -20,10 +26,6 @@ from ._streaming.metering import failures_of, meter
 from ._streaming.stream import Stream
 
 __all__ = ["Monitor", "Report", "SourceReport"]
-
-_TIMED_EVERY = 30e-6  # seconds of a loop, for one item that is timed
-_MOST_UNTIMED = 1000  # items
-_KEPT = 0.99  # of a running mean, after an item more
 
 
 class Monitor:
@@ -83,22 +85,49 @@ class Monitor:
         self._n_before = self.stream.n_given
         self._begin, self._end = perf_counter(), 0.0
         self._waited = 0.0  # but for what the meter knows
-        self._items: Iterator | None = None
+        self._sampler = Sampler(self._begin)
+        self._n_untimed = 0  # items that are read by next(), until one is timed again
+        self._bar: Any = None
 
     def __repr__(self) -> str:
         return f"Monitor({self.stream!r})"
 
     def __iter__(self) -> Iterator:
         items = chain.from_iterable(self._portions())
-        if not self._progress:
-            return items
-        total = self.stream.max_iter if self._total is None else self._total
-        return iter(bars.bar(self, items, total, self.stream.n_given))
+        return iter(self._new_bar(items)) if self._progress else items
 
     def __next__(self) -> Any:
-        if self._items is None:
-            self._items = iter(self)
-        return next(self._items)
+        if self._progress and self._bar is None:
+            self._new_bar(None)
+        if self._n_untimed > 0:  # (several threads may read, and count it down too far)
+            self._n_untimed -= 1
+            item = next(self.stream)
+        else:
+            item = self._timed_next(self.stream)
+            self._n_untimed = self._sampler.n_items - 1
+        if self._bar is not None:
+            self._bar.update()
+        return item
+
+    def _timed_next(self, items: Iterator) -> Any:
+        """Read an item, and note how long that took."""
+        sampler, found = self._sampler, self._meter
+        begin, blocked = perf_counter(), found.blocked
+        try:
+            return next(items)
+        except StopIteration:
+            sampler.n_items = 1
+            self._stop()
+            raise
+        finally:
+            end = perf_counter()
+            self._waited += (end - begin - (found.blocked - blocked)) * sampler.n_items
+            sampler.go_on(end)
+
+    def _new_bar(self, items: Any) -> Any:
+        total = self.stream.max_iter if self._total is None else self._total
+        self._bar = bars.bar(self, items, total, self.stream.n_given)
+        return self._bar
 
     def __enter__(self) -> Monitor:
         return self
@@ -107,36 +136,26 @@ class Monitor:
         self.close()
 
     def close(self) -> None:
-        """Close the stream."""
+        """Close the stream, and the progress bar."""
         self.stream.close()
         self._stop()
+        if self._bar is not None:
+            self._bar.close()
 
     def _stop(self) -> None:
         self._end = self._end or perf_counter()
 
     def _portions(self) -> Iterator[Any]:
         """Yield iterables of the items, some of which are timed: all of them in a slow loop."""
-        items, rng, found = iter(self.stream), random.Random(0), self._meter
-        n_items = 1  # that the timed one stands for
-        mean = 1.0  # seconds of the loop for an item, over the last hundred
+        items, sampler = iter(self.stream), self._sampler
         while True:
-            begin, blocked = perf_counter(), found.blocked
             try:
-                item = next(items)
+                item = self._timed_next(items)
             except StopIteration:
-                n_items = 1
-                self._stop()
                 return
-            finally:
-                seconds = perf_counter() - begin - (found.blocked - blocked)
-                self._waited += seconds * n_items
             yield (item,)
-            n_items = 1
-            if mean < _TIMED_EVERY:  # at random, so that no rhythm of the sources is met
-                n_items += int(2 * rng.random() * min(_TIMED_EVERY / mean, _MOST_UNTIMED))
-                yield islice(items, n_items - 1)
-            of_each = (perf_counter() - begin) / n_items
-            mean += (of_each - mean) * (1 - _KEPT**n_items)
+            if sampler.n_items > 1:
+                yield islice(items, sampler.n_items - 1)
 
     def report(self) -> Report:
         """Return what the stream has done since the monitor was made.
@@ -151,10 +170,7 @@ class Monitor:
         It may be called at any time, between two items. It takes time for each streamer that was
         opened so far, some 10 ms for 100,000; its rows are made when they are read.
         """
-        muxes, known = counts_of(self._meter), {}
-        for path, entry in failures_of(self.stream).items():
-            n_failures = entry.count - self._meter.failures_before.get(path, 0)
-            known[path] = n_failures, entry.is_dropped
+        muxes, known = counts_of(self._meter), self._failures()
         seconds, waited = self.times()
         return Report(
             n_items=self.stream.n_given - self._n_before,
@@ -165,13 +181,43 @@ class Monitor:
             failures=known,
         )
 
+    def _failures(self) -> dict[Path, tuple[int, bool]]:
+        """Return how often each source has failed since, and whether its mux has left it out."""
+        before = self._meter.failures_before
+        return {
+            path: (entry.count - before.get(path, 0), entry.is_dropped)
+            for path, entry in failures_of(self.stream).items()
+        }
+
+    def n_failures(self) -> int:
+        """Return how often a source has failed since the monitor was made.
+
+        Returns
+        -------
+        int
+            All sources together.
+        """
+        return sum(count for count, _ in self._failures().values())
+
     def times(self) -> tuple[float, float]:
-        """Return the seconds since the monitor was made, and how many of them were waited."""
+        """Return the seconds since the monitor was made, and how many of them were waited.
+
+        Returns
+        -------
+        tuple of float
+            As ``seconds`` and ``waited`` of a `Report`.
+        """
         seconds = (self._end or perf_counter()) - self._begin
         return seconds, min(seconds, self._waited + self._meter.blocked)
 
     def n_open(self) -> int:
-        """Return how many streams of the muxes are open now."""
+        """Return how many streams of the muxes are open now.
+
+        Returns
+        -------
+        int
+            Of inner muxes too.
+        """
         for part in list(self._meter.parts):
             part.settle()
         runs = [run for mux in list(self._meter.muxes.values()) for run in list(mux.runs)]
@@ -197,8 +243,12 @@ class Report:
         How often a source was opened.
     n_failures : int
         How often a source has failed, and was replaced.
+    n_given : int
+        How many items the sources gave: as many as ``n_items``, unless a map makes others of them.
     n_sources : int
         How many sources were opened.
+    n_unopened : int or None
+        How many streamers of the muxes were not opened yet; None where they are read lazily.
     bytes_ahead : int
         Bytes that have come from processes and workers, and have not been handed out.
     sources : tuple of SourceReport
@@ -215,6 +265,18 @@ class Report:
     streamer (docs/muxanalysis.md). With nested muxes, shares are products, and so are those
     promised. If nothing is wrong, ``abs(z) > 5.5`` happens to a source once in a million reports
     or less.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> mux = pescador.RoundRobinMux([pescador.Streamer(range, 100) for _ in range(2)])
+    >>> monitor = pescador.Monitor(mux.iterate(max_iter=50))
+    >>> for item in monitor:
+    ...     pass
+    >>> for row in monitor.report().sources:
+    ...     print(row.path, row.n_items, row.expected, row.share)
+    (0,) 25 0.5 0.5
+    (1,) 25 0.5 0.5
     """
 
     def __init__(
@@ -226,25 +288,41 @@ class Report:
         muxes: dict[Path, MuxCounts],
         failures: dict[Path, tuple[int, bool]],
     ) -> None:
-        self.n_items, self.seconds, self.waited = n_items, seconds, waited
+        self.n_items, self.seconds = n_items, seconds
+        self.seconds_in_all = seconds  # of all that were merged
         self.bytes_ahead = bytes_ahead
         self._muxes, self._failures = muxes, failures
-        self.n_sources = self.n_opened = 0
+        self.n_sources = self.n_opened = self.n_given = 0
+        self.n_unopened: int | None = 0
         self.opening = 0.0
+        inner_by_mux: dict[Path, set[int]] = {}
+        for each in inner_paths(muxes):
+            if each:
+                inner_by_mux.setdefault(each[:-1], set()).add(each[-1])
         for path, mux in muxes.items():
-            n = len(path)
-            inner = {each[n] for each in muxes if each[:n] == path and len(each) > n}
-            inner &= mux.opened.keys()
+            inner = inner_by_mux.get(path, set()) & mux.opened.keys()
             self.n_sources += len(mux.opened) - len(inner)
             self.n_opened += sum(mux.opened.values()) - sum(mux.opened[each] for each in inner)
+            self.n_given += sum(mux.items.values()) - sum(mux.items[each] for each in inner)
             self.opening += sum(mux.opening.values()) - sum(mux.opening[each] for each in inner)
+            if mux.n_streams is None or self.n_unopened is None:
+                self.n_unopened = None
+            else:
+                self.n_unopened += mux.n_streams - len(mux.opened)
+        self.waited = min(seconds, max(waited, self.opening))
         self.n_failures = sum(count for count, _ in failures.values())
+        for path, (count, is_dropped) in failures.items():
+            if path[:-1] in muxes and (count or is_dropped):
+                muxes[path[:-1]].failures[path[-1]] = count
         self._rows: dict[Path, SourceReport] | None = None
+        self._sources: tuple[SourceReport, ...] | None = None
 
     @property
     def sources(self) -> tuple[SourceReport, ...]:
         """A row for each source that was opened."""
-        return tuple(sources_among(self._all_rows(), self._muxes).values())
+        if self._sources is None:
+            self._sources = tuple(sources_among(self._all_rows(), self._muxes).values())
+        return self._sources
 
     def _all_rows(self) -> dict[Path, SourceReport]:
         if self._rows is None:
@@ -277,10 +355,27 @@ class Report:
 
         Those that failed or were left out, whose shares are far from those promised, that were
         waited for, that gave the most.
+
+        Returns
+        -------
+        tuple of SourceReport
+            At most twenty.
         """
         rows = rows_of(self._muxes, self._failures)
         found = those_that_matter(sources_among(rows, self._muxes))
         return tuple(named(found, self._muxes).values())
+
+    def rows_with_deviations(self) -> list[tuple[SourceReport, float]]:
+        """Return the rows of `sources`, each with the standard deviation of its share.
+
+        Returns
+        -------
+        list of tuple
+            Pairs; nan where the deviation is not known.
+        """
+        deviations = deviations_of(self._muxes)
+        rows = sources_among(self._all_rows(), self._muxes)
+        return [(row, deviations[path]) for path, row in rows.items()]
 
     def __str__(self) -> str:
         return as_text(self)
@@ -299,8 +394,9 @@ class Report:
         dict
             The attributes; ``"sources"`` is a list of dicts.
         """
-        names = ("n_items", "seconds", "waited", "opening", "n_opened", "n_failures")
-        numbers = {name: getattr(self, name) for name in (*names, "n_sources", "bytes_ahead")}
+        times = ("n_items", "seconds", "waited", "opening", "bytes_ahead")
+        counts = ("n_given", "n_sources", "n_unopened", "n_opened", "n_failures")
+        numbers = {name: getattr(self, name) for name in (*times, *counts)}
         rows = [{**row._asdict(), "path": list(row.path)} for row in self.sources]
         return {**numbers, "sources": rows}
 
@@ -355,7 +451,7 @@ class Report:
             for path, (count, is_dropped) in each._failures.items():
                 before = failures.get(path, (0, False))
                 failures[path] = before[0] + count, before[1] or is_dropped
-        return Report(
+        merged = Report(
             n_items=sum(each.n_items for each in reports),
             seconds=max(each.seconds for each in reports),
             waited=sum(each.waited for each in reports),
@@ -363,6 +459,9 @@ class Report:
             muxes=muxes,
             failures=failures,
         )
+        merged.waited = sum(each.waited for each in reports)
+        merged.seconds_in_all = sum(each.seconds_in_all for each in reports)
+        return merged
 
 
 def _stream(value: Any) -> Stream:

@@ -455,10 +455,12 @@ class StochasticMux(BaseMux):
         self.weighting = _validate.option(
             "weighting", "active" if weighting is None else weighting, WEIGHTINGS
         )
-        if weighting is None:
+        self.is_weighting_given = weighting is not None  # else it may be an oversight
+        if not self.is_weighting_given:
             self._warn_of_little_weight()
         self._setup = self._make_setup()  # which refuses shares that cannot be
 
+    is_weighting_given = True  # of pickles that do not say it
     _run_class = StochasticRun
     _STANDS_FOR_NONE: ClassVar = {"weighting": "active"}
 

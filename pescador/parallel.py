@@ -362,6 +362,8 @@ class _Run:
             self._window.forget_guesses()
             if not self._is_kept:
                 self._window.close()
+                if parent.session.meter is not None:
+                    parent.session.meter.parts.discard(self._window)
 
     def metered_by(self, meter: Any) -> None:
         """Tell a meter how far the workers are ahead."""

@@ -96,6 +96,9 @@ _ONLY_FULL = {
     "test_checking_pages.py": {
         "test_the_files_of_an_example_have_rows_that_are_never_read": "pages have such sources",
     },
+    "test_checking_reading.py": {
+        "test_a_slow_source_gets_the_time_that_others_leave": "it waits",
+    },
     "test_docs.py": {
         "test_examples_run": "the README has it",
         "test_a_page_that_runs_alone_can_fail": "it tests the tests",

@@ -1,11 +1,13 @@
 """What a dry run finds; each with a tree that has it, and one that looks like it and is right."""
 
+import copy
 import functools
 import gc
 import itertools
 import json
 import pickle
 import random
+import re
 import threading
 import time
 import warnings
@@ -99,9 +101,10 @@ def test_a_fixed_seed_under_a_rate(mode):
     (found,) = check(mux(7), 100)
     assert (found.severity, found.kind, found.place) == ("warning", "begins-alike", (0,))
     assert found.remedy == "give pescador.FRESH_SEED in place of seed=7"
-    assert "3 others" in found.message
+    assert "so every reopening repeats them" in found.message
+    assert [place for place, _ in found.others] == [(1,), (2,), (3,)]
     assert not check(mux(FRESH_SEED), 100)
-    assert not check(mux(np.random.default_rng(0)), 100)
+    assert kinds(mux(np.random.default_rng(0))) == ["shared-generator"]
 
 
 def test_a_fixed_order_of_a_source_that_is_opened_again():
@@ -123,6 +126,7 @@ def test_the_rest_of_a_file_that_a_rate_never_reaches():
     (found,) = check(mux(500), 100)
     assert (found.severity, found.kind) == ("warning", "rest-unreached")
     assert "about 4 items" in found.message
+    assert found.message.endswith("never reached")
     assert not check(mux(10), 100)  # is reached, at times
     assert not check(mux(500, None, mode="exhaustive"), 100)
     assert not check(StochasticMux(several(constant, {"x": 1}), 2, 4), 100)  # no rest to miss
@@ -155,7 +159,9 @@ def test_generators_that_are_copied_into_processes():
 def test_weights_that_decide_little():
     def mux(n_active, weights, rate=8, source=noisy, arguments=(0, FRESH_SEED), **options):
         streamers = several(source, *arguments)
-        return StochasticMux(streamers, n_active, rate, weights, weighting="active", **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the mux tells some of it itself
+            return StochasticMux(streamers, n_active, rate, weights, **options)
 
     unequal = [8, 1, 1, 1]
     assert kinds(mux(2, unequal)) == ["weights-decide-little"]
@@ -164,7 +170,12 @@ def test_weights_that_decide_little():
     assert kinds(mux(2, [1, 1, 1, 1])) == []
     assert kinds(mux(4, unequal, None)) == []  # nothing is ever replaced
     assert kinds(mux(4, unequal, None, records, (0, 9))) == ["weights-decide-little"]
-    share = StochasticMux(several(noisy, 0, FRESH_SEED), 2, 8, unequal, weighting="share")
+    for each in (mux(2, unequal), pickle.loads(pickle.dumps(mux(2, unequal)))):
+        assert kinds(copy.copy(each), n_items=30) == ["weights-decide-little"]
+    meant = mux(2, unequal, weighting="active")
+    for each in (meant, copy.copy(meant), pickle.loads(pickle.dumps(meant))):
+        assert kinds(each, n_items=30) == []
+    share = mux(2, unequal, weighting="share")
     assert kinds(share) == kinds(ShuffledMux(several(noisy, 0, FRESH_SEED), unequal)) == []
 
 
@@ -330,6 +341,9 @@ def test_a_sample_is_not_all_data():
 def test_one_shot_iterators_are_told_and_not_read():
     once = iter(range(5))
     (found,) = check(Streamer(once))
+    assert (found.severity, found.kind) == ("warning", "one-shot")
+    assert "nothing was read at all" in found.message
+    (found,) = check(ChainMux([Streamer(once), Streamer(numbers, 0, 3)]))
     assert (found.severity, found.kind) == ("note", "one-shot")
     argument = iter(range(5))
     source = Streamer(map, str, argument)
@@ -423,6 +437,12 @@ def test_slow_sources_without_a_process():
     assert (found.severity, found.kind) == ("note", "would-save")
     assert "ParallelStreamer" in found.remedy
     assert "ParallelStreamer" not in check(sources[0], 3)[0].remedy
+    (found,) = check(ShuffledMux([Streamer(slow, 3, 0.0), Streamer(slow, 3, 0.006)]), 3)
+    assert found.place == (1,)
+    own, mean = re.search(
+        "takes (.*) ms to make, and one of all sources (.*) ms", found[4]
+    ).groups()
+    assert float(own) >= 6 and float(own) > float(mean) >= 3
     for workers in (ZMQStreamer(mux), ParallelStreamer(mux, 2, backend="threads")):
         assert kinds(workers, n_items=3) == []
     assert kinds(ShuffledMux(several(records, 0, 9))) == []
@@ -530,7 +550,7 @@ def test_an_interrupt_leaves_no_trace_and_says_where():
         check(mux)
     after = rng.bit_generator.state, np.random.get_state()[1].tolist(), random.getstate()
     assert after == before
-    assert closed == [True]
+    assert closed == [True, True]  # of the first item, and of those after it
     assert mux.active == mux.streamers[1].active == 0
     notes = getattr(caught.value, "__notes__", None) or [str(caught.value)]
     assert any("(1,)" in note for note in notes)
@@ -570,6 +590,8 @@ def test_a_large_pool_is_sampled():
     findings = check(StochasticMux([one] * 200_000, 32, 16), 50)
     assert not findings
     assert findings.n_left_out == 200_000 - 256
+    few = check(StochasticMux(several(noisy, 0, FRESH_SEED, n=30), 4, 16), 9, n_sources=20)
+    assert (few.n_sources, few.n_left_out) == (20, 10)
     levels = [StochasticMux([one] * 300, 4, 16) for _ in range(300)]
     assert check(ShuffledMux(levels), 50).n_sources <= 512
 
@@ -580,7 +602,7 @@ def test_a_check_ends_in_time():
     findings = check(Streamer(buffer_stream, ShuffledMux(sources), 10**6), max_seconds=0.2)
     assert time.monotonic() - began < 5
     assert not findings.is_complete
-    assert "no time for the rest" in repr(findings)
+    assert "no time to read on" in repr(findings)
 
 
 def test_a_lazy_chain_without_end():
@@ -646,6 +668,7 @@ WRONG = {
     "streamer": {"streamer": [1, 2]},
     "n_items": {"n_items": 0},
     "seed": {"seed": -1},
+    "n_sources": {"n_sources": 0},
     "max_seconds": {"max_seconds": 0},
 }
 

@@ -74,8 +74,9 @@ STREAMERS = {
     for name, value in CLASSES.items()
     if not issubclass(value, BaseException) and value is not pescador.util.Deprecated
 }
-# A stream is made by a streamer, not by the user.
-CONSTRUCTED = {name: value for name, value in STREAMERS.items() if value is not pescador.Stream}
+# A stream is made by a streamer, and a report by a monitor, not by the user.
+MADE_FOR_USERS = (pescador.Stream, pescador.Report)
+CONSTRUCTED = {name: value for name, value in STREAMERS.items() if value not in MADE_FOR_USERS}
 
 
 def each_of(table):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._streaming.meter import Meter, MuxMeter, Promise
+from .._streaming.meter import Known, Meter, MuxMeter, Promise
 from .._streaming.recorder import (
     CARRY,
     DROP,
@@ -23,12 +23,19 @@ from .._streaming.recorder import (
     OPEN,
     PERIOD,
     RUN,
+    SHORT,
     Recorder,
     from_json,
 )
 
 _HEAD = struct.Struct("<QQQ")  # how many events, lengths and facts there are; all else is notes
-_SPLITTING = {PERIOD, LEAVE, RUN}  # what has happened before these belongs to other sums
+_SPLITTING = {
+    PERIOD,
+    LEAVE,
+    RUN,
+    SHORT,
+    NO_PROMISE,
+}  # what has happened before these belongs to other sums
 
 
 def packed(recorder: Recorder) -> bytes:
@@ -59,9 +66,9 @@ class _RemoteRun:
 
     sources = ()
 
-    def __init__(self, setup: _Setup, mux: MuxMeter, names: dict[int, str]) -> None:
+    def __init__(self, setup: _Setup, mux: MuxMeter, names: dict[int, tuple[str, bool]]) -> None:
         self.setup, self.mux = setup, mux
-        self.names = names
+        self._names = names
         self.open: dict[int, list[int]] = {}  # by activation: place, and how many items it gave
         self.marks: Any = {}
         self.fresh: Any = None
@@ -79,9 +86,9 @@ class _RemoteRun:
         """Tell nothing: over there it is known."""
         return False
 
-    def name_of(self, place: int) -> str:
-        """Return a streamer as text."""
-        return self.names.get(place, f"streamer {place}")
+    def names(self) -> Known:
+        """Return what gives the streamer at a place as text."""
+        return Known(self._names)
 
 
 class Counted:
@@ -111,9 +118,10 @@ class Counted:
         self._n_handed_out = n_handed_out
         self.bytes_ahead = bytes_ahead
         self._told: deque[_Told] = deque()
-        self._notes: list[Any] = []
-        self._setups: dict[tuple, _Setup] = {}
-        self._names: dict[tuple[int, ...], dict[int, str]] = {}
+        self._notes: dict[int, Any] = {}  # those that no fact has referred to yet
+        self._n_notes = 0
+        self._setups: dict[tuple[int, ...], _Setup] = {}  # the last of each mux
+        self._names: dict[tuple[int, ...], dict[int, tuple[str, bool]]] = {}
         self._runs: dict[int, _RemoteRun] = {}
         self._of: dict[int, _RemoteRun] = {}  # by activation
         # Of the first of those that were told: how many items, events and facts are counted.
@@ -128,7 +136,9 @@ class Counted:
             parts.append(np.frombuffer(message, "<u8", size, offset))
             offset += 8 * size
         events, lengths, facts = parts
-        self._notes += json.loads(message[offset:])
+        notes = json.loads(message[offset:])
+        self._notes.update(enumerate(notes, self._n_notes))
+        self._n_notes += len(notes)
         self._told.append(_Told(first, np.cumsum(lengths), events, array("Q", facts.tolist())))
 
     def settle(self) -> None:
@@ -198,9 +208,11 @@ class Counted:
     def _of_run(self, kind: int, run: _RemoteRun, number: int, *rest: int) -> None:
         if kind == PERIOD:
             note, is_restored = rest
-            run.mux.reweighed(run, from_json(self._notes[note]), bool(is_restored))
+            run.mux.reweighed(run, from_json(self._notes.pop(note)), bool(is_restored))
         elif kind == DROP:
             run.mux.drop_elsewhere(run, *rest)
+        elif kind == SHORT:
+            run.mux.short_elsewhere(run)
         elif kind == NO_PROMISE:
             run.mux.breaks_promise(run)
         elif kind == LEAVE:
@@ -210,21 +222,20 @@ class Counted:
                 self._of.pop(each, None)
 
     def _begin_run(self, number: int, note: int) -> None:
-        path, n_setup, is_new, promise, n_streams = self._notes[note]
-        key = (*path, n_setup)
-        if is_new:
-            self._setups[key] = _Setup(from_json(promise), n_streams)
+        path, is_new, promise, n_streams = self._notes.pop(note)
         mux = self._meter.of_mux((*self._prefix, *path))
+        if is_new:
+            self._setups[mux.path] = _Setup(from_json(promise), n_streams)
         mux.is_background = True
-        names = self._names.setdefault(tuple(path), {})
-        run = self._runs[number] = _RemoteRun(self._setups[key], mux, names)
+        names = self._names.setdefault(mux.path, {})
+        run = self._runs[number] = _RemoteRun(self._setups[mux.path], mux, names)
         mux.join(run)
         run.marks, run.cells = {}, {}
 
     def _open(self, number: int, run_number: int, place: int, n_opened: int, name: int) -> None:
         run = self._of[number] = self._runs[run_number]
         if name:
-            run.names[place] = self._notes[name - 1]
+            self._names[run.mux.path][place] = tuple(self._notes.pop(name - 1))
         run.open[number] = [place, 0]
         run.marks[number] = run.fresh if n_opened else run.fresh._replace(n_opened=0)
         run.mux.opened_elsewhere(run, number, place, n_opened)

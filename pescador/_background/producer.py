@@ -149,9 +149,7 @@ class _Sender:
             for item in items:
                 with lock:
                     is_first = not packer.fullness
-                    cost = packer.add(item)
-                    if recorder is not None:
-                        recorder.mark_item()
+                    cost = packer.add(item) if recorder is None else self._add(item, recorder)
                     if (
                         packer.fullness >= 1
                         or self._is_awaited
@@ -169,6 +167,16 @@ class _Sender:
                 self._ahead += cost
         finally:
             items.close()
+
+    def _add(self, item: Any, recorder: Recorder) -> int:
+        """Pack an item, and mark off what belongs to it."""
+        try:
+            cost = self._packer.add(item)
+        except Exception:
+            recorder.forget_items()
+            raise
+        recorder.mark_item()
+        return cost
 
     def _send_position(self, source: _Source) -> None:
         """Send where the source stands: a resumed stream can go on from there."""

@@ -19,10 +19,13 @@ class Clock:
     ----------
     seconds : float
         How long it lasts, from now on.
+    whole : Clock, optional
+        The one that this is a part of.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, whole: Clock | None = None) -> None:
         self._end = monotonic() + seconds
+        self._whole = whole
         self.has_cut = False  # something short, which could have been read on
 
     @property
@@ -32,4 +35,10 @@ class Clock:
 
     def part(self, share: float) -> Clock:
         """Return a clock for a share of what is left."""
-        return Clock(share * self.left)
+        return Clock(share * self.left, self)
+
+    def cut(self) -> None:
+        """Remember that something was cut short."""
+        self.has_cut = True
+        if self._whole is not None:
+            self._whole.cut()

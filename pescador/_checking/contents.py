@@ -1,27 +1,69 @@
-"""Sources that give nothing, fail, differ, or cannot be looked at; batches that never fill."""
+"""Sources that give nothing, fail, or cannot be looked at; batches that never fill."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
+from typing import Any
 
-from .. import _repr, _validate
+from .. import _repr
+from ..core import Stream
 from ..parallel import ParallelStreamer
-from .items import difference, is_numerical
-from .plan import MAP, MUX, OPAQUE, PROCESS, SOURCE, Node, function_of, opened_again
-from .report import Report
+from .plan import MAP, MUX, OPAQUE, PROCESS, SOURCE, Node, function_of, opened_again, sources_of
+from .report import Report, error_text
 
 
 def read_once(root: Node, report: Report) -> None:
     """Find what can be read only once, and so was not read."""
+    has_read = any(each.facts is not None for each in root.walk())
     for node in root.walk():
         if node.once:
             is_wrong = opened_again(node)
             message = f"can be read only once, and was left alone: {node.once}"
             if is_wrong:
                 message += "; its mux opens it again, which is an error then"
-            remedy = "give the generator function and its arguments, or a list of the items"
-            severity = "error" if is_wrong else "note"
-            report.add(severity, "one-shot", node, message, remedy, like=is_wrong)
+            if not has_read:
+                message += "; so nothing was read at all"
+            severity = "error" if is_wrong else "note" if has_read else "warning"
+            remedy = _instead_of(node.once_value)
+            report.add(severity, "one-shot", node, message, remedy, like=(is_wrong, remedy))
+
+
+def _instead_of(value: Any) -> str:
+    """Return what to give instead of what can be read only once."""
+    if isinstance(value, Stream):
+        return "give the streamer itself, not its stream: mux, not mux.iterate()"
+    if isinstance(value, io.IOBase):
+        return "give the path, and open it in the source"
+    return "give the generator function and its arguments, or a list of the items"
+
+
+def are_not_read(root: Node, n_items: int, report: Report) -> None:
+    """Find sources that there was no time for, or for no more than their first items."""
+    sources = sources_of(root)
+    unread = [each for each in sources if each.facts is None]
+    n_not_reached = sum(each.n_not_reached for each in root.walk())
+    n_all = len(sources) + n_not_reached
+    remedy = "give more, max_seconds=60, or --max-seconds 60 in a shell"
+    message = (
+        f"{len(unread) + n_not_reached:,} of {n_all:,} sources were not read: no time was left"
+    )
+    for node in unread or ([root] if n_not_reached else []):
+        report.add("warning", "not-read", node, message, remedy, like="", is_of_tree=True)
+    begun = [each for each in sources if n_items > 1 and _is_just_begun(each)]
+    message = (
+        f"of {len(begun):,} of {n_all:,} sources only the first item was read: no time was left"
+    )
+    for node in begun:
+        report.add("note", "not-read", node, message, remedy, like="begun", is_of_tree=True)
+
+
+def _is_just_begun(node: Node) -> bool:
+    """Tell whether nothing but the first item of a source is known."""
+    facts = node.facts
+    if facts is None or facts.has_ended or facts.error is not None:
+        return False
+    return facts.n_items == 1
 
 
 def give_nothing(root: Node, report: Report) -> None:
@@ -52,16 +94,35 @@ def fail(root: Node, report: Report) -> None:
         if node.kind != SOURCE and (is_told or _survives(node.walk())):
             continue
         survives = _survives(node.all_above())
-        if survives and facts.n_failed < facts.n_activations:
+        if survives and facts.n_fine > facts.failed_at:
             continue  # it does at times, which its mux stands
-        error = _validate.short(f"{type(facts.error).__name__}: {facts.error}").strip("'\"")
-        message = f"raises an error after {_repr.of_items(facts.n_items)}: {error}"
-        remedy = "mend it, or leave it out"
-        if not survives:
-            remedy += '; on_error="replace" lets a mux go on without it'
+        error = error_text(facts.error)
+        message = f"raises an error after {_repr.of_items(facts.failed_at)}: {error}"
         severity = "warning" if survives else "error"
         like = (type(facts.error), survives) if node.kind == SOURCE else None
+        remedy = _remedy_of(node, facts.error, survives)
         report.add(severity, "fails", node, message, remedy, like=like)
+
+
+def _remedy_of(node: Node, error: Exception, survives: bool) -> str:
+    """Return what to do about an error."""
+    keys = _keys_below(node) if isinstance(error, KeyError) else ""
+    if keys:
+        return f"the items that it reads have {keys}"
+    if survives or node.mux is None:
+        return "mend it, or leave it out"
+    return 'mend it, or leave it out; on_error="replace" lets its mux go on without it'
+
+
+def _keys_below(node: Node) -> str:
+    """Return the keys of the items that a map reads, if they are dicts."""
+    makers = [maker for below in node.below for maker in below.producers()]
+    for each in makers if node.kind == MAP else []:
+        form = None if each.facts is None else each.facts.form
+        if form is not None and form.kind == "dict" and form.inside:
+            keys = [_repr.short(key) for key in form.inside]
+            return f"the key{'s' * (len(keys) > 1)} {', '.join(keys)}"
+    return ""
 
 
 def _survives(nodes: Iterable[Node]) -> bool:
@@ -77,55 +138,6 @@ def _is_elsewhere(node: Node) -> bool:
         for each in node.all_above()
         if each.kind == PROCESS
     )
-
-
-def differ(root: Node, report: Report) -> None:
-    """Find sources of one mux whose items have other keys, dtypes or shapes than most."""
-    for node in root.walk():
-        is_outermost = not any(each.kind == MUX for each in _until_map(node))
-        if node.kind == MUX and is_outermost:
-            _compare(list(node.producers()), report)
-
-
-def _until_map(node: Node) -> list[Node]:
-    found = []
-    for each in node.all_above():
-        if each.kind in (MAP, OPAQUE):
-            break
-        found.append(each)
-    return found
-
-
-def _compare(sources: list[Node], report: Report) -> None:
-    """Group sources by the form of their items, and tell of all groups but the largest."""
-    groups: list[list[Node]] = []
-    for node in sources:
-        if node.facts is None or node.facts.form is None:
-            continue
-        for group in groups:
-            if _difference(node, group[0]) is None:
-                group.append(node)
-                break
-        else:
-            groups.append([node])
-    groups.sort(key=len, reverse=True)
-    for group in groups[1:]:
-        for node in group:
-            text = _difference(node, groups[0][0])
-            if text is not None:
-                place = groups[0][0].place
-                message = f"gives other items than the source at {place}: {text}"
-                remedy = "let all sources of a mux give the same keys, dtypes and shapes"
-                report.add("warning", "items-differ", node, message, remedy, like=text)
-
-
-def _difference(node: Node, other: Node) -> str | None:
-    """Return in what the items of two sources differ, if they are data for a model."""
-    assert node.facts is not None and other.facts is not None
-    one, two = node.facts.form, other.facts.form
-    if one is None or two is None or not (is_numerical(one) or is_numerical(two)):
-        return None
-    return difference(one, two)
 
 
 def fill_no_batch(root: Node, report: Report) -> None:

@@ -13,7 +13,7 @@ from .._repr import is_streamer
 from ..parallel import ParallelStreamer
 from .clock import Clock, OutOfTime
 from .plan import MAP, MUX, OPAQUE, PROCESS, SOURCE, Node, limit_of, may_open_again
-from .report import Report
+from .report import Report, error_text
 
 # A small item costs two or three microseconds to cross; a source that is worth a process or a
 # worker takes far longer. What is between these two is not told of.
@@ -116,9 +116,9 @@ def _pickle_error(value: Any, clock: Clock) -> str:
     try:
         ForkingPickler(_Sink(clock)).dump(value)
     except OutOfTime:
-        clock.has_cut = True
+        clock.cut()
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return error_text(error)
     return ""
 
 
@@ -180,7 +180,10 @@ def would_save(root: Node, report: Report) -> None:
     seconds = statistics.fmean(map(_seconds_of, here))
     slowest = max(here, key=_seconds_of)
     if seconds > _SLOW_SECONDS:
-        message = f"an item takes {_time_text(seconds)} to make, which the training loop waits for"
+        message = f"an item takes {_time_text(_seconds_of(slowest))} to make"
+        if len(here) > 1:
+            message += f", and one of all sources {_time_text(seconds)} on average"
+        message += ", which the training loop waits for"
         remedy = "make them in the background: pescador.ZMQStreamer(streamer)"
         if any(each.kind == MUX for each in root.walk()):
             remedy += ", or on workers: pescador.ParallelStreamer(mux, n_workers=4)"

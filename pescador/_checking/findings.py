@@ -6,7 +6,30 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any, NamedTuple
 
+from .. import _validate
+
 SEVERITIES = ("error", "warning", "note")
+KINDS = (
+    "begins-alike",
+    "cannot-cross",
+    "costs-more",
+    "empty",
+    "fails",
+    "few-for-a-batch",
+    "items-differ",
+    "n-active",
+    "never-ends",
+    "never-read",
+    "not-picklable",
+    "not-read",
+    "one-shot",
+    "rest-unreached",
+    "shared-generator",
+    "starts-often",
+    "weights-decide-little",
+    "would-save",
+)
+_MOST_OTHERS = 10  # that are like a finding, in its text
 
 
 class Finding(NamedTuple):
@@ -24,17 +47,36 @@ class Finding(NamedTuple):
     message: str
     #: What to type instead.
     remedy: str
+    #: The places, and the streamers there, of which the same is to say.
+    others: tuple[tuple[tuple[int, ...], str], ...] = ()
 
     def __str__(self) -> str:
-        where = f"at {self.place}, {self.streamer}" if self.place else f"in {self.streamer}"
-        return f"{self.severity} ({self.kind}) {where}:\n    {self.message}\n    -> {self.remedy}"
+        where = _where(self.place, self.streamer)
+        likewise = "".join(f"\n    {each}" for each in self.others_text())
+        first = f"{self.severity} ({self.kind}) {where}:\n    {self.message}"
+        return f"{first}{likewise}\n    -> {self.remedy}"
+
+    def others_text(self) -> list[str]:
+        """Return the first of the others, one to a line, and how many more there are."""
+        lines = [f"likewise {_where(*each)}" for each in self.others[:_MOST_OTHERS]]
+        n_more = len(self.others) - len(lines)
+        return [*lines, f"and {n_more:,} more"] if n_more else lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as lists, dicts and strings."""
+        others = [{"place": list(place), "streamer": text} for place, text in self.others]
+        return {**self._asdict(), "place": list(self.place), "others": others}
+
+
+def _where(place: tuple[int, ...], streamer: str) -> str:
+    return f"at {place}, {streamer}" if place else f"in {streamer}"
 
 
 class Findings(tuple):
     """All that a check has found, the worst first; empty when all is well.
 
     ``n_sources`` is how many sources were read, ``n_left_out`` how many streamers of large muxes
-    were not looked at, and ``is_complete`` whether there was time for all the others.
+    were left out on purpose, and ``is_complete`` whether the rest was read as far as was asked for.
     """
 
     n_sources: int
@@ -59,7 +101,8 @@ class Findings(tuple):
         rows = (
             f"<tr><td>{each.severity}</td><td>{each.kind}</td>"
             f"<td>{escape(str(each.place))}<br>{escape(each.streamer)}</td>"
-            f"<td>{escape(each.message)}<br>&rarr; {escape(each.remedy)}</td></tr>"
+            f"<td>{'<br>'.join(map(escape, (each.message, *each.others_text())))}"
+            f"<br>&rarr; {escape(each.remedy)}</td></tr>"
             for each in self
         )
         table = f"<table>{''.join(rows)}</table>" if self else ""
@@ -71,20 +114,29 @@ class Findings(tuple):
         text = f"{n_found} finding{'s' * (len(self) != 1)}; "
         text += f"{self.n_sources:,} source{'s' * (self.n_sources != 1)} read"
         if self.n_left_out:
-            text += f", a sample: {self.n_left_out:,} streamers were left out"
+            text += f", a sample: {self.n_left_out:,} streamers were left out (n_sources)"
         if not self.is_complete:
-            text += "; there was no time for the rest (max_seconds)"
+            text += "; there was no time to read on (max_seconds)"
         return text
 
     def without(self, kinds: Iterable[str]) -> Findings:
         """Return the same without the findings of some kinds."""
-        left = [each for each in self if each.kind not in set(kinds)]
-        return Findings(left, self.n_sources, self.n_left_out, self.is_complete)
+        left_out = {_validate.option("kinds", each, KINDS) for each in kinds}
+        return self._only(each for each in self if each.kind not in left_out)
+
+    def at_least(self, severity: str) -> Findings:
+        """Return the findings of a severity, and those that are worse."""
+        _validate.option("severity", severity, SEVERITIES)
+        allowed = SEVERITIES[: SEVERITIES.index(severity) + 1]
+        return self._only(each for each in self if each.severity in allowed)
+
+    def _only(self, found: Iterable[Finding]) -> Findings:
+        return Findings(found, self.n_sources, self.n_left_out, self.is_complete)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as lists, dicts, strings and numbers, which ``json.dumps`` takes."""
         return {
-            "findings": [{**each._asdict(), "place": list(each.place)} for each in self],
+            "findings": [each.to_dict() for each in self],
             "n_sources": self.n_sources,
             "n_left_out": self.n_left_out,
             "is_complete": self.is_complete,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import pickle
 from collections.abc import Iterable, Mapping
@@ -42,8 +43,13 @@ def form_of(item: Any, depth: int = 3) -> Form:
     array = array_of(item)
     if array is None:
         return Form(type(item).__name__)
-    dtype = _TEXTS.get(array.dtype.kind, str(array.dtype))
-    return Form("array", frozenset([dtype]), array.shape)
+    return Form("array", _dtypes_of(array.dtype), array.shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _dtypes_of(dtype: np.dtype) -> frozenset[str]:
+    """Return the name of a dtype, which takes NumPy longer than all the rest."""
+    return frozenset([_TEXTS.get(dtype.kind, str(dtype))])
 
 
 def array_of(value: Any) -> np.ndarray | None:
@@ -84,46 +90,88 @@ def _common_shape(
     return tuple(n if n == m else None for n, m in zip(one, other))
 
 
-def difference(one: Form, other: Form, where: str = "an item") -> str | None:
+class Difference(NamedTuple):
+    """In what items of one form differ from others."""
+
+    #: What differs: the same for all that differ in the same.
+    reason: str
+    #: How it does.
+    text: str
+
+
+def difference(one: Form, other: Form, where: str = "an item") -> Difference | None:
     """Return in what items of a form differ from all of another one; None if they need not."""
     if "any" in (one.kind, other.kind):
         return None
     if one.kind != other.kind:
-        return f"{where} is {_kind_text(one)}, and {_kind_text(other)} in others"
+        text = f"{where} is {_kind_text(one)}, and {_kind_text(other)} in others"
+        return Difference(f"kind of {where}", text)
     if one.kind == "array":
         return _array_difference(one, other, where)
     return _inner_difference(one, other, where)
 
 
 def _kind_text(form: Form) -> str:
-    dtypes = " or ".join(sorted(form.dtypes))
-    return f"{dtypes} of shape {form.shape}" if form.kind == "array" else f"a {form.kind}"
+    if form.kind == "array":
+        return f"{_dtypes_text(form)} of shape {form.shape}"
+    return f"a {form.kind}"
 
 
-def _array_difference(one: Form, other: Form, where: str) -> str | None:
+def _dtypes_text(form: Form) -> str:
+    return " or ".join(sorted(form.dtypes))
+
+
+def _array_difference(one: Form, other: Form, where: str) -> Difference | None:
     if not one.dtypes & other.dtypes:
-        dtypes = (" or ".join(sorted(each.dtypes)) for each in (one, other))
-        return "{} has dtype {}, and {} in others".format(where, *dtypes)
+        text = f"{where} has dtype {_dtypes_text(one)}, and {_dtypes_text(other)} in others"
+        return Difference(f"dtype of {where}", text)
     if one.shape is None or other.shape is None:
         return None
     is_same = len(one.shape) == len(other.shape)
     if is_same and all(n == m or None in (n, m) for n, m in zip(one.shape, other.shape)):
         return None
-    return f"{where} has shape {one.shape}, and {other.shape} in others"
+    text = f"{where} has shape {one.shape}, and {other.shape} in others"
+    return Difference(f"shape of {where}", text)
 
 
-def _inner_difference(one: Form, other: Form, where: str) -> str | None:
+def _inner_difference(one: Form, other: Form, where: str) -> Difference | None:
     for has, lacks, text in ((other, one, "lacks"), (one, other, "has")):
         for key in has.inside:
             if key not in lacks.inside and key not in has.optional:
                 rest = "which others have" if text == "lacks" else "which others lack"
-                return f"{where} {text} the {_part_text(one, key)}, {rest}"
+                reason = f"{where} {text} the {_part_text(one, key)}"
+                return Difference(reason, f"{reason}, {rest}")
     for key, form in one.inside.items():
         if key in other.inside:
             found = difference(form, other.inside[key], f"the {_part_text(one, key)}")
             if found is not None:
                 return found
     return None
+
+
+def new_dtype(one: Form, other: Form, where: str = "an item") -> str:
+    """Return which dtype items of another form have that those of one had not; "" for none."""
+    if one.kind != other.kind:
+        return ""
+    if one.kind == "array" and not other.dtypes <= one.dtypes:
+        return f"{where} has dtype {_dtypes_text(one)} at first, and {_dtypes_text(other)}"
+    for key, form in one.inside.items():
+        if key in other.inside:
+            found = new_dtype(form, other.inside[key], f"the {_part_text(one, key)}")
+            if found:
+                return found
+    return ""
+
+
+def free_along(form: Form, axis: int) -> Form:
+    """Return a form whose arrays may have any length along an axis."""
+    shape = form.shape
+    if shape is not None and -len(shape) <= axis < len(shape):
+        lengths = list(shape)
+        lengths[axis] = None
+        shape = tuple(lengths)
+    inside = {key: free_along(each, axis) for key, each in form.inside.items()}
+    return form._replace(shape=shape, inside=inside)
 
 
 def _part_text(form: Form, key: Any) -> str:

@@ -16,7 +16,7 @@ from .._callables import FOLLOWS
 from ..exceptions import PescadorError
 from ..mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .plan import MAP, MUX, OPAQUE, SOURCE, Node, function_of, may_open_again
-from .report import Report
+from .report import Report, error_text
 
 
 def parameters(root: Node, n_items: int, report: Report) -> None:
@@ -30,6 +30,7 @@ def parameters(root: Node, n_items: int, report: Report) -> None:
                 _little_weight(node, report)
                 _large_n_active(node, report)
                 _never_replaced(node, report)
+                _endless_epoch(node, report)
 
 
 def _weight_functions(node: Node, n_items: int, report: Report) -> None:
@@ -41,7 +42,7 @@ def _weight_functions(node: Node, n_items: int, report: Report) -> None:
         try:
             _validate.weights_at(function, number, mux.n_streams)
         except Exception as error:
-            rule = str(error) if isinstance(error, PescadorError) else f"raises {error!r}"
+            rule = str(error) if isinstance(error, PescadorError) else error_text(error)
             message = f"the function of its weights fails at item {number}: {rule}"
             remedy = f"let it return {mux.n_streams} numbers >= 0 for any number of items"
             report.add("error", "fails", node, message, remedy)
@@ -72,7 +73,7 @@ def _little_weight(node: Node, report: Report) -> None:
     """Find weights that choose among open streams only (see docs/muxanalysis.md)."""
     mux, positive = node.streamer, _positive(node)
     _, weights = mux._weights_to_show()
-    if weights is None or mux.weighting != "active" or positive.min() == positive.max():
+    if weights is None or mux.is_weighting_given or positive.min() == positive.max():
         return
     is_closed = mux.rate is not None or _all_end(node)
     if mux.mode == "exhaustive" or not is_closed:
@@ -116,6 +117,17 @@ def _never_replaced(node: Node, report: Report) -> None:
         message += " and the others are never read"
         remedy = "give a rate, such as rate=256, or use ShuffledMux to read all of them"
         report.add("warning", "never-read", node, message, remedy)
+
+
+def _endless_epoch(node: Node, report: Report) -> None:
+    """Find endless streams among others, where each is to be read once, to its end."""
+    mux = node.streamer
+    if mux.mode != "exhaustive" or mux.rate is not None or all(map(is_endless, node.below)):
+        return
+    for each in filter(is_endless, node.below):
+        message = 'is endless: the epoch of its mux, mode="exhaustive", never ends'
+        remedy = "limit it, Streamer(streamer.iterate, n), or leave it out"
+        report.add("warning", "never-ends", each, message, remedy, like=True)
 
 
 def _behind_endless(node: Node, report: Report) -> None:

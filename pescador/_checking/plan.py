@@ -21,8 +21,7 @@ from .clock import Clock
 from .probe import Facts
 from .traces import Kept
 
-MOST_STREAMERS = 256  # of a mux, and about as many in the whole tree
-_MOST_READ_LAZILY = 32
+_LAZILY = 8  # so many times fewer streamers are looked at that are read lazily
 _DEEPEST_WRAPPING = 100
 
 # What a node of the tree is. (Opaque: a class of the user's with an `iterate` of its own.)
@@ -39,8 +38,10 @@ class Node:
         self.kind = _kind_of(streamer)
         self.below: list[Node] = []
         self.n_left_out = 0  # streamers of this mux that are not among those below
+        self.n_not_reached = 0  # the same, for want of time
         self.is_cut = False  # perhaps there are more of them than were read
         self.once = ""  # why it cannot be read without using something up
+        self.once_value: Any = None  # what that would use up
         self.generators: list[Any] = []  # random ones that it may draw from
         self.facts: Facts | None = None  # once it has been read
         self.has_failed = False  # in the code that makes its streamers
@@ -77,7 +78,8 @@ class Node:
     def is_whole(self) -> bool:
         """Whether all of it can be read, and nothing was left out."""
         return not any(
-            each.n_left_out or each.is_cut or each.once or each.has_failed for each in self.walk()
+            each.n_left_out or each.n_not_reached or each.is_cut or each.once or each.has_failed
+            for each in self.walk()
         )
 
     def producers(self) -> Iterator[Node]:
@@ -125,27 +127,34 @@ class Planner:
     def plan(
         self,
         streamer: Any,
+        most: int,
         place: tuple[int, ...] = (),
         above: Node | None = None,
-        most: int = MOST_STREAMERS,
     ) -> Node:
         """Return the node of a streamer, with about so many below it at most."""
         node = Node(streamer, place, above)
         if node.kind != PROCESS:  # which is told of what it reads
-            node.once = _why_once(streamer)
+            node.once, node.once_value = _why_once(streamer)
         parts = streamer.streamers if node.kind == MUX else streamer._parts()
         if not (node.kind == MUX and isinstance(parts, list)):
             node.generators = self._kept.keep(*streamer._parts())
         self._kept.keep(*streamer._generators())
         if node.kind == MUX:
-            chosen = self._chosen(node, most) if isinstance(parts, list) else self._read(node)
+            chosen = self._chosen(node, most) if isinstance(parts, list) else self._read(node, most)
         else:
             chosen = [(-1, each) for each in self._parts_of(node)]
-        for index, each in chosen:
-            where = (*place, index) if node.kind == MUX else place
-            most_below = max(1, most // len(chosen))
-            node.below.append(self.plan(each, where, node, most_below))
+        self._plan_below(node, chosen, most)
         return node
+
+    def _plan_below(self, node: Node, chosen: list[tuple[int, Any]], most: int) -> None:
+        for number, (index, each) in enumerate(chosen):
+            if number and node.kind == MUX and not self._clock.left:
+                node.n_not_reached = len(chosen) - number
+                self._clock.cut()
+                return
+            where = (*node.place, index) if node.kind == MUX else node.place
+            most_below = max(1, most // len(chosen))
+            node.below.append(self.plan(each, most_below, where, node))
 
     def _parts_of(self, node: Node) -> list[Streamer]:
         if node.kind == PROCESS and not is_streamer(node.streamer.streamer):
@@ -164,37 +173,39 @@ class Planner:
             indices = sorted(self._random.sample(indices, most))
         return [(index, streamers[index]) for index in indices]
 
-    def _read(self, node: Node) -> list[tuple[int, Streamer]]:
+    def _read(self, node: Node, most: int) -> list[tuple[int, Streamer]]:
         """Return the first streamers of a chain that is read lazily."""
         reader = node.streamer.reader
-        node.once = node.once or _why_once(reader)
+        n_most = max(1, most // _LAZILY)
+        node.once, node.once_value = _why_once(reader)
         node.is_cut = True
         if node.once:
             return []
         found: list[tuple[int, Streamer]] = []
         try:
-            with reader.iterate(_MOST_READ_LAZILY) as stream:
+            with reader.iterate(n_most) as stream:
                 for index, each in enumerate(stream):
                     found.append((index, each if is_streamer(each) else Streamer(each)))
                     if not self._clock.left:
+                        self._clock.cut()
                         return found
         except Exception:
             node.has_failed = True
             return found
-        node.is_cut = len(found) == _MOST_READ_LAZILY
+        node.is_cut = len(found) == n_most
         return found
 
 
-def _why_once(streamer: Any) -> str:
-    """Return why reading a streamer would use something up; "" if it would not."""
+def _why_once(streamer: Any) -> tuple[str, Any]:
+    """Return why reading a streamer would use something up, and what; "" if it would not."""
     if isinstance(streamer, BaseMux):
-        return ""
+        return "", None
     if streamer._ticket is not None:
-        return f"it reads {_repr.named(streamer.streamer)}"
+        return f"it reads {_repr.named(streamer.streamer)}", streamer.streamer
     for each in _values_of((*streamer.args, *streamer.kwargs.values(), streamer.streamer)):
         if isinstance(each, Iterator):
-            return f"it has {_repr.named(each)} for an argument"
-    return ""
+            return f"it has {_repr.named(each)} for an argument", each
+    return "", None
 
 
 def _values_of(values: Any) -> Iterator[Any]:
@@ -203,6 +214,11 @@ def _values_of(values: Any) -> Iterator[Any]:
         yield each
         if isinstance(each, functools.partial):
             yield from _values_of((*each.args, *each.keywords.values()))
+
+
+def sources_of(root: Node) -> list[Node]:
+    """Return the sources of a tree that may be read."""
+    return [each for each in root.walk() if each.kind == SOURCE and not each.once]
 
 
 # What a node is to those above it.
@@ -241,9 +257,19 @@ def _n_read(node: Node) -> float | None:
     function = function_of(node.streamer)
     if hasattr(function, ONE_TO_ONE):
         return 1.0
-    if node.kind != MAP or function is not getattr(maps.buffer_stream, GENERATOR):
-        return None
-    return float(bound_arguments(node.streamer)["buffer_size"])
+    return float(bound_arguments(node.streamer)["buffer_size"]) if _joins(node) else None
+
+
+def _joins(node: Node) -> bool:
+    """Tell whether a node is a `buffer_stream`."""
+    is_it = function_of(node.streamer) is getattr(maps.buffer_stream, GENERATOR)
+    return node.kind == MAP and is_it
+
+
+def axis_of(node: Node) -> int | None:
+    """Return the axis along which a node joins the items that it reads; None if it does not."""
+    axis = bound_arguments(node.streamer)["axis"] if _joins(node) else None
+    return axis if isinstance(axis, int) else None
 
 
 def function_of(streamer: Any) -> Any:

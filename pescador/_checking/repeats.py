@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+from collections import Counter
 from types import CodeType
 from typing import Any
 
@@ -16,6 +17,7 @@ from .traces import names_in
 
 _SEED_NAMES = {"seed", "random_state", "random_seed", "rng", "rng_seed"}
 _MAKERS = {"default_rng", "RandomState", "Random", "Generator", "manual_seed"}
+_GLOBAL_SEED = {"random", "seed"}  # the names in np.random.seed(0)
 _FEWEST_COMPARED = 4  # items, of which some differ: else they may be alike by chance
 
 
@@ -33,13 +35,13 @@ def begin_alike(root: Node, report: Report) -> None:
 
 def _look_at(node: Node, report: Report) -> None:
     limit = limit_of(node)
-    n_unreached = 0 if limit is None else _n_unreached(node, most_of(limit))
     seed = _seed_of(node)
-    if not n_unreached and not (opened_again(node) and _draws_alike(node, limit, seed)):
+    if not n_unreached(node) and not (opened_again(node) and _draws_alike(node, limit, seed)):
         return
     like: str = _repr.named(function_of(node.streamer))
     if seed or _makes_generator(node):
-        message = "draws at random, and begins with the same items whenever it is opened"
+        message = "draws at random, and begins with the same items whenever it is opened, so every"
+        message += " reopening repeats them"
         remedy = f"give pescador.FRESH_SEED in place of {seed}"
         if not seed:
             remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
@@ -53,10 +55,12 @@ def _look_at(node: Node, report: Report) -> None:
     report.add("warning", "rest-unreached", node, message, remedy, like=like)
 
 
-def _n_unreached(node: Node, most: int) -> int:
+def n_unreached(node: Node) -> int:
     """Return how many different items come only after the most that an activation gives."""
-    assert node.facts is not None
-    digests = node.facts.digests
+    limit = limit_of(node)
+    if node.facts is None or limit is None:
+        return 0
+    most, digests = most_of(limit), node.facts.digests
     return len(set(digests[most:]) - set(digests[:most]))
 
 
@@ -80,12 +84,13 @@ def _seed_of(node: Node) -> str:
 
 
 def _makes_generator(node: Node) -> bool:
-    """Tell whether the function of a source makes a random generator."""
+    """Tell whether the function of a source makes a random generator, or seeds a global one."""
     function: Any = function_of(node.streamer)
     if isinstance(function, type):
         function = getattr(function, "__iter__", None)
     code = getattr(function, "__code__", None)
-    return isinstance(code, CodeType) and bool(names_in(code) & _MAKERS)
+    names = names_in(code) if isinstance(code, CodeType) else set()
+    return bool(names & _MAKERS) or names >= _GLOBAL_SEED
 
 
 def same_in_every_process(root: Node, report: Report) -> None:
@@ -95,7 +100,7 @@ def same_in_every_process(root: Node, report: Report) -> None:
         if node.kind == PROCESS or not node.generators or not any(map(_is_copied, processes)):
             continue
         name = type(node.generators[0]).__name__
-        message = "draws from a {name} of the program: a copy of it goes to each background"
+        message = f"draws from a {name} of the program: a copy of it goes to each background"
         message += " process, and starts from the same state each time"
         remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
         report.add("warning", "begins-alike", node, message, remedy, like=name)
@@ -104,3 +109,27 @@ def same_in_every_process(root: Node, report: Report) -> None:
 def _is_copied(node: Node) -> bool:
     streamer = node.streamer
     return not isinstance(streamer, ParallelStreamer) or streamer.backend != "threads"
+
+
+def share_a_generator(root: Node, report: Report) -> None:
+    """Find random generators that several sources draw from, in the program."""
+    sources = [
+        each
+        for each in root.walk()
+        if each.kind == SOURCE and each.generators and not report.has("begins-alike", each)
+    ]
+    known = {id(each): each for node in sources for each in node.generators}
+    n_drawing = Counter(number for node in sources for number in set(map(id, node.generators)))
+    for node in sources:
+        for number in map(id, node.generators):
+            if n_drawing[number] > 1:
+                _tell_of_sharing(node, type(known[number]).__name__, number, report)
+                break
+
+
+def _tell_of_sharing(node: Node, name: str, number: int, report: Report) -> None:
+    message = f"draws from a {name} that other sources draw from too: what it gives depends on"
+    message += " when they are read, and no state holds it"
+    remedy = "let its function take a seed, and give it pescador.FRESH_SEED: see"
+    remedy += " docs/reproducibility.md"
+    report.add("note", "shared-generator", node, message, remedy, like=number, is_of_tree=True)

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from .. import _repr
 from .findings import Finding
 from .plan import Node
+
+_LONGEST_ERROR = 300  # of the text of one: its end, such as a path, says what to do
+
+
+def error_text(error: BaseException) -> str:
+    """Return the type and the text of an error, in one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of the user's class
+        text = "?"
+    return _repr.cut(f"{type(error).__name__}: {text}", _LONGEST_ERROR)
 
 
 class Report:
@@ -13,6 +25,7 @@ class Report:
 
     def __init__(self) -> None:
         self._found: dict[Hashable, list[Finding]] = {}
+        self._told: set[tuple[str, tuple[int, ...]]] = set()  # kinds, and where or above what
 
     def add(
         self,
@@ -22,28 +35,24 @@ class Report:
         message: str,
         remedy: str,
         like: Hashable = None,
+        *,
+        is_of_tree: bool = False,
     ) -> None:
-        """Add a finding. Those of one kind and ``like`` in one mux are told once."""
-        group = node if like is None else node.mux
+        """Add a finding. Those of one kind and ``like`` in one mux, or tree, are told once."""
+        group = None if is_of_tree else node if like is None else node.mux
         finding = Finding(severity, kind, node.place, node.text, message, remedy)
         self._found.setdefault((kind, id(group), like), []).append(finding)
+        self._told.update((kind, node.place[:n]) for n in range(len(node.place) + 1))
 
     def has(self, kind: str, node: Node) -> bool:
         """Tell whether there is a finding of a kind at a node or below it."""
-        n = len(node.place)
-        return any(
-            each.kind == kind and each.place[:n] == node.place
-            for group in self._found.values()
-            for each in group
-        )
+        return (kind, node.place) in self._told
 
     def findings(self) -> list[Finding]:
-        """Return one finding for each group, which says how many are like it."""
+        """Return one finding for each group, the first in the tree, which lists the others."""
         found = []
-        for first, *others in self._found.values():
-            if others:
-                n_others = f"{len(others)} other" + "s" * (len(others) > 1)
-                message = f"{first.message} ({n_others} of this mux likewise)"
-                first = first._replace(message=message)
-            found.append(first)
+        for group in self._found.values():
+            first, *rest = sorted(group, key=lambda each: each.place)
+            others = tuple((each.place, each.streamer) for each in rest)
+            found.append(first._replace(others=others))
         return found

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
-from .._repr import of_items
+from .._repr import is_streamer, of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
 from .._streaming.meter import STOP_FAILED, Mark, Meter, MuxMeter, Period, Promise
@@ -25,6 +25,7 @@ from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
+from .._streaming.survey import streamers_of
 from ..exceptions import PescadorError
 from .failing import FailingRun
 from .moments import came_between_items, came_while_drawing
@@ -36,6 +37,27 @@ CURRENT = "current"  # weights
 Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 SNAPSHOT_EVERY = 1.0  # seconds
 SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
+
+
+class Names:
+    """The streamers of a mux, as text; those that are read lazily by their numbers."""
+
+    def __init__(self, streamers: Any, mux: Recipe) -> None:
+        self._streamers, self._mux = streamers, mux
+
+    def __call__(self, place: int) -> str:
+        if isinstance(self._streamers, (list, tuple)):
+            return _validate.short(self._streamers[place])
+        return f"streamer {place} of {_validate.short(self._mux)}"
+
+    def has_mux(self, place: int) -> bool:
+        """Tell whether there is a mux below a streamer, or it is one."""
+        if not isinstance(self._streamers, (list, tuple)):
+            return False
+        streamer = self._streamers[place]
+        if streamer._is_source() and not any(map(is_streamer, streamer._parts())):
+            return False  # as of most
+        return any(each._chooses() for each in streamers_of(streamer))
 
 
 class Run(FailingRun):
@@ -375,8 +397,7 @@ class Run(FailingRun):
         self.through_limit[slot] = limit - 1
         if is_timed:
             assert self.meter is not None
-            seconds = perf_counter() - begin
-            source = self.meter.opened_one(self, slot, place, source, seconds)
+            source = self.meter.opened_one(self, slot, place, source, begin)
         elif self.meter is not None:
             self.meter.n_untimed -= 1
             self.readers[slot], self.marks[slot] = source, self.fresh
@@ -387,11 +408,12 @@ class Run(FailingRun):
 
     def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:
         """Close the stream of a slot, which gave ``n_given`` items."""
-        source, self.sources[slot] = self.sources[slot], NO_SOURCE
+        source = self.sources[slot]
         if source is not NO_SOURCE:
-            streamer = self.streamers[self.places[slot]]
             if self.meter is not None:
                 self._tell_end(self.meter, slot, n_given, has_ended)
+            self.sources[slot] = NO_SOURCE
+            streamer = self.streamers[self.places[slot]]
             try:
                 self.opener.end(streamer, source)
             except Exception as error:
@@ -411,8 +433,9 @@ class Run(FailingRun):
         if n_given <= stop or stop < 0:
             meter.n_short += 1
         place = self.places[slot]
-        meter.places.append(self.named(place) if self.is_read_in_turn else place)
-        meter.given.append(n_given)
+        if self.is_read_in_turn:
+            place = self.named(place)
+        meter.ended.append((place, n_given))
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
@@ -423,6 +446,8 @@ class Run(FailingRun):
         outlived = self.note_failure(error, self.named(place), self.streamers[place], moment)
         if not outlived:
             self.through_limit[slot] = limit  # whoever resumes may try again
+        elif self.meter is not None:
+            self.meter.failed_one(self)
         return outlived
 
     def named(self, place: int) -> int:
@@ -472,9 +497,9 @@ class Run(FailingRun):
         """
         return None
 
-    def name_of(self, place: int) -> str:
-        """Return the streamer at a place, as text."""
-        return _validate.short(self.setup.streamers[place])
+    def names(self) -> Names:
+        """Return what gives the streamer at a place as text."""
+        return Names(self.setup.streamers, self.setup.mux)
 
     def shown(self) -> list[tuple[Iterator, int, int]]:
         """Return, of each slot that users see: its stream, its streamer, and how much it gave."""

@@ -278,7 +278,7 @@ class StochasticRun(PoolRun):
         unit = "activations" if is_equal and not self.is_exclusive else ""
         if weights is not None:
             weights = (weights > 0) / n_left
-        return Promise(weights, self.n_streams, unit, while_full=True)
+        return Promise(weights, self.n_streams, unit, while_full=True, in_long_runs=not is_equal)
 
     def tell_weights(self, meter: MuxMeter) -> None:
         super().tell_weights(meter)

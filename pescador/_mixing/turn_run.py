@@ -168,11 +168,6 @@ class ChainRun(Run):
     def named(self, place: int) -> int:
         return self.index
 
-    def name_of(self, place: int) -> str:
-        if isinstance(self.setup.streamers, list):
-            return super().name_of(place)
-        return f"streamer {place} of {_validate.short(self.setup.mux)}"
-
     def items(self) -> Generator:
         with self:
             if self.resume_from is not None:

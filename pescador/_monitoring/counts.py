@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from .._streaming.meter import Mark, Meter, MuxMeter, Promise, expected
+from .._streaming.meter import Known, Mark, Meter, MuxMeter, Promise, expected
 
 Path = tuple[int, ...]
 
@@ -16,16 +16,23 @@ Path = tuple[int, ...]
 class MuxCounts:
     """What one mux has given, over all its runs."""
 
+    def __getstate__(self) -> dict:
+        # (What gives the names may hold all the streamers, and these what cannot be pickled.)
+        known = {each: (self.names(each), self.names.has_mux(each)) for each in self.places()}
+        return {**vars(self), "names": Known(known)}
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name_of: Any = "streamer {}".format
+        self.names: Any = Known({})
+        self.n_streams: int | None = None
         self.is_background = False
-        self.items: Counter[int] = Counter()
-        self.opened: Counter[int] = Counter()
-        self.empty: Counter[int] = Counter()
-        self.failures: Counter[int] = Counter()
-        self.waited: Counter[int] = Counter()  # seconds
-        self.opening: Counter[int] = Counter()  # seconds
+        # By place:
+        self.items: dict[int, int] = defaultdict(int)
+        self.opened: dict[int, int] = defaultdict(int)
+        self.empty: dict[int, int] = defaultdict(int)
+        self.failures: dict[int, int] = defaultdict(int)
+        self.waited: dict[int, float] = defaultdict(float)  # seconds
+        self.opening: dict[int, float] = defaultdict(float)  # seconds
         self.dropped: set[int] = set()
         # How many items each streamer should have given, and the variances; None: not promised.
         self.promised: tuple[np.ndarray, np.ndarray] | None = None
@@ -42,9 +49,12 @@ class MuxCounts:
     def add(self, other: MuxCounts) -> None:
         """Add what another mux of the same kind has given."""
         is_first = not self.items
-        self.name_of, self.is_background = other.name_of, other.is_background
+        self.names, self.is_background = other.names, other.is_background
+        self.n_streams = other.n_streams
         for name in ("items", "opened", "empty", "failures", "waited", "opening"):
-            getattr(self, name).update(getattr(other, name))
+            mine = getattr(self, name)
+            for place, number in getattr(other, name).items():
+                mine[place] += number
         self.dropped |= other.dropped
         if is_first:
             self.promised = other.promised
@@ -58,6 +68,15 @@ def _sum(one: Any, other: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return one[0] + other[0], one[1] + other[1]
 
 
+def inner_paths(muxes: dict[Path, MuxCounts]) -> set[Path]:
+    """Return the paths of the streamers that have a mux below them, and of what is on the way."""
+    inner = {path[:n] for path in muxes for n in range(len(path) + 1)}
+    for path, mux in muxes.items():  # some may not have been read yet
+        unread = (place for place, n_items in mux.items.items() if not n_items)
+        inner |= {(*path, place) for place in unread if mux.names.has_mux(place)}
+    return inner
+
+
 def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
     """Return what is known of each mux."""
     meter.settle()
@@ -65,16 +84,20 @@ def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
     found = {path: mux for path, mux in copied.items() if mux.items or mux.opened}
     for path, seconds in list(meter.blocked_by.items()):
         if path[:-1] in found:
-            found[path[:-1]].waited[path[-1]] += seconds  # type: ignore[assignment]
+            found[path[:-1]].waited[path[-1]] += seconds
     return found
 
 
 def _copied(mux: MuxMeter) -> MuxCounts:
     counts = MuxCounts(mux.path)
-    counts.name_of, counts.is_background = mux.name_of, mux.is_background
-    counts.items, counts.opened = mux.items.copy(), mux.opened.copy()
-    counts.empty, counts.dropped = Counter(mux.empty), set(mux.dropped)
-    counts.waited, counts.opening = Counter(mux.waited), Counter(mux.opening)
+    counts.names, counts.is_background = mux.names, mux.is_background
+    counts.n_streams = mux.n_streams
+    counts.dropped = set(mux.dropped)
+    counts.items, counts.opened = defaultdict(int, mux.items), defaultdict(int, mux.opened)
+    counts.empty = defaultdict(int, mux.empty)
+    counts.waited = defaultdict(float, mux.waited)
+    counts.opening = defaultdict(float, mux.opening)
+    _estimate_all(mux, counts)
     sums = {id(each): [each, each.n_items, each.n_squares] for each in mux.periods}
     for run in list(mux.runs):
         for slot, place, n_given in run.open_streams():
@@ -104,10 +127,10 @@ def _promised(
         if not n_items:
             continue
         promise: Promise | None = period.promise
-        if promise is not None and promise.while_full and mux.n_short:
+        if promise is not None and not promise.holds(mux.n_runs, mux.n_short):
             promise = None
         if promise is not None and promise.among_open:
-            promise = None if mux.n_runs > 1 else _of_open(promise, counts)
+            promise = _of_open(promise, mux)
         each = expected(promise, n_items, n_squares)
         if each is None:
             return None
@@ -115,9 +138,20 @@ def _promised(
     return found
 
 
-def _of_open(promise: Promise, counts: MuxCounts) -> Promise:
-    """Return the same for the streamers that have been opened, and no others."""
+def _estimate_all(mux: MuxMeter, counts: MuxCounts) -> None:
+    """Let the streams that were timed stand for those that were not."""
+    for place, n_timed in mux.timed.items():
+        if counts.opened[place] > n_timed:
+            for seconds in (counts.waited, counts.opening):
+                seconds[place] *= counts.opened[place] / n_timed
+
+
+def _of_open(promise: Promise, mux: MuxMeter) -> Promise | None:
+    """Return the same for the streams that are open, or were at the end: some may be twice."""
+    n_open = mux.last_open
+    for run in list(mux.runs):
+        n_open = Counter(place for _, place, _ in run.open_streams())
     weights = np.zeros(promise.n_streams)
-    is_open = list(counts.opened)
-    weights[is_open] = 1 if promise.weights is None else promise.weights[is_open]
-    return promise._replace(weights=weights / weights.sum())
+    for place, number in n_open.items():
+        weights[place] = number * (1 if promise.weights is None else promise.weights[place])
+    return promise._replace(weights=weights / weights.sum()) if weights.any() else None

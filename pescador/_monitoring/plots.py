@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._repr import cut
 from ..exceptions import PescadorError
 
 _MOST_NAMED = 40  # sources, with a line of its own for each
 _SIGMAS = 3
+_ASKED = "asked for, ± 3 standard deviations"
+_LONGEST = 34  # characters of a streamer
 
 
 def plot(report: Any, axes: Any) -> Any:
     """Draw shares, with three standard deviations around those asked for; return the axes."""
-    rows = list(report.sources)
+    rows = report.rows_with_deviations()
     if not rows:
         raise PescadorError(
             "there is nothing to draw: no mux has opened a source yet; read some items first"
         )
     axes = _new_axes(len(rows)) if axes is None else axes
-    rows.sort(key=lambda row: (-(row.expected or row.share), row.path))
-    _draw(axes, rows, is_named=len(rows) <= _MOST_NAMED)
+    rows.sort(key=lambda pair: (-(pair[0].expected or pair[0].share), pair[0].path))
+    deviations = [deviation for _, deviation in rows]
+    _draw(axes, [row for row, _ in rows], deviations, is_named=len(rows) <= _MOST_NAMED)
     return axes
 
 
@@ -33,34 +37,37 @@ def _new_axes(n_rows: int) -> Any:
     return plt.subplots(figsize=(7, height), layout="constrained")[1]
 
 
-def _draw(axes: Any, rows: list, is_named: bool) -> None:
-    ranks = list(range(len(rows)))
-    size = 6 if is_named else max(1.5, 6 / math.log10(len(rows)) ** 2)
-    along, across = (axes.set_xlabel, axes.set_ylabel)
-    shares = [row.share for row in rows]
-    known = [rank for rank in ranks if rows[rank].expected is not None]
+def _draw(axes: Any, rows: list, deviations: list, is_named: bool) -> None:
+    known = [rank for rank, row in enumerate(rows) if row.expected is not None]
     asked = [rows[rank].expected for rank in known]
-    spread = [_SIGMAS * _deviation(rows[rank]) for rank in known]
+    spread = [_SIGMAS * deviations[rank] for rank in known]
     if is_named:
-        axes.errorbar(asked, known, xerr=spread, fmt="|", color="0.5", label="asked for, ± 3 sd")
-        axes.plot(shares, ranks, "o", ms=size, label="realised")
-        names = [f"{'.'.join(map(str, row.path))}  {row.streamer[:30]}" for row in rows]
-        axes.set_yticks(ranks, names, fontsize="small")
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        along("share of the items")
+        _draw_named(axes, rows, known, asked, spread)
     else:
-        low = [max(0.0, mean - each) for mean, each in zip(asked, spread)]
-        high = [mean + each for mean, each in zip(asked, spread)]
-        axes.fill_between(known, low, high, color="0.8", label="asked for, ± 3 sd", lw=0)
-        axes.plot(known, asked, color="0.4", lw=1)
-        axes.plot(ranks, shares, ".", ms=size, label="realised", zorder=3)
-        axes.set_ylim(bottom=0)
-        along(f"{len(rows):,} sources, by the share asked for")
-        across("share of the items")
+        _draw_many(axes, rows, known, asked, spread)
     axes.legend(loc="best", frameon=False)
 
 
-def _deviation(row: Any) -> float:
-    """Return the standard deviation of a share; 0 where it is not known."""
-    return (row.share - row.expected) / row.z if row.z else 0.0
+def _draw_named(axes: Any, rows: list, known: list, asked: list, spread: list) -> None:
+    """Draw a line for each source, with its name."""
+    axes.errorbar(asked, known, xerr=spread, fmt="|", color="0.5", label=_ASKED)
+    axes.plot([row.share for row in rows], range(len(rows)), "o", ms=6, label="realised")
+    names = [f"{'.'.join(map(str, row.path))}  {cut(row.streamer, _LONGEST)}" for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel("share of the items")
+
+
+def _draw_many(axes: Any, rows: list, known: list, asked: list, spread: list) -> None:
+    """Draw a point for each source."""
+    size = max(1.5, 6 / math.log10(len(rows)) ** 2)
+    low = [max(0.0, mean - each) for mean, each in zip(asked, spread)]
+    high = [mean + each for mean, each in zip(asked, spread)]
+    shares = [row.share for row in rows]
+    axes.plot(range(len(rows)), shares, ".", ms=size, label="realised", zorder=1)
+    axes.fill_between(known, low, high, color="0.4", alpha=0.25, label=_ASKED, lw=0, zorder=2)
+    axes.plot(known, asked, color="0.2", lw=1, zorder=3)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(f"{len(rows):,} sources, by the share asked for")
+    axes.set_ylabel("share of the items")

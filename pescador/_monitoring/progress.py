@@ -25,6 +25,8 @@ def bar(monitor: Any, items: Iterable, total: int | None, initial: int) -> Any:
     class Bar(kind):
         """Looks at the monitor as often as it is drawn anew."""
 
+        monitor_interval = 0  # (else tqdm starts a thread, for good)
+
         def refresh(self, *args: Any, **kwargs: Any) -> Any:
             self.postfix = _told(monitor)
             return super().refresh(*args, **kwargs)
@@ -35,7 +37,7 @@ def bar(monitor: Any, items: Iterable, total: int | None, initial: int) -> Any:
 def _told(monitor: Any) -> str:
     seconds, waited = monitor.times()
     n_open = monitor.n_open()
-    n_failures = sum(entry.count for entry in monitor.stream.failures)
+    n_failures = monitor.n_failures()
     parts = [
         f"{n_open:,} open" if n_open else "",
         f"waiting {percent(waited, seconds)}",

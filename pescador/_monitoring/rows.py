@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from .counts import MuxCounts, Path
+from .counts import MuxCounts, Path, inner_paths
 
 LEAST_UNITS = 50  # drawn of a streamer, and of the others, for its share to be nearly normal
 
@@ -49,8 +49,24 @@ def rows_of(
 
     ``known`` has the numbers of failures, and whether they were too many. No streamer is named.
     """
+    levels = _all_levels(muxes)
+    return {
+        path: _row(muxes[path[:-1]], path[-1], of_path, known.get(path, (0, False)))
+        for path, of_path in levels.items()
+    }
+
+
+def deviations_of(muxes: dict[Path, MuxCounts]) -> dict[Path, float]:
+    """Return the standard deviation of each share, by the path; nan where it is not known."""
+    found = {}
+    for path, levels in _all_levels(muxes).items():
+        variance = _variance(levels)
+        found[path] = math.nan if variance is None else math.sqrt(variance)
+    return found
+
+
+def _all_levels(muxes: dict[Path, MuxCounts]) -> dict[Path, list[Level]]:
     levels: dict[Path, list[Level]] = {}
-    rows = {}
     for path in sorted(muxes, key=len):
         mux = muxes[path]
         above = _levels_above(path, levels)
@@ -58,8 +74,7 @@ def rows_of(
         for place in mux.places():
             here = (*path, place)
             levels[here] = [*above, _level(mux, place, n_items)]
-            rows[here] = _row(mux, place, levels[here], known.get(here, (0, False)))
-    return rows
+    return levels
 
 
 def _levels_above(path: Path, levels: dict[Path, list[Level]]) -> list[Level]:
@@ -100,13 +115,22 @@ def _compared(levels: list[Level]) -> tuple[float, float | None, float | None]:
     promised = [each.expected for each in levels if each.expected is not None]
     if len(promised) < len(levels):
         return share, None, None
-    expected = math.prod(promised)
-    # (Independent factors: to first order, relative variances add up.)
-    pairs = list(zip(promised, (each.variance for each in levels)))
-    variance = sum((expected / mean) ** 2 * each for mean, each in pairs if mean)
-    if not variance > 0 or not all(_is_nearly_normal(*each) for each in pairs):
+    expected, variance = math.prod(promised), _variance(levels)
+    is_normal = all(_is_nearly_normal(mean, each.variance) for mean, each in zip(promised, levels))
+    if not variance or not variance > 0 or not is_normal:
         return share, expected, None
     return share, expected, (share - expected) / math.sqrt(variance)
+
+
+def _variance(levels: list[Level]) -> float | None:
+    """Return the variance of a product of independent shares; None if something is not known."""
+    promised = [each.expected for each in levels if each.expected is not None]
+    if len(promised) < len(levels):
+        return None
+    expected = math.prod(promised)
+    # (To first order, relative variances add up.)
+    pairs = zip(promised, (each.variance for each in levels))
+    return sum((expected / mean) ** 2 * each for mean, each in pairs if mean)
 
 
 def _is_nearly_normal(mean: float, variance: float) -> bool:
@@ -125,7 +149,7 @@ def sources_among(
     rows: dict[Path, SourceReport], muxes: dict[Path, MuxCounts]
 ) -> dict[Path, SourceReport]:
     """Return the rows of streamers that have no mux below them."""
-    inner = {path[:n] for path in muxes for n in range(len(path) + 1)}
+    inner = inner_paths(muxes)
     found = [(row.path, path) for path, row in rows.items() if path not in inner]
     return {path: rows[path] for _, path in sorted(found)}
 
@@ -133,6 +157,5 @@ def sources_among(
 def named(rows: dict[Path, SourceReport], muxes: dict[Path, MuxCounts]) -> dict[Path, SourceReport]:
     """Return the rows with their streamers as text, which takes longer than all the rest."""
     return {
-        path: row._replace(streamer=muxes[path[:-1]].name_of(path[-1]))
-        for path, row in rows.items()
+        path: row._replace(streamer=muxes[path[:-1]].names(path[-1])) for path, row in rows.items()
     }

@@ -6,13 +6,14 @@ import heapq
 from html import escape
 from typing import Any
 
+from .._repr import cut
 from .counts import Path
 from .rows import SourceReport
 
 N_SHOWN = 20  # rows: those that matter
 FAR = 4  # standard deviations, from which a share is worth a look
 _HEAD = ("path", "streamer", "expected", "share", "z", "items", "opened", "notes", "waited")
-_LONGEST = 40  # characters of a streamer
+_LONGEST = 48  # characters of a streamer
 
 
 def those_that_matter(rows: dict[Path, SourceReport]) -> dict[Path, SourceReport]:
@@ -29,10 +30,9 @@ def _importance(row: SourceReport) -> tuple:
 
 def cells(row: SourceReport) -> list[str]:
     """Return a row as texts."""
-    name = row.streamer if len(row.streamer) <= _LONGEST else row.streamer[: _LONGEST - 3] + "..."
     return [
         ".".join(map(str, row.path)),
-        name,
+        cut(row.streamer, _LONGEST),
         "" if row.expected is None else f"{row.expected:.4g}",
         f"{row.share:.4g}",
         "" if row.z is None else f"{row.z:+.1f}",
@@ -69,14 +69,28 @@ def percent(part: float, whole: float) -> str:
 def summary(report: Any) -> list[str]:
     """Return what a report says in all, in lines."""
     rate = report.n_items / report.seconds if report.seconds else 0.0
-    lines = [
-        f"{report.n_items:,} items in {seconds(report.seconds)} ({rate:,.0f} items/s);"
-        f" waited {seconds(report.waited)} ({percent(report.waited, report.seconds)}),"
-        f" opening {seconds(report.opening)}",
-        f"{report.n_sources:,} sources, opened {report.n_opened:,} times;"
-        f" {report.n_failures:,} failures; {report.bytes_ahead:,} bytes ahead",
+    times = [
+        f"{report.n_items:,} items in {seconds(report.seconds)} ({rate:,.0f} items/s)",
+        f"waited {seconds(report.waited)} ({percent(report.waited, report.seconds_in_all)})",
     ]
-    return lines
+    if report.opening:
+        times.append(f"opening {seconds(report.opening)}")
+    return ["; ".join(times), "; ".join(_counts(report))]
+
+
+def _counts(report: Any) -> list[str]:
+    if not report.n_sources:
+        return ["no mux has opened a source"]
+    never = f", {report.n_unopened:,} not opened yet" if report.n_unopened else ""
+    found = [
+        f"{report.n_sources:,} sources{never}",
+        f"opened {report.n_opened:,} times; they gave {report.n_given:,} items",
+    ]
+    if report.n_failures:
+        found.append(f"{report.n_failures:,} failures")
+    if report.bytes_ahead:
+        found.append(f"{report.bytes_ahead:,} bytes ahead")
+    return found
 
 
 def as_text(report: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -17,12 +17,15 @@ import numpy as np
 
 FIRST = "first"  # weights: those that a run begins with
 STOP_FAILED = -2  # in place of a limit: it has failed, or was closed before its end
-MOST_KEPT = 2**14  # ended streams, until they are added up
+MOST_KEPT = 2**14  # ended streams of all muxes, until they are added up, about
+LEAST_KEPT = 256  # the same, of one mux
 MOST_PERIODS = 32
 MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
-QUICK = 5e-6  # seconds for an item, below which not every one is timed
-MOST_UNTIMED = 256  # items of a quick source
-EVERY = 64  # activations of quick sources, of which one is timed
+# Items are timed for a hundredth of the time, at a microsecond each; more of them at first.
+TIMING = 100e-6  # seconds
+SLACK = 0.2  # seconds
+MOST_UNTIMED = 256  # items in a row, of a stream that is timed
+EVERY = 16  # streams, after which it is seen whether there is time again
 
 
 class Promise(NamedTuple):
@@ -37,15 +40,23 @@ class Promise(NamedTuple):
     while_full: bool = False
     #: Whether it holds only among the streamers that a run has opened in the beginning.
     among_open: bool = False
+    #: Whether it holds only after many items of one run.
+    in_long_runs: bool = False
+
+    def holds(self, n_runs: int, n_short: int) -> bool:
+        """Tell whether it does, for a mux that was started and whose streams ended so often."""
+        needs_one_run = self.among_open or self.in_long_runs
+        return not (self.while_full and n_short) and not (needs_one_run and n_runs > 1)
 
 
 class Period:
     """Items that were chosen by the same weights."""
 
-    __slots__ = ("n_items", "n_squares", "promise")
+    __slots__ = ("is_listed", "n_items", "n_squares", "promise")
 
     def __init__(self, promise: Promise | None) -> None:
         self.promise = promise
+        self.is_listed = False  # among those of its mux
         self.n_items = 0
         self.n_squares = 0  # of the items of each activation
 
@@ -59,6 +70,20 @@ class Mark(NamedTuple):
     period: Period
 
 
+class Known:
+    """Streamers as text, by their places; and whether they have a mux below them."""
+
+    def __init__(self, known: dict[int, tuple[str, bool]]) -> None:
+        self._known = known
+
+    def __call__(self, place: int) -> str:
+        return self._known[place][0] if place in self._known else f"streamer {place}"
+
+    def has_mux(self, place: int) -> bool:
+        """Tell whether there is a mux below a streamer."""
+        return place in self._known and self._known[place][1]
+
+
 class MuxMeter:
     """What is known of a mux, over all its runs at one place in a tree."""
 
@@ -69,32 +94,33 @@ class MuxMeter:
         self.runs: set[Any] = set()  # those that are open
         # Ended streams, not added up yet: whose, and what they gave, where that is what all of
         # them gave since they were opened; and others.
-        self.places: list[int] = []
-        self.given: list[int] = []
+        self.ended: list[tuple[int, int]] = []
         self.kept: list[tuple[int, int, Mark]] = []
         self.items: Counter[int] = Counter()
         self.opened: Counter[int] = Counter()
         self.empty: dict[int, int] = {}
         self.waited: dict[int, float] = {}
         self.opening: dict[int, float] = {}
+        self.timed: Counter[int] = Counter()  # streams
         self.dropped: set[int] = set()
         self.periods: list[Period] = []
         self.n_short = 0  # streams that ended before their limit
         self.folded: tuple[np.ndarray, np.ndarray] | None = None  # means and variances
         self.n_changed = 0  # weights, for streamers that were left out
         self.is_promised = True
-        self.name_of: Callable[[int], str] = "streamer {}".format
+        self.names: Any = Known({})
+        self.n_streams: int | None = None
+        self.last_open: Counter[int] = Counter()  # as its last run ended
         self.is_background = False  # its runs are in another process
         self._setup: Any = None  # of the last run
         self.usual = Mark(0, 0, 1, Period(None))  # of streams, until weights change
         self.n_untimed = 0  # activations that are not to be timed
-        self._is_quick = False  # the first item of the last one that was timed
 
     def join(self, run: Any) -> None:
         """Know of a run from now on; what it has given before does not count."""
         self.n_runs += 1
         if run.setup is not self._setup:
-            self.name_of = run.name_of
+            self.names, self.n_streams = run.names(), run.setup.n_streams
             self.settle()
             self._setup = run.setup
             self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))
@@ -116,34 +142,33 @@ class MuxMeter:
         return run.marks, run.readers
 
     def opened_one(
-        self, run: Any, slot: int, place: int, source: Iterator, seconds: float
+        self, run: Any, slot: int, place: int, source: Iterator, begin: float
     ) -> Iterator:
-        """Hear that a run has opened a stream in so many seconds; return what it is to read.
+        """Hear that a run has opened a stream since ``begin``; return what it is to read.
 
-        (Not of every stream, where they are quick: see `n_untimed`.)
+        (Not of every stream, where there is no time for it: see `n_untimed`.)
         """
         run.marks[slot] = run.fresh
-        if len(self.places) >= MOST_KEPT:
+        if len(self.ended) >= self.meter.most_kept:
             self.settle()
-        if run.is_timed_elsewhere:
+        now = perf_counter()
+        if run.is_timed_elsewhere or self.meter.busy_until > now:
             self.n_untimed = EVERY - 1
-            run.readers[slot] = source
-            return source
-        weight = 1
-        if self._is_quick:
-            self.n_untimed, weight = EVERY - 1, EVERY
-        place = run.named(place)
-        self._note_opening(place, seconds * weight)
-        run.readers[slot] = chain.from_iterable(self._timed(source, place, weight))
-        return run.readers[slot]
+        else:
+            place = run.named(place)
+            self.timed[place] += 1
+            self._note_opening(place, now - begin)
+            source = chain.from_iterable(self._timed(source, place))
+        run.readers[slot] = source
+        return source
 
     def _note_opening(self, place: int, seconds: float) -> None:
         self.opening[place] = self.opening.get(place, 0.0) + seconds
         self.waited[place] = self.waited.get(place, 0.0) + seconds
 
-    def _timed(self, source: Iterator, place: int, weight: int) -> Iterator[Any]:
-        """Yield iterables of the items, some of which are timed, for ``weight`` activations."""
-        waited = self.waited
+    def _timed(self, source: Iterator, place: int) -> Iterator[Any]:
+        """Yield iterables of the items, of which as many are timed as there is time for."""
+        meter, waited = self.meter, self.waited
         n_since, is_first = 1, True
         while True:
             begin = perf_counter()
@@ -151,29 +176,42 @@ class MuxMeter:
                 item = next(source)
             except StopIteration:
                 return
-            seconds = perf_counter() - begin
+            finally:
+                now = perf_counter()
+                waited[place] += (now - begin) * n_since
             if is_first:
                 is_first = False
-                self._is_quick = seconds < QUICK
-                self._note_opening(place, seconds * weight)
-            else:
-                waited[place] += seconds * n_since * weight
+                self.opening[place] += now - begin
+            is_busy = meter.busy_until > now
+            meter.busy_until = max(meter.busy_until, now - SLACK) + TIMING
             yield (item,)
-            n_since = 1 if seconds >= QUICK else min(2 * n_since, MOST_UNTIMED)
+            n_since = min(2 * n_since, MOST_UNTIMED) if is_busy else 1
             if n_since > 1:
                 yield islice(source, n_since - 1)
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         """Hear that a stream is over, by itself or by its limit (or else was closed before).
 
-        (Not of a stream that nothing is to be said of: see `places`.)
+        (Not of a stream that nothing is to be said of: see `ended`.)
         """
         place, mark, stop = run.named(run.places[slot]), run.marks[slot], run.through_limit[slot]
-        self.kept.append((place, n_given, mark))
+        self._keep(place, n_given, mark)
         if has_ended and stop != STOP_FAILED and (n_given <= stop or stop < 0):
             self.n_short += 1
             if not n_given:
                 self.empty[place] = self.empty.get(place, 0) + 1
+
+    def _keep(self, place: int, n_given: int, mark: Mark) -> None:
+        self.kept.append((place, n_given, mark))
+        if len(self.kept) >= self.meter.most_kept:
+            self.settle()
+
+    def failed_one(self, run: Any) -> None:
+        """Hear that a stream has failed, and that the run goes on: its streamer gives less."""
+        self.n_short += 1
+        promise = run.fresh.period.promise
+        if promise is not None and promise.unit != "items":
+            self.breaks_promise(run)
 
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         """Hear that a stream that was opened goes on with what another one has left."""
@@ -219,7 +257,7 @@ class MuxMeter:
     def ended_elsewhere(self, run: Any, number: int, is_short: bool, is_empty: bool) -> None:
         """Hear that a stream is over: perhaps before its limit, or without an item."""
         place, n_given = run.open[number]
-        self.kept.append((place, n_given, run.marks[number]))
+        self._keep(place, n_given, run.marks[number])
         self.n_short += is_short
         if is_empty:
             self.empty[place] = self.empty.get(place, 0) + 1
@@ -228,14 +266,24 @@ class MuxMeter:
         """Hear that a stream goes on with what others have left, after so many items of these."""
         run.marks[number] = run.marks[number]._replace(n_carried=n_carried)
 
+    def short_elsewhere(self, run: Any) -> None:
+        """Hear that a stream has failed."""
+        self.n_short += 1
+
     def drop_elsewhere(self, run: Any, place: int) -> None:
         """Hear that a streamer is not opened again in a run."""
         self.dropped.add(place)
 
     def leave(self, run: Any) -> None:
         """Hear that a run is over, with what is still open in it."""
+        self.last_open = Counter(place for _, place, _ in run.open_streams())
         self.checkpoint(run)
         self.runs.discard(run)
+        if not self.runs and self.meter.is_below_lazy(self.path):
+            # What is read lazily is not to be kept.
+            self.settle()
+            known = {place: (self.names(place), self.names.has_mux(place)) for place in self.items}
+            self.names, self._setup = Known(known), None
 
     # Adding up.
 
@@ -244,7 +292,7 @@ class MuxMeter:
         for slot, place, n_given in run.open_streams():
             mark = run.marks[slot]
             n_carried = mark.n_carried + n_given - mark.n_counted
-            self.kept.append((place, n_given, mark))
+            self._keep(place, n_given, mark)
             run.marks[slot] = Mark(n_given, n_carried, 0, mark.period)
 
     def begin_again(self) -> tuple:
@@ -259,8 +307,8 @@ class MuxMeter:
         known = before or (set(), 0, 0, {}, set())
         runs, self.n_runs, self.n_short, self.empty, self.dropped = known
         self.n_runs += len(self.runs - runs)
-        for kept in (self.places, self.given, self.kept):
-            kept.clear()
+        self.ended.clear()
+        self.kept.clear()
         for run in self.runs:
             for slot, _, n_given in run.open_streams():
                 run.marks[slot] = run.marks[slot]._replace(n_counted=n_given, n_opened=0)
@@ -271,14 +319,14 @@ class MuxMeter:
         """Add up the streams that have ended."""
         if self.meter.is_reading_again:
             return
-        places, given, kept = self.places, self.given, self.kept
-        self.places, self.given, self.kept = [], [], []
-        if places:
-            self._add_usual(np.array(places), np.array(given))
+        ended, self.ended = self.ended, []
+        kept, self.kept = self.kept, []
+        if ended:
+            self._add_usual(*map(np.array, zip(*ended)))
         for each in kept:
             self._add(*each)
-        if len(self.periods) > MOST_PERIODS:
-            self._fold()
+            if len(self.periods) > MOST_PERIODS:
+                self._fold()
 
     def _add_usual(self, places: np.ndarray, given: np.ndarray) -> None:
         """Add up streams from their openings to their limits."""
@@ -300,15 +348,19 @@ class MuxMeter:
 
     def _add_to(self, period: Period, n_items: int, n_squares: int) -> None:
         """Add items to a period."""
-        if not period.n_items and period not in self.periods:
-            self.periods.append(period)  # it was folded, and goes on
+        if not period.is_listed:
+            period.is_listed = True
+            self.periods.append(period)
         period.n_items += n_items
         period.n_squares += n_squares
 
     def _fold(self) -> None:
         """Keep what is to be known of most periods in two sums."""
         for period in self.periods[:-1]:
-            moments = expected(period.promise, period.n_items, period.n_squares)
+            promise = period.promise
+            if promise is not None and (promise.among_open or promise.while_full):
+                promise = None  # it would have to be known at the end whether it holds
+            moments = expected(promise, period.n_items, period.n_squares)
             if moments is None:
                 self.is_promised = self.is_promised and not period.n_items
             elif self.folded is None:
@@ -316,6 +368,7 @@ class MuxMeter:
             else:
                 self.folded = self.folded[0] + moments[0], self.folded[1] + moments[1]
             period.n_items = period.n_squares = 0
+            period.is_listed = False
         del self.periods[:-1]
 
 
@@ -347,7 +400,9 @@ class Meter:
 
     def __init__(self) -> None:
         self.muxes: dict[tuple[int, ...], MuxMeter] = {}
+        self.most_kept = MOST_KEPT
         self.parts: set[Any] = set()
+        self.busy_until = 0.0  # when there will be time again to time an item
         self.blocked = 0.0  # seconds in waiting for workers and processes
         self.blocked_by: dict[tuple[int, ...], float] = {}  # by the path of what was waited for
         self.failures_before: dict[tuple[int, ...], int] = {}  # how many, by path
@@ -357,7 +412,13 @@ class Meter:
         """Return what is known of the mux at a place."""
         if path not in self.muxes:
             self.muxes[path] = self._new(path)
+            self.most_kept = max(LEAST_KEPT, MOST_KEPT // len(self.muxes))
         return self.muxes[path]
+
+    def is_below_lazy(self, path: tuple[int, ...]) -> bool:
+        """Tell whether a mux is below another one that reads its streamers lazily."""
+        above = (self.muxes.get(path[:n]) for n in range(len(path)))
+        return any(mux is not None and mux.n_runs and mux.n_streams is None for mux in above)
 
     def _new(self, path: tuple[int, ...]) -> MuxMeter:
         return MuxMeter(path, self)

@@ -85,9 +85,12 @@ def open_at(streamer: Recipe, parent: Seed, place: int, number: int, position: A
     if streamer._passes_on():
         return streamer._open_at(parent, place, number, position)
     position, n_skipped = positions.parts(position)
-    source = streamer._open_at(parent, place, number, position)
-    with parent.session.as_known():
-        return positions.moved(source, n_skipped, streamer)
+    if not n_skipped:
+        return streamer._open_at(parent, place, number, position)
+    with parent.session.uncounted():
+        source = streamer._open_at(parent, place, number, position)
+        with parent.session.failures.as_known():
+            return positions.moved(source, n_skipped, streamer)
 
 
 class InPlace:

@@ -21,8 +21,18 @@ from .meter import FIRST, STOP_FAILED, Mark, Meter, MuxMeter, Promise
 
 FACT = 0  # in place of an activation, which are counted from 1
 #: What facts are about; how many numbers follow is in `N_NUMBERS`.
-RUN, LEAVE, OPEN, END, CARRY, DROP, PERIOD, NO_PROMISE = range(8)
-N_NUMBERS = {RUN: 2, LEAVE: 1, OPEN: 5, END: 3, CARRY: 2, DROP: 2, PERIOD: 3, NO_PROMISE: 1}
+RUN, LEAVE, OPEN, END, CARRY, DROP, PERIOD, NO_PROMISE, SHORT = range(9)
+N_NUMBERS = {
+    RUN: 2,
+    LEAVE: 1,
+    OPEN: 5,
+    END: 3,
+    CARRY: 2,
+    DROP: 2,
+    PERIOD: 3,
+    NO_PROMISE: 1,
+    SHORT: 1,
+}
 
 
 def as_json(promise: Promise | None) -> list | None:
@@ -87,6 +97,11 @@ class Recorder(Meter):
         self._lengths.append(n_events - self._n_marked[0])
         self._n_marked = [n_events, len(self.facts), len(self.notes)]
 
+    def forget_items(self) -> None:
+        """Leave out the items since the last mark: what came of them cannot be sent."""
+        n_marked = self._n_marked[0]
+        self.events[n_marked:] = [each for each in self.events[n_marked:] if each == FACT]
+
     def mark_end(self) -> None:
         """Note that nothing more will happen."""
         self._n_marked = [len(self.events), len(self.facts), len(self.notes)]
@@ -112,8 +127,7 @@ class Recorder(Meter):
         finally:
             del self.events[n_events:]
             for mux in self.muxes.values():
-                for run in mux.runs:
-                    mux.announce(run)  # type: ignore[attr-defined]
+                mux.announce_all()  # type: ignore[attr-defined]
 
 
 class RecordingMux(MuxMeter):
@@ -124,9 +138,10 @@ class RecordingMux(MuxMeter):
     def __init__(self, path: tuple[int, ...], meter: Recorder) -> None:
         super().__init__(path, meter)
         self._told_setup: Any = None
-        self._n_setups = 0
         self._named: set[int] = set()
         self._is_known_broken = False  # that no shares are promised any more
+        # Facts that could not be told while what has been before was read again:
+        self._gone: list[tuple[int, ...]] = []
 
     def join(self, run: Any) -> None:
         super().join(run)
@@ -134,6 +149,14 @@ class RecordingMux(MuxMeter):
         run.cells, run.selectors = [], []
         run.number, run.told = 0, run.fresh.period  # (it has not been told of)
         self.announce(run)
+
+    def announce_all(self) -> None:
+        """Tell what has changed while nothing could be told."""
+        gone, self._gone = self._gone, []
+        for fact in gone:
+            self.meter.tell(*fact)
+        for run in self.runs:
+            self.announce(run)
 
     def announce(self, run: Any) -> None:
         """Tell of a run, and of what is open in it, unless that is known."""
@@ -155,12 +178,9 @@ class RecordingMux(MuxMeter):
             self.meter.tell(NO_PROMISE, run.number)
 
     def _tell_run(self, run: Any) -> None:
-        is_new = run.setup is not self._told_setup
-        if is_new:
-            self._told_setup = run.setup
-            self._n_setups += 1
+        is_new, self._told_setup = run.setup is not self._told_setup, run.setup
         promise = as_json(run.promise(FIRST)) if is_new else None
-        note = [list(self.path), self._n_setups, is_new, promise, run.setup.n_streams]
+        note = [list(self.path), is_new, promise, run.setup.n_streams]
         self.meter.tell(RUN, run.number, self.meter.note(note))
 
     def _tell_open(self, run: Any, slot: Any, place: int, n_opened: int) -> None:
@@ -168,7 +188,7 @@ class RecordingMux(MuxMeter):
         name = 0
         if place not in self._named:
             self._named.add(place)
-            name = 1 + self.meter.note(self.name_of(place))
+            name = 1 + self.meter.note([self.names(place), self.names.has_mux(place)])
         self.meter.tell(OPEN, number, run.number, place, n_opened, name)
 
     def add_slot(self, run: Any) -> None:
@@ -186,7 +206,7 @@ class RecordingMux(MuxMeter):
         return *super().columns(run), run.cells, run.selectors
 
     def opened_one(
-        self, run: Any, slot: int, place: int, source: Iterator, seconds: float
+        self, run: Any, slot: int, place: int, source: Iterator, begin: float
     ) -> Iterator:
         run.marks[slot], run.readers[slot] = run.fresh, source
         run.cells[slot][0] = 0
@@ -204,8 +224,17 @@ class RecordingMux(MuxMeter):
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         stop = run.through_limit[slot]
         is_short = has_ended and stop != STOP_FAILED and (n_given <= stop or stop < 0)
-        if run.cells[slot][0]:
-            self.meter.tell(END, run.cells[slot][0], is_short, is_short and not n_given)
+        number = run.cells[slot][0]
+        if not number:
+            return  # it has not been told of
+        if self.meter.is_reading_again:
+            self._gone.append((END, number, False, False))
+        else:
+            self.meter.tell(END, number, is_short, is_short and not n_given)
+
+    def failed_one(self, run: Any) -> None:
+        self.meter.tell(SHORT, run.number)
+        super().failed_one(run)
 
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         super().goes_on(run, slot, before, n_given)
@@ -232,7 +261,9 @@ class RecordingMux(MuxMeter):
 
     def leave(self, run: Any) -> None:
         super().leave(run)
-        if run.number:
+        if run.number and self.meter.is_reading_again:
+            self._gone.append((LEAVE, run.number))
+        elif run.number:
             self.meter.tell(LEAVE, run.number)
 
     def checkpoint(self, run: Any) -> None:
@@ -252,6 +283,10 @@ class RecordingMux(MuxMeter):
     def carry(self, run: Any, number: int, n_carried: int) -> None:
         super().carry(run, number, n_carried)
         self.meter.tell(CARRY, run.cells[number][0], n_carried)
+
+    def short_elsewhere(self, run: Any) -> None:
+        self.meter.tell(SHORT, run.number)
+        super().short_elsewhere(run)
 
     def drop_elsewhere(self, run: Any, place: int) -> None:
         self.meter.tell(DROP, run.number, place)

@@ -58,9 +58,12 @@ class Session:
     @contextlib.contextmanager
     def as_known(self) -> Iterator[None]:
         """Count nothing, failures included, while what has been before is read again."""
-        meter = contextlib.nullcontext() if self.meter is None else self.meter.as_known()
-        with self.failures.as_known(), meter:
+        with self.failures.as_known(), self.uncounted():
             yield
+
+    def uncounted(self) -> contextlib.AbstractContextManager:
+        """Return a context in which no item counts, since it has been before."""
+        return contextlib.nullcontext() if self.meter is None else self.meter.as_known()
 
     @property
     def is_closing(self) -> bool:
