@@ -34,8 +34,8 @@ class Monitor:
     Parameters
     ----------
     stream : Stream
-        What `Streamer.iterate`, `cycle` or `resume` returns; it may have begun. Iterate the
-        monitor in its place.
+        What `Streamer.iterate`, `Streamer.cycle` or `Streamer.resume` returns; it may have begun.
+        Iterate the monitor in its place.
     progress : bool
         Whether to show a progress bar (needs the package tqdm), with the items a second, how many
         streams are open, how much of the time the loop has waited, and how many sources failed.

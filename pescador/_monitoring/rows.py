@@ -11,7 +11,7 @@ LEAST_UNITS = 50  # drawn of a streamer, and of the others, for its share to be 
 
 
 class SourceReport(NamedTuple):
-    """A source of a mixture, and what it has given: a row of `Report.sources`."""
+    """A source of a mixture, and what it has given: a row of ``Report.sources``."""
 
     #: The index of a streamer in the outermost mux, then in the mux there, and so on.
     path: tuple[int, ...]
