@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import inspect
 import json
@@ -98,12 +97,16 @@ def _streamer_of(target: str) -> Streamer:
 
 def _called(function: Callable, target: str) -> Any:
     """Return what a function returns, if it needs no arguments."""
-    needed = []
-    with contextlib.suppress(TypeError, ValueError):  # written in C
-        for each in inspect.signature(function).parameters.values():
-            is_any = each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-            if each.default is each.empty and not is_any:
-                needed.append(each.name)
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # written in C
+        parameters = []
+    any_number = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        each.name
+        for each in parameters
+        if each.default is each.empty and each.kind not in any_number
+    ]
     if needed:
         raise _WrongUseError(f"{target!r} needs arguments: {', '.join(needed)}")
     return function()
