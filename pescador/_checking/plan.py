@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -184,16 +184,21 @@ class Planner:
         found: list[tuple[int, Streamer]] = []
         try:
             with reader.iterate(n_most) as stream:
-                for index, each in enumerate(stream):
-                    found.append((index, each if is_streamer(each) else Streamer(each)))
-                    if not self._clock.left:
-                        self._clock.cut()
-                        return found
+                has_ended = self._take(stream, found)
         except Exception:
             node.has_failed = True
             return found
-        node.is_cut = len(found) == n_most
+        node.is_cut = not has_ended or len(found) == n_most
         return found
+
+    def _take(self, stream: Iterable, found: list[tuple[int, Streamer]]) -> bool:
+        """Add the streamers to those that were found; tell whether there was time for all."""
+        for index, each in enumerate(stream):
+            found.append((index, each if is_streamer(each) else Streamer(each)))
+            if not self._clock.left:
+                self._clock.cut()
+                return False
+        return True
 
 
 def _why_once(streamer: Any) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from .items import Form, digest_of, form_of, merged, n_bytes_of, new_dtype
 
 _MOST_CROSSING = 2  # items of an activation that are tried to see whether they can go elsewhere
 MOST_COMPARED = 16  # items of two activations
+_END = object()
 
 
 class Facts:
@@ -92,20 +94,22 @@ class _Reader:
     def _read(self, streamer: Any, n_items: int) -> bool:
         stream = streamer.iterate(n_items)
         try:
-            iterator = iter(stream)
-            while self._n_items < n_items:
-                began = perf_counter()
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    return True
-                self._look(item, perf_counter() - began)
-                if not self._clock.left and self._n_items < n_items:
-                    self._clock.cut()
-                    return False
-            return False
+            return self._read_all(iter(stream), n_items)
         finally:
             close_iterator(stream)
+
+    def _read_all(self, iterator: Iterator, n_items: int) -> bool:
+        """Read items; tell whether that was the end."""
+        while self._n_items < n_items:
+            began = perf_counter()
+            item = next(iterator, _END)
+            if item is _END:
+                return True
+            self._look(item, perf_counter() - began)
+            if not self._clock.left and self._n_items < n_items:
+                self._clock.cut()
+                return False
+        return False
 
     def _look(self, item: Any, seconds: float) -> None:
         """Note what is to know of an item."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import numbers
 from collections import Counter
@@ -75,11 +74,14 @@ def _draws_alike(node: Node, limit: float | None, seed: str) -> bool:
 
 def _seed_of(node: Node) -> str:
     """Return the seed that a source was given, as text; "" if it has none."""
-    with contextlib.suppress(AttributeError):
-        for name, value in bound_arguments(node.streamer).items():
-            is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-            if name in _SEED_NAMES and is_whole:
-                return f"{name}={_validate.short(value)}"
+    try:
+        arguments = bound_arguments(node.streamer)
+    except AttributeError:
+        return ""
+    for name, value in arguments.items():
+        is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if name in _SEED_NAMES and is_whole:
+            return f"{name}={_validate.short(value)}"
     return ""
 
 
