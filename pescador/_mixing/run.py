@@ -410,8 +410,13 @@ class Run(FailingRun):
         """Close the stream of a slot, which gave ``n_given`` items."""
         source = self.sources[slot]
         if source is not NO_SOURCE:
-            if self.meter is not None:
-                self._tell_end(self.meter, slot, n_given, has_ended)
+            meter = self.meter
+            if meter is not None:
+                # (The common case is told here: another call would cost as much as the rest.)
+                if n_given > self.through_limit[slot] >= 0 and self.marks[slot] is meter.usual:
+                    meter.ended.append((self.places[slot], n_given))
+                else:
+                    self._tell_end(meter, slot, n_given, has_ended)
             self.sources[slot] = NO_SOURCE
             streamer = self.streamers[self.places[slot]]
             try:
