@@ -414,7 +414,7 @@ class Run(FailingRun):
             if meter is not None:
                 # (The common case is told here: another call would cost as much as the rest.)
                 if n_given > self.through_limit[slot] >= 0 and self.marks[slot] is meter.usual:
-                    meter.ended.append((self.places[slot], n_given))
+                    meter.ended.extend((self.places[slot], n_given))
                 else:
                     self._tell_end(meter, slot, n_given, has_ended)
             self.sources[slot] = NO_SOURCE
@@ -440,7 +440,7 @@ class Run(FailingRun):
         place = self.places[slot]
         if self.is_read_in_turn:
             place = self.named(place)
-        meter.ended.append((place, n_given))
+        meter.ended.extend((place, n_given))
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""

@@ -94,7 +94,8 @@ class MuxMeter:
         self.runs: set[Any] = set()  # those that are open
         # Ended streams, not added up yet: whose, and what they gave, where that is what all of
         # them gave since they were opened; and others.
-        self.ended: list[tuple[int, int]] = []
+        # (In one list, for an interrupt, and without tuples, which Python would have to track.)
+        self.ended: list[int] = []
         self.kept: list[tuple[int, int, Mark]] = []
         self.items: Counter[int] = Counter()
         self.opened: Counter[int] = Counter()
@@ -322,7 +323,7 @@ class MuxMeter:
         ended, self.ended = self.ended, []
         kept, self.kept = self.kept, []
         if ended:
-            self._add_usual(*map(np.array, zip(*ended)))
+            self._add_usual(np.array(ended[::2]), np.array(ended[1::2]))
         for each in kept:
             self._add(*each)
             if len(self.periods) > MOST_PERIODS:
