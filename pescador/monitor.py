@@ -59,7 +59,8 @@ class Monitor:
     `ZMQStreamer` and `ParallelStreamer`. A stream in which a background process has begun to make
     items is started again where it stands.
 
-    An item costs nothing, but for a sample that is timed; an activation about a microsecond more. A background process also says whose items it sends.
+    An item costs nothing, but for a sample that is timed; an activation about a microsecond more.
+    A background process also says whose items it sends.
 
     Examples
     --------
