@@ -784,6 +784,25 @@ def test_a_stream_has_one_monitor(n_items):
         Monitor(stream)
 
 
+def test_a_stream_that_cannot_be_started_again():
+    """Its state is known all the same."""
+    openings = []
+
+    def once(stream):
+        openings.append(1)
+        if len(openings) > 1:
+            raise OSError("no second time")
+        yield from stream
+
+    stream = Streamer(once, TREES["share"]()).iterate()
+    take(stream, 7)
+    state = stream.state_dict()
+    with pytest.raises(OSError, match="no second time"):
+        Monitor(stream)
+    assert stream.state_dict() == state
+    assert next(stream, None) is None
+
+
 def test_a_stream_that_is_over():
     stream = TREES["share"]().iterate(3)
     list(stream)

@@ -29,13 +29,8 @@ from .._streaming.recorder import (
 )
 
 _HEAD = struct.Struct("<QQQ")  # how many events, lengths and facts there are; all else is notes
-_SPLITTING = {
-    PERIOD,
-    LEAVE,
-    RUN,
-    SHORT,
-    NO_PROMISE,
-}  # what has happened before these belongs to other sums
+# What has happened before these belongs to other sums.
+_SPLITTING = {PERIOD, LEAVE, RUN, SHORT, NO_PROMISE}
 
 
 def packed(recorder: Recorder) -> bytes:

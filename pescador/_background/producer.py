@@ -144,12 +144,12 @@ class _Sender:
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""
         packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
-        items, recorder = source.items(), self.recorder
+        items, add = source.items(), packer.add if self.recorder is None else self._add_marked
         try:
             for item in items:
                 with lock:
                     is_first = not packer.fullness
-                    cost = packer.add(item) if recorder is None else self._add(item, recorder)
+                    cost = add(item)
                     if (
                         packer.fullness >= 1
                         or self._is_awaited
@@ -168,14 +168,15 @@ class _Sender:
         finally:
             items.close()
 
-    def _add(self, item: Any, recorder: Recorder) -> int:
+    def _add_marked(self, item: Any) -> int:
         """Pack an item, and mark off what belongs to it."""
+        assert self.recorder is not None
         try:
             cost = self._packer.add(item)
         except Exception:
-            recorder.forget_items()
+            self.recorder.forget_items()
             raise
-        recorder.mark_item()
+        self.recorder.mark_item()
         return cost
 
     def _send_position(self, source: _Source) -> None:

@@ -35,6 +35,7 @@ NOTHING = object()  # no item: None may be one
 NO_SOURCE: Iterator = iter(())
 CURRENT = "current"  # weights
 Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
+_LOOKS_EVERY = 16  # streams, whether there is time to time one
 SNAPSHOT_EVERY = 1.0  # seconds
 SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
 
@@ -382,7 +383,8 @@ class Run(FailingRun):
         self.n_opened = number + 1
         self.places[slot] = place
         self.activation_numbers[slot] = number
-        is_timed = self.meter is not None and not self.meter.n_untimed
+        meter = self.meter
+        is_timed = meter is not None and not (meter.is_busy and number % _LOOKS_EVERY)
         begin = perf_counter() if is_timed else 0.0
         try:
             source = self.opener.open(
@@ -395,12 +397,11 @@ class Run(FailingRun):
             return False
         self.sources[slot] = source
         self.through_limit[slot] = limit - 1
-        if is_timed:
-            assert self.meter is not None
-            source = self.meter.opened_one(self, slot, place, source, begin)
-        elif self.meter is not None:
-            self.meter.n_untimed -= 1
-            self.readers[slot], self.marks[slot] = source, self.fresh
+        if meter is not None:
+            if is_timed:
+                source = meter.opened_one(self, slot, place, source, begin)
+            else:
+                self.readers[slot], self.marks[slot] = source, self.fresh
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
@@ -416,7 +417,7 @@ class Run(FailingRun):
                 if n_given > self.through_limit[slot] >= 0 and self.marks[slot] is meter.usual:
                     meter.ended.extend((self.places[slot], n_given))
                 else:
-                    self._tell_end(meter, slot, n_given, has_ended)
+                    meter.ended_one(self, slot, n_given, has_ended)
             self.sources[slot] = NO_SOURCE
             streamer = self.streamers[self.places[slot]]
             try:
@@ -427,20 +428,6 @@ class Run(FailingRun):
                 elif not self.outlives(error, slot, "as it was closed"):
                     raise
         self.initial_ticks[slot] -= n_given
-
-    def _tell_end(self, meter: MuxMeter, slot: int, n_given: int, has_ended: bool) -> None:
-        """Tell the meter that a stream is over, by itself or by its limit (if ``has_ended``)."""
-        stop = self.through_limit[slot]
-        is_usual = n_given and has_ended and stop != STOP_FAILED
-        if not (is_usual and self.marks[slot] is meter.usual):
-            meter.ended_one(self, slot, n_given, has_ended)
-            return
-        if n_given <= stop or stop < 0:
-            meter.n_short += 1
-        place = self.places[slot]
-        if self.is_read_in_turn:
-            place = self.named(place)
-        meter.ended.extend((place, n_given))
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 FIRST = "first"  # weights: those that a run begins with
-STOP_FAILED = -2  # in place of a limit: it has failed, or was closed before its end
+STOP_FAILED = -2  # in place of a limit: the stream has failed
 MOST_KEPT = 2**14  # ended streams of all muxes, until they are added up, about
 LEAST_KEPT = 256  # the same, of one mux
 MOST_PERIODS = 32
@@ -25,7 +25,6 @@ MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share i
 TIMING = 100e-6  # seconds
 SLACK = 0.2  # seconds
 MOST_UNTIMED = 256  # items in a row, of a stream that is timed
-EVERY = 16  # streams, after which it is seen whether there is time again
 
 
 class Promise(NamedTuple):
@@ -115,7 +114,7 @@ class MuxMeter:
         self.is_background = False  # its runs are in another process
         self._setup: Any = None  # of the last run
         self.usual = Mark(0, 0, 1, Period(None))  # of streams, until weights change
-        self.n_untimed = 0  # activations that are not to be timed
+        self.is_busy = False  # there is no time to time a stream; each 16th looks again
 
     def join(self, run: Any) -> None:
         """Know of a run from now on; what it has given before does not count."""
@@ -147,15 +146,14 @@ class MuxMeter:
     ) -> Iterator:
         """Hear that a run has opened a stream since ``begin``; return what it is to read.
 
-        (Not of every stream, where there is no time for it: see `n_untimed`.)
+        (Not of every stream, where there is no time for it: see `is_busy`.)
         """
         run.marks[slot] = run.fresh
         if len(self.ended) >= self.meter.most_kept:
             self.settle()
         now = perf_counter()
-        if run.is_timed_elsewhere or self.meter.busy_until > now:
-            self.n_untimed = EVERY - 1
-        else:
+        self.is_busy = run.is_timed_elsewhere or self.meter.busy_until > now
+        if not self.is_busy:
             place = run.named(place)
             self.timed[place] += 1
             self._note_opening(place, now - begin)
@@ -193,14 +191,23 @@ class MuxMeter:
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         """Hear that a stream is over, by itself or by its limit (or else was closed before).
 
-        (Not of a stream that nothing is to be said of: see `ended`.)
+        (Not of every stream: see `ended`.)
         """
-        place, mark, stop = run.named(run.places[slot]), run.marks[slot], run.through_limit[slot]
-        self._keep(place, n_given, mark)
-        if has_ended and stop != STOP_FAILED and (n_given <= stop or stop < 0):
+        place, mark = run.named(run.places[slot]), run.marks[slot]
+        if mark is self.usual:
+            self.ended.extend((place, n_given))
+        else:
+            self._keep(place, n_given, mark)
+        if has_ended and self.is_short(run, slot, n_given):
             self.n_short += 1
             if not n_given:
                 self.empty[place] = self.empty.get(place, 0) + 1
+
+    @staticmethod
+    def is_short(run: Any, slot: int, n_given: int) -> bool:
+        """Tell whether a stream has ended by itself, and not by its limit or a failure."""
+        stop = run.through_limit[slot]
+        return stop != STOP_FAILED and (n_given <= stop or stop < 0)
 
     def _keep(self, place: int, n_given: int, mark: Mark) -> None:
         self.kept.append((place, n_given, mark))
@@ -331,12 +338,14 @@ class MuxMeter:
 
     def _add_usual(self, places: np.ndarray, given: np.ndarray) -> None:
         """Add up streams from their openings to their limits."""
-        known, numbers = np.unique(places, return_inverse=True)
-        n_items = np.bincount(numbers, given).astype(int)
-        for each, n_opened, n_given in zip(
-            known.tolist(), np.bincount(numbers).tolist(), n_items.tolist()
-        ):
-            self.opened[each] += n_opened
+        if places.max() < 4 * len(places):  # (quicker, as of most muxes)
+            known, numbers = np.flatnonzero(np.bincount(places)), places
+        else:
+            known, numbers = np.unique(places, return_inverse=True)
+        n_opened, n_items = np.bincount(numbers), np.bincount(numbers, given).astype(int)
+        n_opened, n_items = n_opened[n_opened > 0], n_items[n_opened > 0]
+        for each, n, n_given in zip(known.tolist(), n_opened.tolist(), n_items.tolist()):
+            self.opened[each] += n
             self.items[each] += n_given
         self._add_to(self.usual.period, int(given.sum()), int(given @ given))
 
@@ -402,7 +411,7 @@ class Meter:
     def __init__(self) -> None:
         self.muxes: dict[tuple[int, ...], MuxMeter] = {}
         self.most_kept = MOST_KEPT
-        self.parts: set[Any] = set()
+        self.parts: set[Part] = set()
         self.busy_until = 0.0  # when there will be time again to time an item
         self.blocked = 0.0  # seconds in waiting for workers and processes
         self.blocked_by: dict[tuple[int, ...], float] = {}  # by the path of what was waited for

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .meter import FIRST, STOP_FAILED, Mark, Meter, MuxMeter, Promise
+from .meter import FIRST, Mark, Meter, MuxMeter, Promise
 
 FACT = 0  # in place of an activation, which are counted from 1
 #: What facts are about; how many numbers follow is in `N_NUMBERS`.
@@ -222,8 +222,7 @@ class RecordingMux(MuxMeter):
             self._tell_open(run, slot, run.named(run.places[slot]), 0)
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
-        stop = run.through_limit[slot]
-        is_short = has_ended and stop != STOP_FAILED and (n_given <= stop or stop < 0)
+        is_short = has_ended and self.is_short(run, slot, n_given)
         number = run.cells[slot][0]
         if not number:
             return  # it has not been told of

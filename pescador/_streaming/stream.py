@@ -223,10 +223,15 @@ class Stream(ClosableIterator):
         return fields
 
     def _start_again(self) -> None:
-        """Close what is open, and go on where it stood."""
+        """Close what is open, and go on where it stood; if that fails, it is known where."""
         fields = self._fields()
-        self._close_source()
-        self._open(self._n_passes - 1, fields["position"])
+        try:
+            self._close_source()
+            self._open(self._n_passes - 1, fields["position"])
+        except BaseException:
+            self._last = fields
+            self.close()
+            raise
 
     def _is_in_an_item(self) -> bool:
         front = self._front
