@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._streaming.meter import Known, Meter, MuxMeter, Promise
+from .._streaming.meter import Known, Meter, MuxMeter
+from .._streaming.promises import Promise
 from .._streaming.recorder import (
     CARRY,
     DROP,

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _validate
 from .._streaming import positions
-from .._streaming.meter import FIRST, Promise
+from .._streaming.promises import FIRST, Promise
 from .._streaming.seeds import Seed
 from .design import are_equal
 from .run import CURRENT, NO_SOURCE, NOTHING, STOP_FAILED, Run, Weights

@@ -20,8 +20,9 @@ from .. import _validate
 from .._repr import is_streamer, of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
-from .._streaming.meter import STOP_FAILED, Mark, Meter, MuxMeter, Period, Promise
+from .._streaming.meter import STOP_FAILED, Mark, Meter, MuxMeter
 from .._streaming.opener import Expected, Opener
+from .._streaming.promises import Period, Promise
 from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed

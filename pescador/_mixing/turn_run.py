@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import _validate
 from .._streaming.failures import add_note
-from .._streaming.meter import Promise
 from .._streaming.opener import IN_PLACE, Expected
+from .._streaming.promises import Promise
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..core import as_streamer

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._streaming.meter import Known, Mark, Meter, MuxMeter, Promise, expected
+from .._streaming.meter import Known, Mark, Meter, MuxMeter
+from .._streaming.promises import Promise, expected
 
 Path = tuple[int, ...]
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-FIRST = "first"  # weights: those that a run begins with
+from .promises import FIRST, Period, Promise, expected
+
 STOP_FAILED = -2  # in place of a limit: the stream has failed
 MOST_KEPT = 2**14  # ended streams of all muxes, until they are added up, about
 LEAST_KEPT = 256  # the same, of one mux
@@ -25,39 +26,6 @@ MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share i
 TIMING = 100e-6  # seconds
 SLACK = 0.2  # seconds
 MOST_UNTIMED = 256  # items in a row, of a stream that is timed
-
-
-class Promise(NamedTuple):
-    """The shares that a mux promises to its streamers, and how far chance takes them from these."""
-
-    weights: np.ndarray | None  # None: equal ones
-    n_streams: int
-    #: What is drawn independently: "items", "activations"; "turns": nothing is left to chance;
-    #: "": no formula is known.
-    unit: str = ""
-    #: Whether it holds only as long as no stream ends before its limit.
-    while_full: bool = False
-    #: Whether it holds only among the streamers that a run has opened in the beginning.
-    among_open: bool = False
-    #: Whether it holds only after many items of one run.
-    in_long_runs: bool = False
-
-    def holds(self, n_runs: int, n_short: int) -> bool:
-        """Tell whether it does, for a mux that was started and whose streams ended so often."""
-        needs_one_run = self.among_open or self.in_long_runs
-        return not (self.while_full and n_short) and not (needs_one_run and n_runs > 1)
-
-
-class Period:
-    """Items that were chosen by the same weights."""
-
-    __slots__ = ("is_listed", "n_items", "n_squares", "promise")
-
-    def __init__(self, promise: Promise | None) -> None:
-        self.promise = promise
-        self.is_listed = False  # among those of its mux
-        self.n_items = 0
-        self.n_squares = 0  # of the items of each activation
 
 
 class Mark(NamedTuple):
@@ -380,19 +348,6 @@ class MuxMeter:
             period.n_items = period.n_squares = 0
             period.is_listed = False
         del self.periods[:-1]
-
-
-def expected(
-    promise: Promise | None, n_items: int, n_squares: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return how many items each streamer should have given, and the variances (nan: unknown)."""
-    if promise is None:
-        return None
-    weights = promise.weights
-    if weights is None:
-        weights = np.full(promise.n_streams, 1 / promise.n_streams)
-    n_units = {"items": n_items, "activations": n_squares, "turns": 0, "": np.nan}[promise.unit]
-    return weights * n_items, weights * (1 - weights) * n_units
 
 
 class Part(Protocol):

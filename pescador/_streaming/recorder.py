@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .meter import FIRST, Mark, Meter, MuxMeter, Promise
+from .meter import Mark, Meter, MuxMeter
+from .promises import FIRST, Promise
 
 FACT = 0  # in place of an activation, which are counted from 1
 #: What facts are about; how many numbers follow is in `N_NUMBERS`.
