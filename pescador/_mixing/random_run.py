@@ -15,7 +15,8 @@ from .._streaming import positions
 from .._streaming.promises import FIRST, Promise
 from .._streaming.seeds import Seed
 from .design import are_equal
-from .run import CURRENT, NO_SOURCE, NOTHING, STOP_FAILED, Run, Weights
+from .metered import CURRENT, NO_SOURCE, Weights
+from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 from .slots import EqualSlots, WeightedSlots
 

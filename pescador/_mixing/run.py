@@ -16,97 +16,49 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate
-from .._repr import is_streamer, of_items
+from .._repr import of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
-from .._streaming.meter import STOP_FAILED, Mark, Meter, MuxMeter
+from .._streaming.meter import STOP_FAILED
 from .._streaming.opener import Expected, Opener
-from .._streaming.promises import Period, Promise
 from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
-from .._streaming.survey import streamers_of
 from ..exceptions import PescadorError
-from .failing import FailingRun
+from .metered import NO_SOURCE, MeteredRun
 from .moments import came_between_items, came_while_drawing
 from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
-NO_SOURCE: Iterator = iter(())
-CURRENT = "current"  # weights
-Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 _LOOKS_EVERY = 16  # streams, whether there is time to time one
 SNAPSHOT_EVERY = 1.0  # seconds
 SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
 
 
-class Names:
-    """The streamers of a mux, as text; those that are read lazily by their numbers."""
-
-    def __init__(self, streamers: Any, mux: Recipe) -> None:
-        self._streamers, self._mux = streamers, mux
-
-    def __call__(self, place: int) -> str:
-        if isinstance(self._streamers, (list, tuple)):
-            return _validate.short(self._streamers[place])
-        return f"streamer {place} of {_validate.short(self._mux)}"
-
-    def has_mux(self, place: int) -> bool:
-        """Tell whether there is a mux below a streamer, or it is one."""
-        if not isinstance(self._streamers, (list, tuple)):
-            return False
-        streamer = self._streamers[place]
-        if streamer._is_source() and not any(map(is_streamer, streamer._parts())):
-            return False  # as of most
-        return any(each._chooses() for each in streamers_of(streamer))
-
-
-class Run(FailingRun):
+class Run(MeteredRun):
     """One run of a mux: its open streams, one to a slot, and what each may still give."""
 
     # (Attributes beyond thirty would not be found as fast in a dictionary.)
     __slots__ = (
         "activation_numbers",
-        "cells",
         "current_weights",
-        "fresh",
         "frozen",
         "has_ended",
         "initial_ticks",
         "is_over",
         "is_replacing",
-        "is_timed_elsewhere",
         "iterators",
-        "marks",
-        "meter",
         "n_ahead",
         "n_of_removed",
         "next_snapshot",
-        "number",
         "opener",
-        "places",
-        "readers",
         "resume_from",
         "seed_of_children",
-        "selectors",
         "snapshot",
-        "sources",
         "streamers",
         "tells_draws",
         "through_limit",
-        "ticks",
-        "told",
     )
-
-    marks: list[Mark]  # what a meter knows already of the stream of each slot
-    fresh: Mark  # of one that is opened now
-    # Of a meter that records:
-    cells: list[list[int]]
-    number: int
-    told: Period
-
-    is_read_in_turn = False  # the streamers, perhaps lazily, so that they have no place here
 
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
@@ -140,9 +92,7 @@ class Run(FailingRun):
         # them, compared with what there was at the start, tells how many items there were.
         self.ticks: list[Iterator] = []
         self.initial_ticks: list[int] = []
-        # What is read, and what takes the ticks along: others only if the run is metered.
         self.readers, self.selectors = self.sources, self.ticks
-        self.meter: MuxMeter | None = None
         self.is_timed_elsewhere = self.opener.is_timed
 
     def items(self) -> Generator:
@@ -298,23 +248,6 @@ class Run(FailingRun):
             self.metered_by(meter)
         return self
 
-    def metered_by(self, meter: Meter) -> None:
-        """Tell a meter from now on what happens."""
-        self.readers = self.sources.copy()
-        self.meter = meter.of_mux(self.seed.display_path)
-        self.meter.join(self)
-        if self.sources:
-            self.tell_weights(self.meter)
-
-    def tell_weights(self, meter: MuxMeter) -> None:
-        """Tell a meter that weights are not those of the beginning, if that is so."""
-        if not self.is_as_at_first():
-            meter.reweighed(self, self.promise(), is_restored=True)
-
-    def is_as_at_first(self) -> bool:
-        """Tell whether weights are those of the beginning, and nobody is left out."""
-        return True
-
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         try:
             try:
@@ -443,10 +376,6 @@ class Run(FailingRun):
             self.meter.failed_one(self)
         return outlived
 
-    def named(self, place: int) -> int:
-        """Return where the mux has the streamer that is at ``place`` here."""
-        return place
-
     def n_given(self, slot: int) -> int:
         """Return how many items the stream of a slot has given."""
         return self.initial_ticks[slot] - length_hint(self.ticks[slot])
@@ -474,25 +403,6 @@ class Run(FailingRun):
     def counts(self) -> list[int]:
         """Return the number of items given by the open stream of each slot."""
         return [self.n_given(slot) for slot in range(len(self.sources))]
-
-    def open_streams(self) -> list[tuple[int, int, int]]:
-        """Return, of each open stream, its slot, which streamer it is of, and how much it gave."""
-        return [
-            (slot, self.named(place), self.n_given(slot))
-            for slot, (source, place) in enumerate(zip(self.sources, self.places))
-            if source is not NO_SOURCE
-        ]
-
-    def promise(self, now: Weights = CURRENT) -> Promise | None:
-        """Return which shares the mux promises; None if it promises none.
-
-        By its weights of now, those it had in the beginning, or others which it goes over to.
-        """
-        return None
-
-    def names(self) -> Names:
-        """Return what gives the streamer at a place as text."""
-        return Names(self.setup.streamers, self.setup.mux)
 
     def shown(self) -> list[tuple[Iterator, int, int]]:
         """Return, of each slot that users see: its stream, its streamer, and how much it gave."""

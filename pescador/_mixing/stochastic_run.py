@@ -22,8 +22,9 @@ from .choosers import (
 )
 from .design import Design, Table, are_equal
 from .limits import limits_of
+from .metered import CURRENT, Weights
 from .random_run import PoolRun
-from .run import CURRENT, STOP_FAILED, Weights
+from .run import STOP_FAILED
 from .setup import Setup
 
 _MORE_AHEAD = 16  # activations that are announced at a time, beyond those that may be open

@@ -17,7 +17,8 @@ from .._streaming.promises import Promise
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..core import as_streamer
-from .run import CURRENT, NO_SOURCE, NOTHING, STOP_FAILED, Run, Weights
+from .metered import CURRENT, NO_SOURCE, Weights
+from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
