@@ -107,6 +107,7 @@ class InOrder:
         "resume",
         "shares",
         "open_streams",
+        "log_shares",
     )
 
     def __init__(self, folder):

@@ -126,6 +126,16 @@ def test_the_tables_of_workers_have_every_row(benchmarks, monkeypatch, capsys):
     assert sum(row[1:] == ["not installed"] * 4 for row in tables[-1]) == 4
 
 
+def test_the_tables_of_monitors_have_every_row(benchmarks, monkeypatch, capsys):
+    from benchmarks import monitor
+
+    monkeypatch.setattr(sys, "argv", ["monitor", "--quick"])
+    monitor.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(lines) == 1 + len(monitor.CASES) + 1 + 1
+    assert all(line.count("|") == 6 for line in lines[: 1 + len(monitor.CASES)])
+
+
 def test_the_ideal_of_workers_counts_openings(benchmarks):
     from benchmarks import parallel
 

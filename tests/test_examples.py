@@ -1,6 +1,7 @@
 """What the examples show must be so."""
 
 import importlib
+import json
 import math
 import os
 import statistics
@@ -8,6 +9,7 @@ import sys
 import time
 import types
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -252,3 +254,30 @@ def test_many_files_give_the_same_batches_with_any_workers(monkeypatch, tmp_path
     assert len(runs) == 2 * len(many_files.WORKERS)
     assert {run.hash for run in runs} == {alone.hash}
     assert many_files.read(many_files.batches_of(paths[1:]), 3).hash != alone.hash
+
+
+def test_what_a_mixture_does_is_logged(monkeypatch, tmp_path):
+    log_shares = load("log_shares")
+    monkeypatch.setattr(log_shares, "LOG_EVERY", 5)
+    log_shares.train(12, log_shares.json_logger(tmp_path))
+    lines = (tmp_path / "reports.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(each["step"], each["n_items"]) for each in records] == [(5, 5), (10, 10)]
+    asked_for = {tuple(row["path"]): row["expected"] for row in records[-1]["sources"]}
+    assert asked_for[0,] == pytest.approx(log_shares.SHARES[0])
+
+
+def test_what_a_mixture_does_is_drawn(monkeypatch, tmp_path):
+    """As TensorBoard would; with the real one, where it is installed, the example itself runs."""
+    log_shares = load("log_shares")
+    writer = mock.Mock()
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", writer)
+    report = log_shares.train(3, log_shares.json_logger(tmp_path))
+    log_shares.tensorboard_logger(tmp_path)(3, report)
+    calls = writer.SummaryWriter(tmp_path).add_scalars.call_args_list
+    assert len(calls) == report.n_sources
+    name, curves, step = calls[0].args
+    assert (name, step) == ("share of 0", 3)
+    assert curves == {"asked for": report.sources[0].expected, "came": report.sources[0].share}
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert log_shares.tensorboard_logger(tmp_path) is None

@@ -259,6 +259,15 @@ def test_inner_workers_are_let_go():
         assert len(monitor._meter.parts) <= 1
 
 
+def test_what_was_opened_before_and_not_read_is_one_run():
+    """Else it would seem that the mux was started twice, and no shares are promised then."""
+    inner = StochasticMux([Streamer(range, 1000)] * 2, 2, None, random_state=0)
+    stream = StochasticMux([inner], 2, 100, random_state=0).iterate()
+    next(stream)
+    with Monitor(stream) as monitor:
+        assert monitor._meter.muxes[0,].n_runs == 1
+
+
 def test_an_item_that_cannot_be_sent_is_not_counted():
     def odd():
         yield from values(0, 3)

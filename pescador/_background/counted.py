@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._streaming.meter import Known, Meter, MuxMeter
+from .._streaming.meter import Known, Mark, Meter, MuxMeter
 from .._streaming.promises import Promise
 from .._streaming.recorder import (
     CARRY,
@@ -61,6 +61,7 @@ class _RemoteRun:
     """A run of a mux in another process; its slots are activations."""
 
     sources = ()
+    is_read_in_turn = False
 
     def __init__(self, setup: _Setup, mux: MuxMeter, names: dict[int, tuple[str, bool]]) -> None:
         self.setup, self.mux = setup, mux
@@ -77,6 +78,9 @@ class _RemoteRun:
     def open_streams(self) -> list[tuple[int, int, int]]:
         """Return, of each open stream, its number, the place of its streamer, and what it gave."""
         return [(number, *each) for number, each in self.open.items()]  # type: ignore[misc]
+
+    def all_given(self, mark: Mark) -> None:
+        """Say nothing: there are no lists of them here."""
 
     def has_set_aside(self) -> bool:
         """Tell nothing: over there it is known."""

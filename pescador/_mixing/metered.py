@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ class Names:
 
     def __init__(self, streamers: Any, mux: Recipe) -> None:
         self._streamers, self._mux = streamers, mux
+        self._has_mux: dict[int, bool] = {}  # what has been found out
 
     def __call__(self, place: int) -> str:
         if isinstance(self._streamers, (list, tuple)):
@@ -37,10 +40,13 @@ class Names:
         """Tell whether there is a mux below a streamer, or it is one."""
         if not isinstance(self._streamers, (list, tuple)):
             return False
-        streamer = self._streamers[place]
-        if streamer._is_source() and not any(map(is_streamer, streamer._parts())):
-            return False  # as of most
-        return any(each._chooses() for each in streamers_of(streamer))
+        if place not in self._has_mux:
+            streamer = self._streamers[place]
+            is_plain = streamer._is_source() and not any(map(is_streamer, streamer._parts()))
+            self._has_mux[place] = not is_plain and any(
+                each._chooses() for each in streamers_of(streamer)
+            )
+        return self._has_mux[place]
 
 
 class MeteredRun(FailingRun):
@@ -86,8 +92,8 @@ class MeteredRun(FailingRun):
         """Return where the mux has the streamer that is at ``place`` here."""
         return place
 
-    def n_given(self, slot: int) -> int:
-        """Return how many items the stream of a slot has given."""
+    def counts(self) -> list[int]:
+        """Return the number of items given by the open stream of each slot."""
         raise NotImplementedError
 
     def metered_by(self, meter: Meter) -> None:
@@ -109,11 +115,18 @@ class MeteredRun(FailingRun):
 
     def open_streams(self) -> list[tuple[int, int, int]]:
         """Return, of each open stream, its slot, which streamer it is of, and how much it gave."""
+        kept = zip(self.sources, self.places, self.counts())
         return [
-            (slot, self.named(place), self.n_given(slot))
-            for slot, (source, place) in enumerate(zip(self.sources, self.places))
+            (slot, self.named(place), n_given)
+            for slot, (source, place, n_given) in enumerate(kept)
             if source is not NO_SOURCE
         ]
+
+    def all_given(self, mark: Mark) -> tuple[list[int], list[int]] | None:
+        """Return whose the open streams are, and what they gave, if all have this mark."""
+        if not all(map(is_, self.marks, repeat(mark))) or NO_SOURCE in self.sources:
+            return None
+        return self.places, self.counts()
 
     def promise(self, now: Weights = CURRENT) -> Promise | None:
         """Return which shares the mux promises; None if it promises none.

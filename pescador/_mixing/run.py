@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
-from operator import length_hint
+from operator import length_hint, sub
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -244,7 +244,7 @@ class Run(MeteredRun):
 
     def __enter__(self) -> Run:
         meter = self.seed.session.meter
-        if meter is not None and self.meter is None:  # (it may have been known before it began)
+        if meter is not None:
             self.metered_by(meter)
         return self
 
@@ -348,8 +348,14 @@ class Run(MeteredRun):
             meter = self.meter
             if meter is not None:
                 # (The common case is told here: another call would cost as much as the rest.)
-                if n_given > self.through_limit[slot] >= 0 and self.marks[slot] is meter.usual:
-                    meter.ended.extend((self.places[slot], n_given))
+                stop = self.through_limit[slot]
+                is_usual = n_given and has_ended and stop != STOP_FAILED
+                if is_usual and self.marks[slot] is meter.usual:
+                    ended = meter.ended
+                    ended.append(self.places[slot])
+                    ended.append(n_given)
+                    if n_given <= stop or stop < 0:
+                        meter.n_short += 1
                 else:
                     meter.ended_one(self, slot, n_given, has_ended)
             self.sources[slot] = NO_SOURCE
@@ -402,7 +408,7 @@ class Run(MeteredRun):
 
     def counts(self) -> list[int]:
         """Return the number of items given by the open stream of each slot."""
-        return [self.n_given(slot) for slot in range(len(self.sources))]
+        return list(map(sub, self.initial_ticks, map(length_hint, self.ticks)))
 
     def shown(self) -> list[tuple[Iterator, int, int]]:
         """Return, of each slot that users see: its stream, its streamer, and how much it gave."""

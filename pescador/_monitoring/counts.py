@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from operator import mul
 from typing import Any
 
 import numpy as np
 
 from .._streaming.meter import Known, Mark, Meter, MuxMeter
-from .._streaming.promises import Promise, expected
+from .._streaming.promises import Period, Promise, expected
 
 Path = tuple[int, ...]
 
@@ -101,8 +102,11 @@ def _copied(mux: MuxMeter) -> MuxCounts:
     _estimate_all(mux, counts)
     sums = {id(each): [each, each.n_items, each.n_squares] for each in mux.periods}
     for run in list(mux.runs):
-        for slot, place, n_given in run.open_streams():
-            _add_open(counts, sums, place, n_given, run.marks[slot])
+        given = run.all_given(mux.usual)
+        if given is None:
+            _add_open(counts, sums, run)
+        elif given[0]:
+            _add_usual(counts, sums, mux.usual.period, *given)
     for place in [each for each in counts.items if not counts.items[each]]:
         if not counts.opened[place]:  # it was only open before
             del counts.items[place], counts.opened[place]
@@ -111,13 +115,33 @@ def _copied(mux: MuxMeter) -> MuxCounts:
     return counts
 
 
-def _add_open(counts: MuxCounts, sums: dict, place: int, n_given: int, mark: Mark) -> None:
-    n_items = n_given - mark.n_counted
-    counts.items[place] += n_items
-    counts.opened[place] += mark.n_opened
-    total = sums.setdefault(id(mark.period), [mark.period, 0, 0])
-    total[1] += n_items
-    total[2] += n_items * (n_items + 2 * mark.n_carried)
+def _add_open(counts: MuxCounts, sums: dict, run: Any) -> None:
+    """Add the open streams of a run."""
+    for slot, place, n_given in run.open_streams():
+        mark: Mark = run.marks[slot]
+        n_items = n_given - mark.n_counted
+        counts.items[place] += n_items
+        counts.opened[place] += mark.n_opened
+        total = sums.setdefault(id(mark.period), [mark.period, 0, 0])
+        total[1] += n_items
+        total[2] += n_items * (n_items + 2 * mark.n_carried)
+
+
+def _add_usual(
+    counts: MuxCounts, sums: dict, period: Period, places: list[int], given: list[int]
+) -> None:
+    """Add open streams of which nothing has been counted yet (there may be very many)."""
+    items, opened, once = counts.items, counts.opened, dict(zip(places, given))
+    if len(once) == len(places) and not items:
+        items.update(once)
+        opened.update(dict.fromkeys(once, 1))
+    else:
+        for place, n_given in zip(places, given):
+            items[place] += n_given
+            opened[place] += 1
+    total = sums.setdefault(id(period), [period, 0, 0])
+    total[1] += sum(given)
+    total[2] += sum(map(mul, given, given))
 
 
 def _promised(

@@ -23,7 +23,7 @@ class Report:
         Time since the monitor was made, up to the end of the stream.
     waited : float
         Seconds in which the caller waited for items: exact where items are made in workers and
-        processes, and in loops that take longer than 30 microseconds an item; else from a sample.
+        processes, and in loops that take longer than 100 microseconds an item; else from a sample.
     opening : float
         Seconds in opening sources, up to the first item of each; those that are opened in the
         program. From a sample where they are quick.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from itertools import compress, repeat
 from types import FrameType, GeneratorType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from .. import _validate
 from ..exceptions import PescadorError
@@ -21,6 +21,19 @@ from ..exceptions import PescadorError
 
 class NotPicklableError(PescadorError, TypeError):
     """An open stream cannot leave its process (a TypeError too, as from pickle)."""
+
+
+class Timer(Protocol):
+    """Times some of the items of a loop."""
+
+    def portion(self, items: Iterator) -> Iterator:
+        """Return what the loop is to read next, of these."""
+
+    def goes_on(self) -> bool:
+        """Tell whether there may be more items, after a portion."""
+
+    def stop(self) -> None:
+        """Know that there is no item any more."""
 
 
 _Self = TypeVar("_Self", bound="ClosableIterator")
@@ -88,32 +101,43 @@ class ClosableIterator(Iterator):
                 raise StopIteration
 
     def __iter__(self) -> Iterator:
+        return self._loop(None)
+
+    def _loop(self, timer: Timer | None) -> Iterator:
+        """Yield the items; a timer may say which are read next."""
         while True:
             items = self._items
+            portion = items if timer is None else timer.portion(items)
             try:
-                for item in items:  # noqa: UP028 - 'yield from' takes longer
+                for item in portion:  # noqa: UP028 - 'yield from' takes longer
                     yield item
             except GeneratorExit as error:
                 if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                     self.close()  # a source raised it; else this loop alone is over
                 raise
             except BaseException as error:
-                self._wait_or_fail(error)
+                self._wait_or_fail(error, timer)
+                continue
+            if timer is not None and timer.goes_on():
                 continue
             if not self._advance(items):
-                return
+                break
+        if timer is not None:
+            timer.stop()
 
     def _advance(self, ended: Iterator) -> bool:
         """Put what follows ``ended`` in its place; False if nothing does."""
         self.close()
         return False
 
-    def _wait_or_fail(self, error: BaseException) -> None:
+    def _wait_or_fail(self, error: BaseException, timer: Timer | None = None) -> None:
         """Wait, if another thread is inside the generator; else close, and raise the error."""
         try:
             if self._is_closed and _is_raised_here(error):
                 return  # another thread has closed it
             if not self._is_collision(error):
+                if timer is not None:
+                    timer.stop()
                 try:
                     self.close()
                 except Exception as error_of_closing:

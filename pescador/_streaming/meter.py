@@ -7,6 +7,7 @@ stream is added up when it ends, and those that are open when somebody asks.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -16,16 +17,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .promises import FIRST, Period, Promise, expected
+from .sums import Sums
 
 STOP_FAILED = -2  # in place of a limit: the stream has failed
-MOST_KEPT = 2**14  # ended streams of all muxes, until they are added up, about
+MOST_KEPT = 2**13  # ended streams of all muxes, until they are added up, about
 LEAST_KEPT = 256  # the same, of one mux
 MOST_PERIODS = 32
 MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
-# Items are timed for a hundredth of the time, at a microsecond each; more of them at first.
-TIMING = 100e-6  # seconds
+# An item that is timed costs some microseconds, and an activation of which some are, three times
+# as much. All are timed if that takes a hundredth of the time; else some. More of them at first.
+TIMING = 50e-6  # seconds
+OPENING = 100e-6  # seconds
+BUSY_TIMING = 600e-6  # seconds
 SLACK = 0.2  # seconds
-MOST_UNTIMED = 256  # items in a row, of a stream that is timed
+MOST_UNTIMED = 4096  # items in a row, of a stream that is timed
 
 
 class Mark(NamedTuple):
@@ -61,10 +66,12 @@ class MuxMeter:
         self.runs: set[Any] = set()  # those that are open
         # Ended streams, not added up yet: whose, and what they gave, where that is what all of
         # them gave since they were opened; and others.
-        # (In one list, for an interrupt, and without tuples, which Python would have to track.)
+        # (Without tuples, which Python would have to track. One by one is quickest; an interrupt
+        # in between ends the run, see `leave`.)
         self.ended: list[int] = []
         self.kept: list[tuple[int, int, Mark]] = []
-        self.items: Counter[int] = Counter()
+        self._sums = Sums()
+        self.items: Counter[int] = Counter()  # of those that have been gathered
         self.opened: Counter[int] = Counter()
         self.empty: dict[int, int] = {}
         self.waited: dict[int, float] = {}
@@ -93,6 +100,8 @@ class MuxMeter:
             self._setup = run.setup
             self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))
         run.fresh = self.usual
+        if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
+            run.fresh = self.usual._replace()
         run.marks = [run.fresh] * len(run.sources)
         for slot, _, n_given in run.open_streams():
             run.marks[slot] = Mark(n_given, 0, 0, run.fresh.period)
@@ -124,6 +133,7 @@ class MuxMeter:
         if not self.is_busy:
             place = run.named(place)
             self.timed[place] += 1
+            self.meter.charge(now, OPENING)
             self._note_opening(place, now - begin)
             source = chain.from_iterable(self._timed(source, place))
         run.readers[slot] = source
@@ -146,11 +156,12 @@ class MuxMeter:
             finally:
                 now = perf_counter()
                 waited[place] += (now - begin) * n_since
+            is_busy = meter.busy_until > now
             if is_first:
                 is_first = False
                 self.opening[place] += now - begin
-            is_busy = meter.busy_until > now
-            meter.busy_until = max(meter.busy_until, now - SLACK) + TIMING
+            else:
+                meter.charge(now, BUSY_TIMING if is_busy else TIMING)
             yield (item,)
             n_since = min(2 * n_since, MOST_UNTIMED) if is_busy else 1
             if n_since > 1:
@@ -163,7 +174,7 @@ class MuxMeter:
         """
         place, mark = run.named(run.places[slot]), run.marks[slot]
         if mark is self.usual:
-            self.ended.extend((place, n_given))
+            self.ended += place, n_given
         else:
             self._keep(place, n_given, mark)
         if has_ended and self.is_short(run, slot, n_given):
@@ -252,14 +263,27 @@ class MuxMeter:
 
     def leave(self, run: Any) -> None:
         """Hear that a run is over, with what is still open in it."""
-        self.last_open = Counter(place for _, place, _ in run.open_streams())
-        self.checkpoint(run)
+        promise = run.fresh.period.promise
+        if promise is not None and promise.among_open:
+            self.last_open = Counter(place for _, place, _ in run.open_streams())
+        self._add_open(run)
         self.runs.discard(run)
         if not self.runs and self.meter.is_below_lazy(self.path):
             # What is read lazily is not to be kept.
-            self.settle()
+            self.gather()
             known = {place: (self.names(place), self.names.has_mux(place)) for place in self.items}
             self.names, self._setup = Known(known), None
+
+    def _add_open(self, run: Any) -> None:
+        """Add up what the open streams of a run have given, now that it is over."""
+        if len(self.ended) % 2:
+            self.ended.pop()  # an interrupt came in between: it counts as open
+        found = run.all_given(self.usual)
+        if found is not None:
+            self.ended += chain.from_iterable(zip(*found))
+            return
+        for slot, place, n_given in run.open_streams():
+            self._keep(place, n_given, run.marks[slot])
 
     # Adding up.
 
@@ -291,14 +315,22 @@ class MuxMeter:
             if run.has_set_aside():
                 self.is_promised = False
 
+    def gather(self) -> None:
+        """Bring what is known up to date, but for what is open."""
+        self.settle()
+        for place, n_opened, n_items in self._sums.take():
+            self.opened[place] += n_opened
+            self.items[place] += n_items
+
     def settle(self) -> None:
         """Add up the streams that have ended."""
-        if self.meter.is_reading_again:
+        if self.meter.is_reading_again or sys.is_finalizing():  # (NumPy imports as it goes)
             return
         ended, self.ended = self.ended, []
         kept, self.kept = self.kept, []
         if ended:
-            self._add_usual(np.array(ended[::2]), np.array(ended[1::2]))
+            numbers = np.fromiter(ended, np.int64, len(ended))
+            self._add_usual(numbers[::2], numbers[1::2])
         for each in kept:
             self._add(*each)
             if len(self.periods) > MOST_PERIODS:
@@ -306,15 +338,7 @@ class MuxMeter:
 
     def _add_usual(self, places: np.ndarray, given: np.ndarray) -> None:
         """Add up streams from their openings to their limits."""
-        if places.max() < 4 * len(places):  # (quicker, as of most muxes)
-            known, numbers = np.flatnonzero(np.bincount(places)), places
-        else:
-            known, numbers = np.unique(places, return_inverse=True)
-        n_opened, n_items = np.bincount(numbers), np.bincount(numbers, given).astype(int)
-        n_opened, n_items = n_opened[n_opened > 0], n_items[n_opened > 0]
-        for each, n, n_given in zip(known.tolist(), n_opened.tolist(), n_items.tolist()):
-            self.opened[each] += n
-            self.items[each] += n_given
+        self._sums.add(places, given)
         self._add_to(self.usual.period, int(given.sum()), int(given @ given))
 
     def _add(self, place: int, n_given: int, mark: Mark) -> None:
@@ -380,6 +404,10 @@ class Meter:
             self.most_kept = max(LEAST_KEPT, MOST_KEPT // len(self.muxes))
         return self.muxes[path]
 
+    def charge(self, now: float, seconds: float) -> None:
+        """Know that something has been timed, for which so much time has to go by."""
+        self.busy_until = max(self.busy_until, now - SLACK) + seconds
+
     def is_below_lazy(self, path: tuple[int, ...]) -> bool:
         """Tell whether a mux is below another one that reads its streamers lazily."""
         above = (self.muxes.get(path[:n]) for n in range(len(path)))
@@ -393,7 +421,7 @@ class Meter:
         for part in list(self.parts):
             part.settle()
         for mux in list(self.muxes.values()):
-            mux.settle()
+            mux.gather()
 
     @contextlib.contextmanager
     def waiting_for(self, path: tuple[int, ...] | None) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any
 from .. import _validate
 from .._repr import is_streamer
 from . import positions
+from .closable import Timer
 from .failures import Failure
 from .meter import Meter
 from .recipe import Recipe
@@ -49,7 +50,7 @@ def _join(stream: Stream, found: Meter) -> None:
         if is_hidden or getattr(record, "is_elsewhere", False):
             stream._start_again()
             return
-        if hasattr(record, "metered_by"):
+        if getattr(record, "n_opened", 0):  # (else it meets the meter as it begins)
             runs.append(record)
     for each in runs:
         each.metered_by(found)
@@ -64,6 +65,11 @@ def _below(stream: Stream) -> Iterator[tuple[Any, Recipe]]:
         record = positions.record_of(source)
         if record is not None:
             left += record.reads()
+
+
+def timed(stream: Stream, timer: Timer) -> Iterator:
+    """Return a loop's way into a stream, on which some items are timed."""
+    return stream._loop(timer)
 
 
 def failures_of(stream: Stream) -> dict[tuple[int, ...], Failure]:

@@ -1,0 +1,111 @@
+"""Print what a monitor costs: ``python -m benchmarks.monitor [--quick]``.
+
+Streams with and without one take turns. Of each, the quicker portions count, after the first ones.
+An activation is its opening, its items, and its end.
+"""
+
+import argparse
+import collections
+import itertools
+import time
+
+import numpy as np
+
+from pescador import Monitor, ParallelStreamer, ShuffledMux, StochasticMux, Streamer, ZMQStreamer
+
+from .harness import machine, ratio
+from .parallel import print_table
+
+RATE = 16
+MOST = 1.1  # times the time of an activation, with a monitor
+REPORT_MS = 50
+N_PORTIONS = 10
+
+
+def numbers():
+    """Yield numbers without end: as close to free as a source can be."""
+    yield from itertools.count()
+
+
+def records():
+    """Yield small items that can cross to another process."""
+    for value in itertools.count():
+        yield {"x": value}
+
+
+def mux(n, source=numbers, rate=RATE):
+    return StochasticMux([Streamer(source) for _ in range(n)], 64, rate, random_state=0)
+
+
+CASES = {
+    "StochasticMux, 64 of 1,000 open, rate 16": lambda: mux(1000),
+    "the same, rate None": lambda: mux(1000, rate=None),
+    "ShuffledMux of 8 sources of 16 items": lambda: ShuffledMux(
+        [Streamer(range, RATE)] * 8, random_state=0
+    ),
+    "StochasticMux of 5 such muxes, at rate 64": lambda: StochasticMux(
+        [mux(100) for _ in range(5)], 2, 64, random_state=0
+    ),
+    "the first in a ZMQStreamer": lambda: ZMQStreamer(mux(1000, records)),
+    "the first on 2 threads": lambda: ParallelStreamer(mux(1000), 2, backend="threads"),
+}
+
+
+def nanoseconds(items, n_items):
+    """Return the time of an item, over the next ones."""
+    begin = time.perf_counter()
+    collections.deque(itertools.islice(items, n_items), maxlen=0)
+    return 1e9 * (time.perf_counter() - begin) / n_items
+
+
+def portions(streamer, n_items, is_monitored):
+    """Return the time of an item in some portions of a stream, after a long one."""
+    with streamer.iterate() as stream:
+        items = iter(Monitor(stream)) if is_monitored else iter(stream)
+        nanoseconds(items, N_PORTIONS * n_items)
+        return [nanoseconds(items, n_items) for _ in range(N_PORTIONS)]
+
+
+def quick(streamer, n_items, n_turns):
+    """Return the time of an item without and with a monitor: the lower quartile of all portions."""
+    times = [[portions(streamer, n_items, each) for each in (False, True)] for _ in range(n_turns)]
+    return np.quantile(np.swapaxes(times, 0, 1).reshape(2, -1), 0.25, axis=1)
+
+
+def rows(n_items, n_turns):
+    """Yield a line for each case."""
+    for name, make in CASES.items():
+        plain, monitored = quick(make(), n_items, n_turns)
+        goal = MOST if "rate 16" in name else None
+        figures = (plain, monitored, RATE * (monitored - plain))
+        yield [name, *(f"{each:,.0f}" for each in figures), ratio(monitored / plain, goal, True)]
+
+
+def reports(sizes, n_turns):
+    """Yield how long a report of so many sources takes, all of which were opened."""
+    for n in sizes:
+        streamers = [Streamer(numbers) for _ in range(n)]
+        monitor = Monitor(StochasticMux(streamers, 64, 1, mode="exhaustive").iterate(n))
+        collections.deque(monitor, maxlen=0)
+        least = float("inf")
+        for _ in range(n_turns):
+            begin = time.perf_counter()
+            monitor.report()
+            least = min(least, 1e3 * (time.perf_counter() - begin))
+        yield [f"{n:,} sources", f"{least:.2f}", ratio(least / REPORT_MS, 1, True)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few items, one turn")
+    is_quick = parser.parse_args().quick
+    n_items, n_turns = (2_000, 1) if is_quick else (20_000, 8)
+    head = ["ns an item", "plain", "monitored", "more for 16 items", "times"]
+    print_table(head, rows(n_items, n_turns))
+    sizes = (100,) if is_quick else (1_000, 100_000)
+    print_table(["report()", "ms", f"of {REPORT_MS} ms"], reports(sizes, 1 if is_quick else 7))
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""
+Log what a mixture does while a model learns
+============================================
+
+Ten digits, of which a few are asked for much more often than the others. Every hundred batches,
+the share of each digit, and the time that the loop has waited, go to TensorBoard if it is
+installed, else to a file of JSON lines: two curves for each digit, which lie on each other if the
+mixture does what it was asked to.
+"""
+
+# %%
+# One streamer for each digit, and shares that fall from a third to a fiftieth.
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import pescador
+
+try:
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import SGDClassifier
+except ImportError:
+    sys.exit('This needs scikit-learn: python -m pip install -e ".[sklearn]"')
+
+CLASSES = np.arange(10)
+SHARES = 1 / (CLASSES + 1.0)
+SHARES /= SHARES.sum()
+LOG_EVERY = 100  # batches
+
+
+@pescador.streamable
+def rows_of_class(x, y, label, seed):
+    """Yield the rows of a class in a random order."""
+    for row in np.random.default_rng(seed).permutation(np.flatnonzero(y == label)):
+        yield {"X": x[row], "Y": y[row]}
+
+
+def batches_of(x, y):
+    """Return a streamer of batches from all digits, four of which are open at a time."""
+    digits = [rows_of_class(x, y, label, pescador.FRESH_SEED) for label in range(10)]
+    mux = pescador.StochasticMux(digits, 4, 16, SHARES, random_state=0, weighting="share")
+    return pescador.Streamer(pescador.buffer_stream, mux, 32)
+
+
+# %%
+# A logger is a function of the step and a report. ``to_dict()`` is all of a report, as JSON takes
+# it; TensorBoard takes curves, some in one diagram.
+
+
+def tensorboard_logger(folder):
+    """Return what writes to TensorBoard; None if it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    writer = SummaryWriter(folder)
+
+    def log(step, report):
+        for row in report.sources:
+            curves = {"asked for": row.expected, "came": row.share}
+            writer.add_scalars(f"share of {row.path[0]}", curves, step)
+        writer.add_scalar("waited", report.waited / report.seconds, step)
+        writer.flush()
+
+    return log
+
+
+def json_logger(folder):
+    """Return what writes a line of JSON for each report."""
+    path = Path(folder, "reports.jsonl")
+
+    def log(step, report):
+        with path.open("a") as file:
+            file.write(json.dumps({"step": step, **report.to_dict()}) + "\n")
+
+    return log
+
+
+# %%
+# The loop iterates the monitor in place of the stream.
+
+
+def train(n_batches, log):
+    """Train a classifier; return the last report."""
+    data = load_digits()
+    model = SGDClassifier(random_state=0)
+    batches = batches_of(data.data / 16, data.target)
+    with pescador.Monitor(batches.iterate(n_batches)) as monitor:
+        for step, batch in enumerate(monitor, 1):
+            model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)
+            if step % LOG_EVERY == 0:
+                log(step, monitor.report())
+        return monitor.report()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="train on fewer batches")
+    parser.add_argument("--out", help="folder of the logs; a temporary one if it is left out")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pescador-") as temporary:
+        folder = options.out or temporary
+        log = tensorboard_logger(folder) or json_logger(folder)
+        report = train(200 if options.quick else 1000, log)
+        files = [path.name for path in Path(folder).rglob("*") if path.is_file()]
+    print(report)
+    print(f"A record for every {LOG_EVERY} batches in files such as {min(files)}")
+
+
+if __name__ == "__main__":
+    main()
