@@ -3,7 +3,18 @@
 ARCHITECTURE.md draws the plan of the package.
 """
 
-from . import checking, core, exceptions, maps, monitor, mux, parallel, util, zmq_stream
+from . import (
+    checking,
+    core,
+    exceptions,
+    maps,
+    monitor,
+    mux,
+    parallel,
+    sharding,
+    util,
+    zmq_stream,
+)
 from .checking import check
 from .core import FRESH_SEED, Stream, Streamer, streamable
 from .exceptions import DataError, PescadorError, WorkerError
@@ -11,6 +22,7 @@ from .maps import buffer_stream, cache, keras_tuples, tuples
 from .monitor import Monitor, Report
 from .mux import BaseMux, ChainMux, Mux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
+from .sharding import shard
 from .version import version as __version__
 from .zmq_stream import ZMQStreamer
 
@@ -43,6 +55,8 @@ __all__ = [
     "monitor",
     "mux",
     "parallel",
+    "shard",
+    "sharding",
     "streamable",
     "tuples",
     "util",

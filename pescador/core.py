@@ -24,6 +24,7 @@ from ._streaming.entry import Entry
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
 from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
 from ._streaming.stream import Stream
+from ._streaming.survey import with_others
 from ._warning import warn
 from .exceptions import PescadorError
 
@@ -364,6 +365,16 @@ class Streamer:
     def _parts(self) -> tuple[Any, ...]:
         """Return what this streamer is made of, where other streamers may be found."""
         return (self.streamer, *self.args, *self.kwargs.values())
+
+    def _remade(self, replaced: Callable) -> Any:
+        other = copy.copy(self)
+        other.streamer = with_others(self.streamer, replaced)
+        other.args = tuple(with_others(each, replaced) for each in self.args)
+        other.kwargs = {name: with_others(each, replaced) for name, each in self.kwargs.items()}
+        return other
+
+    def _part(self, index: int, count: int) -> Any:
+        return self  # (muxes alone have streamers that can be left out)
 
     def _generators(self) -> tuple[Any, ...]:
         """Return the random generators that runs of this streamer draw from."""

@@ -22,7 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, _values, checking, exceptions, maps, monitor, parallel, version
+from . import (
+    _validate,
+    _values,
+    checking,
+    exceptions,
+    maps,
+    monitor,
+    parallel,
+    sharding,
+    version,
+)
 from . import core as current
 from . import mux as muxes
 from . import util as helpers
@@ -40,6 +50,7 @@ from .maps import buffer_stream, cache, keras_tuples, tuples
 from .monitor import Monitor, Report
 from .mux import BaseMux, ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .parallel import ParallelStreamer
+from .sharding import shard
 from .util import batch_length
 
 __all__ = [
@@ -77,6 +88,8 @@ __all__ = [
     "monitor",
     "mux",
     "parallel",
+    "shard",
+    "sharding",
     "streamable",
     "tuples",
     "util",

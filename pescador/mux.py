@@ -5,6 +5,7 @@ What the user makes. Their runs are in the room ``_mixing``.
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _validate
+from ._mixing.parts import PartOfWeights, every
 from ._mixing.random_run import ShuffledRun
 from ._mixing.run import Run
 from ._mixing.setup import Setup, table_of_shares
@@ -188,6 +190,27 @@ class BaseMux(Streamer):
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.streamers) if isinstance(self.streamers, list) else (self.streamers,)
 
+    def _remade(self, replaced: Callable) -> Any:
+        other = copy.copy(self)
+        other.streamers = [replaced(each) for each in self.streamers]
+        return other
+
+    def _part(self, index: int, count: int) -> Any:
+        other = copy.copy(self)
+        other.streamers = self.streamers[index::count]
+        if self._function is not None:
+            other._function = PartOfWeights(self._function, self.n_streams, index, count)
+            other._weights = _validate.weights_at(other._function, 0, len(other.streamers))
+        elif self._weights is not None:
+            weights = self._weights[index::count]
+            other._weights = _validate.weights(weights, len(other.streamers))
+        other.part = _part_of(self.part, index, count)
+        other._make_setup()  # which refuses shares that cannot be
+        return other
+
+    #: Of a part of another mux: the index of its first streamer there, and the step to the next.
+    part: tuple[int, int] | None = None
+
     def _generators(self) -> tuple[Any, ...]:
         return (self.random_state,) if isinstance(self.random_state, GENERATORS) else ()
 
@@ -257,6 +280,7 @@ class BaseMux(Streamer):
             weight_function=self._function,
             on_error=self.on_error,
             max_failures=self.max_failures,
+            part=self.part,
             **more,
         )
 
@@ -733,6 +757,14 @@ class ChainMux(BaseMux):
 
     _run_class = ChainRun
 
+    def _part(self, index: int, count: int) -> Any:
+        if isinstance(self.streamers, list):
+            return super()._part(index, count)
+        other = copy.copy(self)
+        other.streamers = other.reader = Streamer(every, self.reader, index, count)
+        other.part = _part_of(self.part, index, count)
+        return other
+
     def _make_setup(self, **more: Any) -> Setup:
         more |= {"mode": self.mode, "reader": self.reader, "agreed": ("mode",)}
         return super()._make_setup(**more)
@@ -862,6 +894,12 @@ def _collect(streamers: Any) -> list[Streamer]:
         rule, remedy = "there is nothing to mix", "give at least one streamer"
         raise _validate.refuse("streamers", collected, rule, remedy)
     return collected
+
+
+def _part_of(known: tuple[int, int] | None, index: int, count: int) -> tuple[int, int]:
+    """Return which part of a mux a part of a part of it is."""
+    first, step = known or (0, 1)
+    return first + step * index, step * count
 
 
 def _reader_of(streamers: Any) -> Streamer:

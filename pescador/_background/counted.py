@@ -53,8 +53,9 @@ class _Told(NamedTuple):
 class _Setup:
     """The parameters of the runs of a mux over there."""
 
-    def __init__(self, promise: Promise | None, n_streams: int | None) -> None:
+    def __init__(self, promise: Promise | None, n_streams: int | None, part: Any) -> None:
         self.promise, self.n_streams = promise, n_streams
+        self.part = None if part is None else tuple(part)
 
 
 class _RemoteRun:
@@ -222,10 +223,10 @@ class Counted:
                 self._of.pop(each, None)
 
     def _begin_run(self, number: int, note: int) -> None:
-        path, is_new, promise, n_streams = self._notes.pop(note)
+        path, is_new, promise, n_streams, part = self._notes.pop(note)
         mux = self._meter.of_mux((*self._prefix, *path))
         if is_new:
-            self._setups[mux.path] = _Setup(from_json(promise), n_streams)
+            self._setups[mux.path] = _Setup(from_json(promise), n_streams, part)
         mux.is_background = True
         names = self._names.setdefault(mux.path, {})
         run = self._runs[number] = _RemoteRun(self._setups[mux.path], mux, names)

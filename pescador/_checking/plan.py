@@ -13,6 +13,7 @@ import numpy as np
 from .. import _repr, maps
 from .._callables import FOLLOWS, GENERATOR, ONE_TO_ONE
 from .._repr import is_streamer
+from .._streaming.survey import streamers_in
 from ..core import Streamer
 from ..mux import BaseMux, ChainMux, RoundRobinMux, StochasticMux
 from ..parallel import ParallelStreamer
@@ -100,20 +101,7 @@ def _kind_of(streamer: Any) -> str:
         return PROCESS
     if streamer._passes_on():
         return PASS
-    return MAP if streamers_in(streamer._parts()) else SOURCE
-
-
-def streamers_in(values: Any) -> list[Streamer]:
-    """Return the streamers among some values of a call, those behind a method or a partial too."""
-    found: list[Streamer] = []
-    for each in values:
-        if is_streamer(each):
-            found.append(each)
-        elif isinstance(each, functools.partial):
-            found += streamers_in((each.func, *each.args, *each.keywords.values()))
-        elif inspect.ismethod(each):
-            found += streamers_in([each.__self__])
-    return found
+    return SOURCE if next(streamers_in(streamer._parts()), None) is None else MAP
 
 
 class Planner:
@@ -159,7 +147,8 @@ class Planner:
     def _parts_of(self, node: Node) -> list[Streamer]:
         if node.kind == PROCESS and not is_streamer(node.streamer.streamer):
             return [Streamer(node.streamer.streamer)]  # ZMQStreamer takes any iterable
-        return streamers_in(node.streamer._parts())
+        found: Iterable[Any] = streamers_in(node.streamer._parts())
+        return list(found)
 
     def _chosen(self, node: Node, most: int) -> list[tuple[int, Streamer]]:
         """Return a sample of the streamers of a mux that may be opened, with their indices."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from .._repr import is_streamer
 from ..core import Streamer
 from ..mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .clock import Clock, OutOfTime
@@ -68,23 +64,5 @@ def _mux_of(mux: Any, twins: list[Streamer]) -> Streamer | None:
 
 def _call_of(node: Node, twins: list[Any]) -> Streamer:
     """Return a streamer that makes the same call, with other streamers in it."""
-    streamer = node.streamer
-    left = iter(twins)
-    other = copy.copy(streamer)
-    other.streamer = _replaced(streamer.streamer, left)
-    other.args = tuple(_replaced(each, left) for each in streamer.args)
-    other.kwargs = {name: _replaced(each, left) for name, each in streamer.kwargs.items()}
-    return other
-
-
-def _replaced(value: Any, left: Iterator[Any]) -> Any:
-    """Return a value with the next twins in place of the streamers in it (see `streamers_in`)."""
-    if is_streamer(value):
-        return next(left)
-    if isinstance(value, functools.partial):
-        function, *args = [_replaced(each, left) for each in (value.func, *value.args)]
-        keywords = {name: _replaced(each, left) for name, each in value.keywords.items()}
-        return functools.partial(function, *args, **keywords)
-    if inspect.ismethod(value) and is_streamer(value.__self__):
-        return getattr(next(left), value.__name__)
-    return value
+    left = iter(twins)  # in the order of `streamers_in`
+    return node.streamer._remade(lambda _: next(left))

@@ -68,7 +68,7 @@ class FailingRun:
 
     def _record(self, error: Exception, place: int, streamer: Any, moment: str) -> None:
         """Count a failure for the whole tree of runs, and log what is new."""
-        path = (*self.seed.display_path, place)
+        path = (*self.seed.display_path, self.setup.in_whole(place))
         texts = _validate.short(streamer), told(error), self._name(place, streamer), moment
         self.seed.session.failures.note(path, self.is_dropped(place), *texts)
 

@@ -35,6 +35,13 @@ class Setup(NamedTuple):
     weighting: str = "active"
     table: Table | None = None  # of shares that are not equal
     reader: Recipe | None = None  # gives the streamers of a chain
+    # Of a part of another mux: the index of its first streamer there, and the step to the next.
+    part: tuple[int, int] | None = None
+
+    def in_whole(self, place: int) -> int:
+        """Return where the whole mux has the streamer that this part has at ``place``."""
+        first, step = self.part or (0, 1)
+        return first + step * place
 
     def facts(self) -> dict:
         """Return what a state must agree with, by its name."""

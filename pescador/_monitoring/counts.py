@@ -26,7 +26,8 @@ class MuxCounts:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.names: Any = Known({})
-        self.n_streams: int | None = None
+        # How many streamers it has, or those of its parts that are counted here.
+        self.n_streams_of: dict[Any, int | None] = {}
         self.is_background = False
         # By place:
         self.items: dict[int, int] = defaultdict(int)
@@ -44,6 +45,12 @@ class MuxCounts:
         """How many items it has given."""
         return sum(self.items.values())
 
+    @property
+    def n_streams(self) -> int | None:
+        """How many streamers it has; None where they are read lazily."""
+        known = [each for each in self.n_streams_of.values() if each is not None]
+        return sum(known) if len(known) == len(self.n_streams_of) else None
+
     def places(self) -> list[int]:
         """Return which of its streamers were opened, or have failed."""
         return sorted({*self.items, *self.failures})
@@ -51,8 +58,9 @@ class MuxCounts:
     def add(self, other: MuxCounts) -> None:
         """Add what another mux of the same kind has given."""
         is_first = not self.items
-        self.names, self.is_background = other.names, other.is_background
-        self.n_streams = other.n_streams
+        self.is_background = other.is_background
+        self.names = other.names if is_first else Either(self, other)
+        self.n_streams_of |= other.n_streams_of
         for name in ("items", "opened", "empty", "failures", "waited", "opening"):
             mine = getattr(self, name)
             for place, number in getattr(other, name).items():
@@ -64,10 +72,60 @@ class MuxCounts:
             self.promised = _sum(self.promised, other.promised)
 
 
+class Either:
+    """What gives the names of the streamers of one mux, or of another part of it."""
+
+    def __init__(self, one: MuxCounts, other: MuxCounts) -> None:
+        self._one, self._other = one.names, other.names
+        self._of_one = set(one.places())
+
+    def _names(self, place: int) -> Any:
+        return self._one if place in self._of_one else self._other
+
+    def __call__(self, place: int) -> str:
+        return self._names(place)(place)
+
+    def has_mux(self, place: int) -> bool:
+        """Tell whether there is a mux below a streamer, or it is one."""
+        return self._names(place).has_mux(place)
+
+
+class InPart:
+    """What gives the names of the streamers of a part by where the whole mux has them."""
+
+    def __init__(self, names: Any, first: int, step: int) -> None:
+        self._names, self._first, self._step = names, first, step
+
+    def __call__(self, place: int) -> str:
+        return self._names((place - self._first) // self._step)
+
+    def has_mux(self, place: int) -> bool:
+        """Tell whether there is a mux below a streamer, or it is one."""
+        return self._names.has_mux((place - self._first) // self._step)
+
+
 def _sum(one: Any, other: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    if one is None or other is None or len(one[0]) != len(other[0]):
+    """Return the sums of means and variances; of another part there may be more."""
+    if one is None or other is None:
         return None
-    return one[0] + other[0], one[1] + other[1]
+    n = max(len(one[0]), len(other[0]))
+    padded = [[np.pad(each, (0, n - len(each))) for each in pair] for pair in (one, other)]
+    return padded[0][0] + padded[1][0], padded[0][1] + padded[1][1]
+
+
+def _in_whole(counts: MuxCounts, part: tuple[int, int]) -> None:
+    """Let a part be counted by where the whole mux has its streamers."""
+    first, step = part
+    for name in ("items", "opened", "empty", "failures", "waited", "opening"):
+        known = getattr(counts, name)
+        moved = {first + step * place: number for place, number in known.items()}
+        setattr(counts, name, defaultdict(known.default_factory, moved))
+    counts.dropped = {first + step * place for place in counts.dropped}
+    counts.names = InPart(counts.names, first, step)
+    if counts.promised is not None:
+        scattered = np.zeros((2, first + step * len(counts.promised[0])))
+        scattered[:, first::step] = counts.promised
+        counts.promised = scattered[0], scattered[1]
 
 
 def inner_paths(muxes: dict[Path, MuxCounts]) -> set[Path]:
@@ -87,13 +145,17 @@ def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
     for path, seconds in list(meter.blocked_by.items()):
         if path[:-1] in found:
             found[path[:-1]].waited[path[-1]] += seconds
+    for path, mux in found.items():
+        part = meter.muxes[path].part
+        if part is not None:
+            _in_whole(mux, part)
     return found
 
 
 def _copied(mux: MuxMeter) -> MuxCounts:
     counts = MuxCounts(mux.path)
     counts.names, counts.is_background = mux.names, mux.is_background
-    counts.n_streams = mux.n_streams
+    counts.n_streams_of = {mux.part: mux.n_streams}
     counts.dropped = set(mux.dropped)
     counts.items, counts.opened = defaultdict(int, mux.items), defaultdict(int, mux.opened)
     counts.empty = defaultdict(int, mux.empty)

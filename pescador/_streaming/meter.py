@@ -85,6 +85,7 @@ class MuxMeter:
         self.is_promised = True
         self.names: Any = Known({})
         self.n_streams: int | None = None
+        self.part: tuple[int, int] | None = None  # as of a `Setup`
         self.last_open: Counter[int] = Counter()  # as its last run ended
         self.is_background = False  # its runs are in another process
         self._setup: Any = None  # of the last run
@@ -96,6 +97,7 @@ class MuxMeter:
         self.n_runs += 1
         if run.setup is not self._setup:
             self.names, self.n_streams = run.names(), run.setup.n_streams
+            self.part = run.setup.part
             self.settle()
             self._setup = run.setup
             self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))

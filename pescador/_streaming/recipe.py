@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .seeds import Seed
@@ -65,6 +65,12 @@ class Recipe(Protocol):
 
     def _parts(self) -> tuple[Any, ...]:
         """Return what the streamer is made of, where other streamers may be found."""
+
+    def _remade(self, replaced: Callable[[Recipe], Recipe]) -> Recipe:
+        """Return a copy with other streamers in place of those among its parts."""
+
+    def _part(self, index: int, count: int) -> Recipe:
+        """Return the same of a mux with every ``count``-th of its streamers alone, from one on."""
 
     def _generators(self) -> tuple[Any, ...]:
         """Return the random generators that runs of this very streamer draw from."""

@@ -171,6 +171,14 @@ class Seed:
         shown = (*self.display_path, place)
         return Seed(self._root, self._entropy, self.path, self.session, shown)
 
+    def part(self, index: int, count: int) -> Seed:
+        """Return the seed of a part of what is below: another one for every part."""
+        named = _PLACE.pack(index, count)
+        path = hashlib.blake2b(self.path + named, digest_size=16, person=b"part").digest()
+        copy = Seed(self._root, self._entropy, path, self.session)
+        copy.display_path, copy._is_above = self.display_path, self._is_above
+        return copy
+
     def within(self, session: Any) -> Seed:
         """Return this seed with another session, for the runs below it."""
         copy = Seed(self._root, self._entropy, self.path, session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .._repr import is_streamer
@@ -45,6 +45,32 @@ def generators_among(streamers: Iterable[Recipe]) -> Iterator:
         if id(generator) not in seen:
             seen.add(id(generator))
             yield generator
+
+
+def streamers_in(values: Iterable) -> Iterator[Recipe]:
+    """Yield the streamers among some values of a call, those behind a method or a partial too."""
+    for each in values:
+        if is_streamer(each):
+            yield each
+        elif isinstance(each, functools.partial):
+            yield from streamers_in((each.func, *each.args, *each.keywords.values()))
+        elif inspect.ismethod(each):
+            yield from streamers_in([each.__self__])
+
+
+def with_others(value: Any, replaced: Callable[[Recipe], Recipe]) -> Any:
+    """Return a value of a call with others in place of the streamers that are in it."""
+    if is_streamer(value):
+        return replaced(value)
+    if isinstance(value, functools.partial):
+        parts = (value.func, *value.args)
+        function, *args = [with_others(each, replaced) for each in parts]
+        keywords = {name: with_others(each, replaced) for name, each in value.keywords.items()}
+        return functools.partial(function, *args, **keywords)
+    owner: Any = getattr(value, "__self__", None)
+    if inspect.ismethod(value) and is_streamer(owner):
+        return getattr(replaced(owner), value.__name__)
+    return value
 
 
 def streamers_of(streamer: Recipe) -> Iterator[Recipe]:

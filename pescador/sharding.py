@@ -1,0 +1,211 @@
+"""The part of a tree for one of several consumers: ranks, jobs, loader workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from . import _validate
+from ._callables import FOLLOWS, ONE_TO_ONE
+from ._streaming.closable import close_iterator
+from ._streaming.seeds import Seed
+from ._streaming.survey import streamers_in, streamers_of
+from .core import Streamer
+from .exceptions import PescadorError
+from .mux import BaseMux
+
+__all__ = ["Shard", "shard"]
+
+
+def shard(streamer: Any, index: int, count: int, steps: int | None = None) -> Streamer:
+    """Return the part of a tree for one of several consumers.
+
+    The lowest muxes are divided: consumer ``index`` of ``count`` gets the streamers ``index``,
+    ``index + count``, and so on, of each of them. All else stays as it is. Together, the parts of
+    a tree that ends give every item once.
+
+    Parameters
+    ----------
+    streamer : Streamer
+        A tree with a mux in it. Maps, `ZMQStreamer` and `ParallelStreamer` are followed, and every
+        mux among the arguments of a function is divided alike.
+    index : int, 0 <= index < count
+        Which consumer this is: the rank.
+    count : int >= 1
+        How many there are.
+    steps : int >= 1, optional
+        How many items every part gives in a pass: exactly so many. It begins again if it is over
+        before. None: each part gives what it has, so that some may be over earlier than others.
+
+    Returns
+    -------
+    Streamer
+        With seeds of its own for each ``index`` and ``count``. For a ``count`` of 1 it gives the
+        items of ``streamer``.
+
+    Raises
+    ------
+    PescadorError
+        If a number is out of its range; if there is no mux to divide; if a mux has fewer streamers
+        than there are consumers, or has both muxes and sources, or if a part of it has no weight:
+        the error names the mux. Where ``steps`` are asked for, a pass raises it if it has no items.
+
+    See Also
+    --------
+    Report.merge : Join the reports of several parts.
+
+    Notes
+    -----
+    Shares hold between muxes, and within the part of a divided mux among its streamers;
+    ``n_active`` and ``rate`` stay. A function of weights counts the items of the part. A `ChainMux`
+    that is read lazily is divided as it is read, and its parts may be empty.
+
+    The parts for another ``count`` are other streams: they give other items in another order, and
+    a state of one does not fit the other. Reports and failures name a source by where the whole
+    tree has it.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> files = [range(10 * k, 10 * k + 10) for k in range(6)]
+    >>> epoch = pescador.StochasticMux(files, 2, None, mode="exhaustive", random_state=0)
+    >>> parts = [list(pescador.shard(epoch, rank, 2)) for rank in range(2)]
+    >>> [sorted({item // 10 for item in part}) for part in parts]
+    [[0, 2, 4], [1, 3, 5]]
+    >>> sorted(parts[0] + parts[1]) == list(range(60))
+    True
+    """
+    count = _validate.whole("count", count, 1, "give the number of consumers")
+    remedy = "give the number of this consumer: the first one is 0"
+    index = _validate.whole("index", index, 0, remedy, count - 1)
+    if steps is not None:
+        steps = _validate.whole("steps", steps, 1, "give the number of items of a pass, or None")
+    if not isinstance(streamer, Streamer):
+        rule, remedy = "is not a streamer", "give the mux, or the Streamer of maps around it"
+        raise _validate.refuse("streamer", streamer, rule, remedy)
+    part = Shard(streamer, index, count)
+    return part if steps is None else Streamer(_exactly, Streamer(part.cycle, steps), steps)
+
+
+class Shard(Streamer):
+    """A part of a tree, as `shard` makes it.
+
+    Parameters
+    ----------
+    streamer : Streamer
+        The whole tree.
+    index, count : int
+        Which part it is, of how many.
+
+    Attributes
+    ----------
+    streamer : Streamer
+        The part.
+    index, count
+        As given.
+
+    Raises
+    ------
+    PescadorError
+        As `shard` says.
+
+    Examples
+    --------
+    >>> import pescador
+    >>> part = pescador.shard(pescador.ChainMux([range(3), "ab", "c"]), 1, 2)
+    >>> part.index, part.count, list(part)
+    (1, 2, ['a', 'b'])
+    """
+
+    def __init__(self, streamer: Streamer, index: int, count: int) -> None:
+        super().__init__(streamer if count == 1 else _Divider(index, count).whole(streamer))
+        self.index, self.count = index, count
+
+    def _seed(self, above: Seed) -> Seed:
+        return above if self.count == 1 else above.part(self.index, self.count)
+
+    def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
+        return super()._open_own(self._seed(parent), place, number)
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        return super()._open_at(self._seed(parent), place, number, position)
+
+
+class _Divider:
+    """Makes the part of a tree; what is in it twice is divided once."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self._index, self._count = index, count
+        self._known: dict[int, tuple[Any, Any]] = {}  # by id, with what it is of
+
+    def whole(self, tree: Any) -> Any:
+        """Return the part of a whole tree."""
+        if not _has_mux(tree):
+            rule = "has no mux, so that there is nothing to divide among several consumers"
+            remedy = "mix its sources, or give count=1"
+            raise _validate.refuse("streamer", tree, rule, remedy)
+        return self.part(tree)
+
+    def part(self, streamer: Any) -> Any:
+        """Return the part of something in the tree; itself, if there is no mux in it."""
+        if id(streamer) not in self._known:
+            self._known[id(streamer)] = streamer, self._new(streamer)
+        return self._known[id(streamer)][1]
+
+    def _new(self, streamer: Any) -> Any:
+        if not _has_mux(streamer):
+            return streamer
+        if not isinstance(streamer, BaseMux):
+            return streamer._remade(self.part)
+        below = streamer.streamers if isinstance(streamer.streamers, list) else []
+        n_muxes = sum(map(_has_mux, below))
+        if n_muxes == len(below) > 0:
+            return streamer._remade(self.part)
+        if n_muxes:
+            rule = (
+                f"mixes {n_muxes} streamers that have muxes with {len(below) - n_muxes} that have"
+            )
+            remedy = "give sources in a mux of their own, so that the lowest muxes can be divided"
+            raise _validate.refuse("mux", streamer, f"{rule} none", remedy)
+        if isinstance(streamer.streamers, list) and len(below) < self._count:
+            rule = f"has {len(below)} streamers, which are too few for {self._count} consumers"
+            remedy = "cut its sources into more and smaller ones, or use fewer consumers"
+            raise _validate.refuse("mux", streamer, rule, remedy)
+        return self._part_of(streamer)
+
+    def _part_of(self, mux: Any) -> Any:
+        try:
+            return mux._part(self._index, self._count)
+        except PescadorError as error:
+            which = f"part {self._index} of {self._count} of {_validate.short(mux)}"
+            raise PescadorError(f"{which} cannot be made: {error}") from error
+
+
+def _has_mux(streamer: Any) -> bool:
+    """Tell whether there is a mux in a streamer, or it is one."""
+    if isinstance(streamer, BaseMux):
+        return True
+    if next(streamers_in(streamer._parts()), None) is None:
+        return False  # as of most
+    return any(isinstance(each, BaseMux) for each in streamers_of(streamer))
+
+
+def _exactly(stream: Iterable, steps: int) -> Iterator[Any]:
+    """Yield the items; it is an error if there are fewer than there should be."""
+    iterator = iter(stream)
+    n_given = getattr(iterator, "n_given", 0)  # (it may be resumed)
+    try:
+        for item in iterator:
+            n_given += 1
+            yield item
+    finally:
+        close_iterator(iterator)
+    if n_given < steps:
+        raise PescadorError(
+            f"steps={steps}: a pass of this part has no items, after {n_given} in all;"
+            " see whether its sources are empty"
+        )
+
+
+setattr(_exactly, FOLLOWS, True)
+setattr(_exactly, ONE_TO_ONE, True)
