@@ -38,6 +38,8 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 default_role = "py:obj"
 autosummary_generate = False
 autodoc_typehints = "none"
+# What adapters import, where it is not installed.
+autodoc_mock_imports = [name for name in ("torch",) if importlib.util.find_spec(name) is None]
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False

@@ -2,9 +2,9 @@
 Feed PyTorch from several workers
 =================================
 
-A dataset in ten lines: every worker of a ``DataLoader`` mixes its own share of the sources, with a
-seed of its own, so that the workers repeat neither each other nor, in the next epoch, themselves;
-and every row comes exactly once an epoch, however many workers there are.
+`StreamDataset` gives every worker of a ``DataLoader``, on every rank, its part of the sources, with
+seeds of its own: so every row comes exactly once an epoch, however many workers there are, and no
+epoch has the order of another one.
 """
 
 # %%
@@ -20,6 +20,8 @@ import pescador
 try:
     import torch
     from sklearn.datasets import load_digits
+
+    from pescador.adapters.torch import StreamDataset
 except ImportError:
     sys.exit('This needs PyTorch: python -m pip install -e ".[pytorch]"')
 
@@ -35,23 +37,14 @@ def shard(x, y, rows, seed):
 
 
 # %%
-# The dataset. PyTorch seeds its generator anew in every worker and every epoch, and all that is
-# random in the mixture follows from the one number that is drawn from it. Batches are made in the
-# worker: it is faster to send one array than 32.
+# The tree: batches of a mixture of all shards, each of which is read once. Batches are made in the
+# workers: it is faster to send one array than 32.
 
 
-class MuxDataset(torch.utils.data.IterableDataset):
-    """Batches of a mixture of shards, each of which is read once an epoch, by one worker."""
-
-    def __init__(self, shards):
-        self.shards = shards
-
-    def __iter__(self):
-        worker = torch.utils.data.get_worker_info()
-        share = self.shards[worker.id :: worker.num_workers] if worker else self.shards
-        seed = torch.randint(2**31, ()).item()
-        mux = pescador.StochasticMux(share, 8, rate=None, mode="exhaustive", random_state=seed)
-        return iter(pescador.buffer_stream(mux, 32, partial=True))
+def batches_of(shards):
+    """Return a streamer of batches."""
+    mux = pescador.StochasticMux(shards, 8, rate=None, mode="exhaustive", random_state=0)
+    return pescador.Streamer(pescador.buffer_stream, mux, 32, partial=True)
 
 
 # %%
@@ -67,7 +60,8 @@ def train(n_epochs, n_workers=2, seed=0):
         shard(x, y, rows, pescador.FRESH_SEED)
         for rows in np.array_split(np.arange(N_TRAIN), N_SHARDS)
     ]
-    loader = torch.utils.data.DataLoader(MuxDataset(shards), batch_size=None, num_workers=n_workers)
+    dataset = StreamDataset(batches_of(shards))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=n_workers)
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(n_epochs):

@@ -96,12 +96,15 @@ class Shard(Streamer):
         The whole tree.
     index, count : int
         Which part it is, of how many.
+    first_pass : int >= 0
+        With which pass of `cycle` a run begins: epochs after the first one, for a loop that starts
+        a run for each of them.
 
     Attributes
     ----------
     streamer : Streamer
         The part.
-    index, count
+    index, count, first_pass
         As given.
 
     Raises
@@ -117,17 +120,18 @@ class Shard(Streamer):
     (1, 2, ['a', 'b'])
     """
 
-    def __init__(self, streamer: Streamer, index: int, count: int) -> None:
+    def __init__(self, streamer: Streamer, index: int, count: int, first_pass: int = 0) -> None:
         super().__init__(streamer if count == 1 else _Divider(index, count).whole(streamer))
-        self.index, self.count = index, count
+        self.index, self.count, self.first_pass = index, count, first_pass
 
     def _seed(self, above: Seed) -> Seed:
         return above if self.count == 1 else above.part(self.index, self.count)
 
     def _open_own(self, parent: Seed, place: int, number: int) -> Iterator:
-        return super()._open_own(self._seed(parent), place, number)
+        return super()._open_own(self._seed(parent), place, number + self.first_pass)
 
     def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        number += self.first_pass
         return super()._open_at(self._seed(parent), place, number, position)
 
 

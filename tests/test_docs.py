@@ -31,6 +31,8 @@ TIMEOUT = 400  # seconds; only ever used up by an example that hangs
 MODULES = [
     "pescador",
     *(f"pescador.{module.name}" for module in pkgutil.walk_packages(pescador.__path__)),
+    # Those for frameworks that are installed.
+    *(f"pescador.adapters.{name}" for name in ["torch"] if importlib.util.find_spec(name)),
 ]
 
 
@@ -164,7 +166,15 @@ def test_every_public_name_has_a_docstring_in_order(name):
 # Empty files:
 ROOMS = [
     f"pescador.{room}"
-    for room in ("_background", "_checking", "_mixing", "_monitoring", "_openers", "_streaming")
+    for room in (
+        "_background",
+        "_checking",
+        "_mixing",
+        "_monitoring",
+        "_openers",
+        "_streaming",
+        "adapters",
+    )
 ]
 
 

@@ -554,7 +554,8 @@ def test_waits_are_those_of_the_clock(way):
         return
     of_each = {row.path: row.waited for row in report.sources}
     assert of_each[2,] == max(of_each.values())
-    assert sum(of_each.values()) == pytest.approx(waited, rel=0.2, abs=0.05)
+    # (On a busy machine the library itself takes part of the time.)
+    assert 0.5 * waited < sum(of_each.values()) < 1.2 * waited + 0.05
 
 
 def test_a_loop_that_is_slow_itself_waits_little():
@@ -701,7 +702,7 @@ def test_a_slow_source_is_found_among_quick_ones():
     list(monitor)
     rows = {row.path: row for row in monitor.report().sources}
     assert rows[3,].waited == pytest.approx(0.02 * rows[3,].n_opened, rel=0.3)
-    assert rows[3,].waited > 10 * max(row.waited for path, row in rows.items() if path != (3,))
+    assert rows[3,].waited > 3 * max(row.waited for path, row in rows.items() if path != (3,))
 
 
 def test_reports_are_merged():

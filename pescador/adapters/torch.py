@@ -1,0 +1,223 @@
+"""PyTorch: a dataset for its loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from torch.utils.data import IterableDataset, get_worker_info
+
+from .. import _validate
+from ..core import Streamer
+from ..exceptions import PescadorError
+from ..sharding import Shard
+
+__all__ = ["StreamDataset", "tensors"]
+
+_MOST_WORKERS = 1024  # of a loader
+_LEFT = "OSU"  # kinds of arrays that are no numbers, and stay what they are
+
+
+class StreamDataset(IterableDataset):
+    """A streamer as a dataset of PyTorch, for ``DataLoader(dataset, batch_size=None)``.
+
+    Every worker of the loader, on every rank of `torch.distributed`, gets its part of the tree, as
+    `pescador.shard` makes it: of R ranks with W workers each, R * W parts, and R if the loaders
+    have no workers. A loop over the loader is an *epoch*: the n-th one is the n-th pass of
+    ``cycle()`` of the part.
+
+    Parameters
+    ----------
+    streamer : Streamer
+        The whole tree. Its items are what the loop gets: batches, most often.
+
+    Attributes
+    ----------
+    streamer
+        As given.
+
+    Raises
+    ------
+    PescadorError
+        If ``streamer`` is none; in a loop, if it cannot be divided among so many workers, or if an
+        array has a type that torch lacks.
+
+    See Also
+    --------
+    tensors : What becomes of an item.
+    pescador.shard : What each part gets.
+
+    Notes
+    -----
+    The seed of PyTorch has no influence on the items. The epochs are counted in memory that all
+    workers share, so that workers which are started anew know them.
+
+    The `StatefulDataLoader` of torchdata calls ``state_dict()`` and ``load_state_dict()``: a loader
+    that loads a state goes on exactly where the other one stood, with as many workers and ranks.
+    The loader of torch itself has no state.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pescador
+    >>> from pescador.adapters.torch import StreamDataset
+    >>> from torch.utils.data import DataLoader
+    >>> def rows(k):
+    ...     for row in range(4):
+    ...         yield {"x": np.full(2, 10.0 * k + row)}
+    >>> files = [pescador.Streamer(rows, k) for k in range(3)]
+    >>> epoch = pescador.StochasticMux(files, 2, None, mode="exhaustive", random_state=0)
+    >>> batches = pescador.Streamer(pescador.buffer_stream, epoch, 4)
+    >>> loader = DataLoader(StreamDataset(batches), batch_size=None)
+    >>> [tuple(batch["x"].shape) for batch in loader]
+    [(4, 2), (4, 2), (4, 2)]
+    """
+
+    def __init__(self, streamer: Any) -> None:
+        if not isinstance(streamer, Streamer):
+            remedy = "give a mux, or a Streamer of a map: Streamer(buffer_stream, mux, 32)"
+            raise _validate.refuse("streamer", streamer, "is not a streamer", remedy)
+        self.streamer = streamer
+        # How many epochs each worker has begun.
+        self._begun = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
+        self._known: tuple[int, int] | None = None  # rank and number of ranks, in a worker
+        self._resume_from: dict | None = None
+        self._epoch = -1  # that of the stream
+        self._stream: Any = None  # the last one
+
+    def __getstate__(self) -> dict:
+        # (A worker that is started by "spawn" knows nothing of ranks.)
+        return {**vars(self), "_known": self._ranks(), "_stream": None}
+
+    def _ranks(self) -> tuple[int, int]:
+        """Return the rank of this process, and how many there are."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank(), torch.distributed.get_world_size()
+        return self._known or (0, 1)
+
+    def _worker(self) -> tuple[int, int]:
+        """Return which worker this is, and how many there are."""
+        info = get_worker_info()
+        return (0, 1) if info is None else (info.id, info.num_workers)
+
+    def __iter__(self) -> Iterator[Any]:
+        (rank, n_ranks), (worker, n_workers) = self._ranks(), self._worker()
+        state, self._resume_from = self._resume_from, None
+        if state is None:
+            state = {"epoch": int(self._begun[worker]), "stream": None}
+        self._epoch, stood = state["epoch"], state["stream"]
+        self._begun[worker] = self._epoch + 1
+        index, count = rank * n_workers + worker, n_ranks * n_workers
+        part = Shard(self.streamer, index, count, self._epoch)
+        self._stream = part.iterate() if stood is None else part.resume(stood)
+        return map(tensors, self._stream)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this dataset stands, in this process.
+
+        Returns
+        -------
+        dict
+            As JSON can hold it: ``"epoch"``, and the state of the ``"stream"``; None if the epoch
+            has not begun.
+
+        Raises
+        ------
+        PescadorError
+            As `Stream.state_dict` does.
+        """
+        if self._resume_from is not None:
+            return self._resume_from
+        if self._stream is None:
+            return {"epoch": int(self._begun[self._worker()[0]]), "stream": None}
+        return {"epoch": self._epoch, "stream": self._stream.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next loop go on where a dataset stood.
+
+        Parameters
+        ----------
+        state : dict
+            What `state_dict` returned.
+
+        Raises
+        ------
+        PescadorError
+            If it is no such state.
+        """
+        if not isinstance(state, Mapping) or set(state) != {"epoch", "stream"}:
+            rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
+            raise _validate.refuse("state", state, rule, remedy)
+        self._stream, self._resume_from = None, dict(state)
+
+
+def tensors(item: Any) -> Any:
+    """Return an item with tensors in place of arrays.
+
+    Parameters
+    ----------
+    item : object
+        Dicts, lists and tuples are followed. Arrays of strings and of objects stay what they are,
+        and so does everything else.
+
+    Returns
+    -------
+    object
+        The tensors share the memory of the arrays. Arrays that cannot be written to (a tensor can
+        be), and those that run backwards, are copied.
+
+    Raises
+    ------
+    PescadorError
+        If an array has a type that torch lacks; it names the key.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pescador.adapters.torch import tensors
+    >>> x = np.zeros(3)
+    >>> found = tensors({"x": x, "name": "a"})
+    >>> found["x"][0] = 1.0
+    >>> x.tolist(), found["name"]
+    ([1.0, 0.0, 0.0], 'a')
+    """
+    return _converted(item, ())
+
+
+def _converted(value: Any, keys: tuple) -> Any:
+    if isinstance(value, np.ndarray):
+        return _tensor(value, keys)
+    if isinstance(value, np.generic) and value.dtype.kind not in _LEFT:
+        return _tensor(np.asarray(value), keys)
+    if isinstance(value, Mapping):
+        return {key: _converted(each, (*keys, key)) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_converted(each, (*keys, i)) for i, each in enumerate(value)))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_converted(each, (*keys, i)) for i, each in enumerate(value))
+    return value
+
+
+def _tensor(array: np.ndarray, keys: tuple) -> Any:
+    if array.dtype.kind in _LEFT:
+        return array
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.copy()
+    try:
+        return torch.from_numpy(array)
+    except (TypeError, ValueError) as error:
+        name = "item" + "".join(f"[{key!r}]" for key in keys)
+        remedy = f"convert it in the source, by .astype({_nearest(array.dtype)})"
+        rule = f"has the dtype {array.dtype.str!r}, which torch has not"
+        raise PescadorError(f"{name} {rule}; {remedy}") from error
+
+
+def _nearest(dtype: np.dtype) -> str:
+    """Return a type that torch has."""
+    if not dtype.isnative:
+        return f"np.{dtype.newbyteorder('=').name}"
+    likely = {"f": "np.float64", "c": "np.complex128", "i": "np.int64", "u": "np.int64"}
+    return likely.get(dtype.kind, "np.int64" if dtype.kind in "mM" else "np.float32")
