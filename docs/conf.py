@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import multiprocessing
+import os
 import re
 import shutil
 from pathlib import Path
@@ -38,8 +39,13 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 default_role = "py:obj"
 autosummary_generate = False
 autodoc_typehints = "none"
-# What adapters import, where it is not installed.
-autodoc_mock_imports = [name for name in ("torch",) if importlib.util.find_spec(name) is None]
+# What adapters import, where it is not installed. (Keras needs a backend.)
+has = {name: importlib.util.find_spec(name) is not None for name in ("jax", "keras", "torch")}
+backend = next((name for name in ("torch", "jax") if has[name]), None)
+has["keras"] = has["keras"] and backend is not None
+autodoc_mock_imports = [name for name, is_there in has.items() if not is_there]
+if backend is not None:
+    os.environ.setdefault("KERAS_BACKEND", backend)
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False

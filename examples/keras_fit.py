@@ -2,13 +2,14 @@
 Fit a Keras model with several inputs and outputs
 =================================================
 
-``keras_tuples`` makes of minibatches what ``Model.fit`` takes: here two inputs, the halves of a
-picture, two outputs, its digit and how much ink it has, and a weight for each sample. Training
-data come for ever, from noisy sources; validation data are the same after every epoch.
+`pescador.adapters.keras.StreamDataset` is what ``Model.fit`` takes: here two inputs, the halves of
+a picture, two outputs, its digit and how much ink it has, and a weight for each sample. Training
+data come for ever, from noisy sources, so many batches an epoch; validation data begin anew after
+every epoch.
 """
 
 # %%
-# Keras 3 needs one of three libraries below it; any that is installed will do.
+# Keras 3 needs a library below it: PyTorch or JAX.
 
 import argparse
 import importlib.util
@@ -19,11 +20,13 @@ import numpy as np
 
 import pescador
 
-BACKENDS = [each for each in ("torch", "jax", "tensorflow") if importlib.util.find_spec(each)]
+BACKENDS = [each for each in ("torch", "jax") if importlib.util.find_spec(each)]
 os.environ.setdefault("KERAS_BACKEND", BACKENDS[0] if BACKENDS else "none")
 try:
     import keras
     from sklearn.datasets import load_digits
+
+    from pescador.adapters.keras import StreamDataset
 except (ImportError, ValueError):
     sys.exit('This needs Keras, and one of its backends: python -m pip install -e ".[keras]" jax')
 
@@ -59,14 +62,6 @@ def row_of(picture, digit, ink, noise):
     return {"left": left, "right": right, "digit": digit, "ink": ink, "weight": weight}
 
 
-def for_keras(batches):
-    """Return a stream of tuples; TensorFlow wants tuples of inputs, where others take lists."""
-    stream = pescador.Streamer(pescador.keras_tuples, batches, **KEYS).cycle()
-    if keras.backend.backend() == "tensorflow":
-        return ((tuple(x), tuple(y), weight) for x, y, weight in stream)
-    return stream
-
-
 # %%
 # A model with two inputs and two outputs.
 
@@ -83,8 +78,7 @@ def make_model():
 
 
 # %%
-# Give a number of steps, for Keras cannot know how long a stream is. Validation data are one batch:
-# Keras begins each validation with the first batches of a generator, so that a stream would not do.
+# An endless stream needs a number of steps an epoch. Validation data end, and need none.
 
 
 def fit(n_epochs, steps_per_epoch=40, batch_size=50, seed=0):
@@ -98,15 +92,13 @@ def fit(n_epochs, steps_per_epoch=40, batch_size=50, seed=0):
         for noise in (0, 0.1, 0.3)
     ]
     mux = pescador.StochasticMux(shards, 16, rate=32, random_state=seed)
-    halves = [slice(200), slice(200, None)]
-    chain = pescador.ChainMux([rows_in_order(x_test[half], y_test[half]) for half in halves])
-    validation = pescador.keras_tuples(pescador.buffer_stream(chain, len(x_test)), **KEYS)
+    train = pescador.Streamer(pescador.buffer_stream, mux, batch_size)
+    rows = rows_in_order(x_test, y_test)
+    test = pescador.Streamer(pescador.buffer_stream, rows, batch_size, partial=True)
     history = make_model().fit(
-        for_keras(pescador.Streamer(pescador.buffer_stream, mux, batch_size)),
-        steps_per_epoch=steps_per_epoch,
-        validation_data=next(validation),
+        StreamDataset(train, **KEYS, steps=steps_per_epoch),
+        validation_data=StreamDataset(test, **KEYS),
         epochs=n_epochs,
-        shuffle=False,  # it is shuffled already, and Keras could not
         verbose=0,
     )
     return history.history

@@ -2,9 +2,9 @@
 Feed PyTorch from several workers
 =================================
 
-`StreamDataset` gives every worker of a ``DataLoader``, on every rank, its part of the sources, with
-seeds of its own: so every row comes exactly once an epoch, however many workers there are, and no
-epoch has the order of another one.
+`pescador.adapters.torch.StreamDataset` gives every worker of a ``DataLoader``, on every rank, its
+part of the sources, with seeds of its own: so every row comes exactly once an epoch, however many
+workers there are, and no epoch has the order of another one.
 """
 
 # %%

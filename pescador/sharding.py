@@ -88,7 +88,7 @@ def shard(streamer: Any, index: int, count: int, steps: int | None = None) -> St
 
 
 class Shard(Streamer):
-    """A part of a tree, as `shard` makes it.
+    """A part of a tree, as `pescador.shard` makes it.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ class Shard(Streamer):
     index, count : int
         Which part it is, of how many.
     first_pass : int >= 0
-        With which pass of `cycle` a run begins: epochs after the first one, for a loop that starts
-        a run for each of them.
+        With which pass of ``cycle()`` a run begins: epochs after the first one, for a loop that
+        starts a run for each of them.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Shard(Streamer):
     Raises
     ------
     PescadorError
-        As `shard` says.
+        As `pescador.shard` says.
 
     Examples
     --------

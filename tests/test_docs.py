@@ -28,11 +28,27 @@ TIMEOUT = 400  # seconds; only ever used up by an example that hangs
 
 # Docstrings: what there is.
 
+KERAS_BACKENDS = ["torch", "jax", "tensorflow"]
+
+
+def installed(names):
+    """Return which packages are installed."""
+    return [name for name in names if importlib.util.find_spec(name)]
+
+
+def adapted():
+    """Return the frameworks that are installed; Keras with a backend, which is chosen here."""
+    backends = installed(["torch", "jax"])
+    if backends:
+        os.environ.setdefault("KERAS_BACKEND", backends[0])
+    return [name for name in installed(["torch", "keras", "jax"]) if name != "keras" or backends]
+
+
 MODULES = [
     "pescador",
     *(f"pescador.{module.name}" for module in pkgutil.walk_packages(pescador.__path__)),
     # Those for frameworks that are installed.
-    *(f"pescador.adapters.{name}" for name in ["torch"] if importlib.util.find_spec(name)),
+    *(f"pescador.adapters.{name}" for name in adapted()),
 ]
 
 
@@ -389,7 +405,6 @@ def run_block(code, namespace, path, line):
 # missing is an error.
 FRAMEWORKS = {"keras", "torch"}
 OPTIONAL = {"h5py", "pyarrow"} | FRAMEWORKS
-KERAS_BACKENDS = ["torch", "jax", "tensorflow"]
 BACKENDS = [each for each in KERAS_BACKENDS if importlib.util.find_spec(each)]
 
 

@@ -221,13 +221,6 @@ def test_a_mux_over_classes_helps_the_rare_ones():
     assert hierarchical.mean() > flat.mean()
 
 
-def test_every_row_comes_once_an_epoch(monkeypatch):
-    """The example itself looks at that, with two workers."""
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    example = load("torch_dataset")
-    assert example.train(2, n_workers=0) > 0.3
-
-
 def test_many_files_give_the_same_batches_with_any_workers(monkeypatch, tmp_path):
     many_files = load("many_files")
     monkeypatch.setattr(many_files, "OPEN_SECONDS", 0)

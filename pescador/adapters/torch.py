@@ -14,18 +14,18 @@ from .. import _validate
 from ..core import Streamer
 from ..exceptions import PescadorError
 from ..sharding import Shard
+from ._arrays import with_arrays
 
 __all__ = ["StreamDataset", "tensors"]
 
 _MOST_WORKERS = 1024  # of a loader
-_LEFT = "OSU"  # kinds of arrays that are no numbers, and stay what they are
 
 
 class StreamDataset(IterableDataset):
     """A streamer as a dataset of PyTorch, for ``DataLoader(dataset, batch_size=None)``.
 
-    Every worker of the loader, on every rank of `torch.distributed`, gets its part of the tree, as
-    `pescador.shard` makes it: of R ranks with W workers each, R * W parts, and R if the loaders
+    Every worker of the loader, on every rank of ``torch.distributed``, gets its part of the tree,
+    as `pescador.shard` makes it: of R ranks with W workers each, R * W parts, and R if the loaders
     have no workers. A loop over the loader is an *epoch*: the n-th one is the n-th pass of
     ``cycle()`` of the part.
 
@@ -55,9 +55,9 @@ class StreamDataset(IterableDataset):
     The seed of PyTorch has no influence on the items. The epochs are counted in memory that all
     workers share, so that workers which are started anew know them.
 
-    The `StatefulDataLoader` of torchdata calls ``state_dict()`` and ``load_state_dict()``: a loader
-    that loads a state goes on exactly where the other one stood, with as many workers and ranks.
-    The loader of torch itself has no state.
+    The ``StatefulDataLoader`` of torchdata calls ``state_dict()`` and ``load_state_dict()``: a
+    loader that loads a state goes on exactly where the other one stood, with as many workers and
+    ranks. The loader of torch itself has no state.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class StreamDataset(IterableDataset):
         Raises
         ------
         PescadorError
-            As `Stream.state_dict` does.
+            As `pescador.Stream.state_dict` does.
         """
         if self._resume_from is not None:
             return self._resume_from
@@ -184,32 +184,15 @@ def tensors(item: Any) -> Any:
     >>> x.tolist(), found["name"]
     ([1.0, 0.0, 0.0], 'a')
     """
-    return _converted(item, ())
+    return with_arrays(item, _tensor, "item")
 
 
-def _converted(value: Any, keys: tuple) -> Any:
-    if isinstance(value, np.ndarray):
-        return _tensor(value, keys)
-    if isinstance(value, np.generic) and value.dtype.kind not in _LEFT:
-        return _tensor(np.asarray(value), keys)
-    if isinstance(value, Mapping):
-        return {key: _converted(each, (*keys, key)) for key, each in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_converted(each, (*keys, i)) for i, each in enumerate(value)))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_converted(each, (*keys, i)) for i, each in enumerate(value))
-    return value
-
-
-def _tensor(array: np.ndarray, keys: tuple) -> Any:
-    if array.dtype.kind in _LEFT:
-        return array
+def _tensor(array: np.ndarray, name: str) -> Any:
     if not array.flags.writeable or min(array.strides, default=0) < 0:
         array = array.copy()
     try:
         return torch.from_numpy(array)
     except (TypeError, ValueError) as error:
-        name = "item" + "".join(f"[{key!r}]" for key in keys)
         remedy = f"convert it in the source, by .astype({_nearest(array.dtype)})"
         rule = f"has the dtype {array.dtype.str!r}, which torch has not"
         raise PescadorError(f"{name} {rule}; {remedy}") from error
