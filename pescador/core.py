@@ -23,6 +23,7 @@ from ._streaming.closable import ClosableIterator
 from ._streaming.entry import Entry
 from ._streaming.opening import ACCEPTED, is_finished, iterator_of, lend, nested
 from ._streaming.seeds import FRESH_SEED, GENERATORS, FreshSeed, Seed
+from ._streaming.stateful import opened, protocol_of
 from ._streaming.stream import Stream
 from ._streaming.survey import with_others
 from ._warning import warn
@@ -137,6 +138,10 @@ class Streamer:
     own, from 0 to 2**32 - 1. No two activations by one run of a mux, or passes of one ``cycle()``,
     get the same; others do by chance, once in 2**32 pairs. One seed at the root fixes them all.
 
+    An iterable or iterator with ``state_dict()`` and ``load_state_dict(state)``, or ``get_state()``
+    and ``set_state(state)``, is resumed by these; its state has to fit JSON (or to be bytes). Every
+    activation reads a deep copy of it, or a new one if ``streamer`` is its class.
+
     An item costs what the source takes for it plus the cost of a Python frame; an activation
     costs the same whatever the arguments hold.
 
@@ -210,7 +215,7 @@ class Streamer:
     def _take_ticket(self) -> None:
         # Copies share the ticket, because they share the one pass that it stands for.
         has_arguments = self._args or self._kwargs
-        has_one_pass = not has_arguments and isinstance(self._streamer, Iterator)
+        has_one_pass = not has_arguments and _has_one_pass(self._streamer)
         self._ticket = [] if has_one_pass else None
 
     def _decide_again(self) -> None:
@@ -266,9 +271,10 @@ class Streamer:
             source = self._call(*self._args)
             if type(source) is GeneratorType:
                 return source
-            return iterator_of(source, parent, place, number)
+            return iterator_of(source, self, parent, place, number)
         if self._how == _CALL_KWARGS:
-            return iterator_of(self._call(*self._args, **self._kwargs), parent, place, number)
+            made = self._call(*self._args, **self._kwargs)
+            return iterator_of(made, self, parent, place, number)
         if self._how == _STALE:
             self._decide_again()
         if self._how == _BY_ITERATE:
@@ -283,12 +289,13 @@ class Streamer:
         if how == _BY_ITERATE:
             how, _ = self._classified()
         if how == _ITERATE:
-            return iter(self.streamer)
+            return opened(self.streamer, True, self)
         if how == _NESTED:
             return nested(self.streamer, parent, place, number)
         if how == _ONE_SHOT:
             return self._open_once()
-        return iterator_of(self._made(how, parent, place, number), parent, place, number)
+        made = self._made(how, parent, place, number)
+        return iterator_of(made, self, parent, place, number)
 
     def _made(self, how: int, parent: Seed, place: int, number: int) -> Any:
         """Return what the call of this streamer's function returns."""
@@ -321,18 +328,28 @@ class Streamer:
             source = self._open_run(parent, place, number)
             with parent.session.as_known():
                 return positions.moved(source, position, self)
+        if "object" in position:
+            return self._open_stateful(parent, place, number, position)
         bound = self._how == _CALL_BOUND and "streams" in position
         has_made = positions.inner_of(position) is not None
         if not (bound or has_made) or self._how in (_ITERATE, _ONE_SHOT, _BY_ITERATE):
             raise positions.misfit(self, "was of another kind when the state was taken")
         if bound:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number, position)
-            return iterator_of(made, parent, place, number)
+            return iterator_of(made, self, parent, place, number)
         made = self._made(self._how, parent, place, number)
         if not isinstance(made, Streamer):
             what = "made a streamer when the state was taken, and does not now"
             raise positions.misfit(self, what)
         return nested(made, parent, place, number, positions.inner_of(position), is_made=True)
+
+    def _open_stateful(self, parent: Seed, place: int, number: int, position: dict) -> Iterator:
+        """Start an activation of a source that has a state of its own."""
+        if self._how == _ITERATE:
+            return opened(self.streamer, True, self, position)
+        if self._how in (_NESTED, _ONE_SHOT, _BY_ITERATE, OWN):
+            raise positions.misfit(self, "was of another kind when the state was taken")
+        return opened(self._made(self._how, parent, place, number), False, self, position)
 
     def _open_once(self) -> Iterator:
         self._use_ticket()
@@ -521,8 +538,9 @@ class Streamer:
 
         Notes
         -----
-        Every open source is started again and moved to where it stood: a list, a range or an
-        array at once, anything else by reading again what its activation had given. Maps of this
+        Every open source is started again and moved to where it stood: a list, a range, an array,
+        or an object with a state of its own (see `Streamer`) at once, anything else by reading
+        again what its activation had given. Maps of this
         library (but for `cache`) and muxes are moved by moving what they read. A source that draws
         from the global generators of NumPy or Python draws other numbers than it had: give it
         `FRESH_SEED`, or a seed of its own.
@@ -651,7 +669,7 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     if is_iterable(streamer) and not has_arguments:
         if isinstance(streamer, Streamer):
             return _NESTED, iter
-        return (_ONE_SHOT if isinstance(streamer, Iterator) else _ITERATE), iter
+        return (_ONE_SHOT if _has_one_pass(streamer) else _ITERATE), iter
     # As in 2.x, Streamer(mux, 10) is mux(max_iter=10), and mux.iterate is a source too.
     is_streamers = isinstance(getattr(streamer, "__self__", streamer), Streamer)
     call = streamer if is_streamers else callable_for(streamer)
@@ -680,6 +698,11 @@ def _classify(streamer: Any, args: tuple, kwargs: dict) -> tuple[int, Callable]:
     if any(isinstance(each, GeneratorType) for each in special):
         return _CALL_CHECKED, call
     return (_CALL_KWARGS if kwargs else _CALL), call
+
+
+def _has_one_pass(streamer: Any) -> bool:
+    """Tell whether something can be read only once."""
+    return isinstance(streamer, Iterator) and protocol_of(type(streamer)) is None
 
 
 # Types of arguments that need no closer look.

@@ -7,12 +7,14 @@ from types import GeneratorType
 from typing import Any
 
 from .. import _validate
+from .._callables import is_iterable
 from .._repr import is_streamer
 from . import positions
 from .closable import ClosableIterator
 from .opener import IN_PLACE
 from .recipe import Recipe
 from .seeds import Seed
+from .stateful import opened
 
 ACCEPTED = (
     "give an iterable, a generator function (one that uses 'yield'), something that wraps one"
@@ -73,7 +75,7 @@ class _Nested:
         return {"made": position} if self._is_made else position
 
 
-def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
+def iterator_of(made: Any, streamer: Recipe, parent: Seed, place: int, number: int) -> Iterator:
     """Return an iterator over what the call of a streamer's function returned."""
     if isinstance(made, (GeneratorType, ClosableIterator)):
         return made
@@ -81,8 +83,10 @@ def iterator_of(made: Any, parent: Seed, place: int, number: int) -> Iterator:
         return nested(made, parent, place, number, is_made=True)
     _validate.ordered("result", made)
     try:
-        return iter(made)
+        return opened(made, False, streamer)
     except TypeError as error:
+        if is_iterable(made):
+            raise
         rule = "is what the streamer's function returned, and it is not iterable"
         raise _validate.refuse("result", made, rule, ACCEPTED) from error
 
