@@ -581,9 +581,15 @@ NEEDED = {
     "keras_fit.py": [["keras"], KERAS_BACKENDS],
     "on_ray.py": [["ray"]],
     "torch_dataset.py": [["torch"]],
+    "torch_ranks.py": [["torch"]],
 }
 # What those that train print, and the least that it has to be (of 10 digits).
-LEAST_ACCURACY = {"partial_fit.py": 0.75, "keras_fit.py": 0.7, "torch_dataset.py": 0.7}
+LEAST_ACCURACY = {
+    "partial_fit.py": 0.75,
+    "keras_fit.py": 0.7,
+    "torch_dataset.py": 0.7,
+    "torch_ranks.py": 0.7,
+}
 
 
 def missing(name):
@@ -641,6 +647,7 @@ MESSAGES = [
     ("imbalance.py", "sklearn", "sklearn"),
     ("keras_fit.py", "keras", "keras"),
     ("torch_dataset.py", "torch", "pytorch"),
+    ("torch_ranks.py", "torch", "pytorch"),
     ("on_ray.py", "ray", "ray"),
 ]
 

@@ -1,0 +1,142 @@
+"""
+Train on two ranks, and go on after a crash
+===========================================
+
+Two processes train one model with PyTorch: each reads its part of the data, takes as many steps as
+the other one, and saves where it stands. Killed in the middle of an epoch and started again, they
+end with the same weights, bit for bit, as without the crash.
+"""
+
+# %%
+# The sources: digits in 40 shards, each with its rows in a random order.
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import pescador
+
+try:
+    import torch
+    import torch.distributed as dist
+    from sklearn.datasets import load_digits
+
+    from pescador.adapters.torch import tensors
+except ImportError:
+    sys.exit('This needs PyTorch: python -m pip install -e ".[pytorch]"')
+
+N_RANKS = 2
+STEPS = 20  # an epoch, on each rank
+
+
+@pescador.streamable
+def shard_of_rows(x, y, rows, seed):
+    """Yield some of the rows in a random order."""
+    for row in np.random.default_rng(seed).permutation(rows):
+        yield {"X": x[row], "Y": y[row]}
+
+
+def part(rank):
+    """Return the batches of a rank: every epoch has ``STEPS`` of them."""
+    x, y = load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32)
+    shards = [
+        shard_of_rows(x, y, rows, pescador.FRESH_SEED)
+        for rows in np.array_split(np.arange(len(x)), 40)
+    ]
+    epoch = pescador.StochasticMux(shards, 8, rate=None, mode="exhaustive", random_state=0)
+    batches = pescador.Streamer(pescador.buffer_stream, epoch, 32)
+    return pescador.shard(batches, rank, N_RANKS, steps=STEPS)
+
+
+# %%
+# A checkpoint of each rank holds the model and the state of its stream. It takes the place of the
+# last one at once, so that there is always a whole one.
+
+
+def save(path, model, stream):
+    """Save where a rank stands."""
+    new = path.with_suffix(".new")
+    torch.save({"model": model.state_dict(), "stream": stream.state_dict()}, new)
+    new.replace(path)
+
+
+def train(rank, folder, name, n_epochs, crash_at):
+    """Train on one rank, from its checkpoint on, if there is one."""
+    where = f"file://{folder}/{name}-{crash_at}"
+    dist.init_process_group("gloo", init_method=where, rank=rank, world_size=N_RANKS)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model, path = torch.nn.Linear(64, 10), Path(folder, f"{name}{rank}.pt")
+    stream = part(rank).cycle(n_epochs * STEPS)
+    if path.exists():
+        checkpoint = torch.load(path)
+        model.load_state_dict(checkpoint["model"])
+        stream = part(rank).resume(checkpoint["stream"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for batch in map(tensors, stream):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(batch["X"]), batch["Y"]).backward()
+        for parameter in model.parameters():  # what DistributedDataParallel does
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= N_RANKS
+        optimizer.step()
+        save(path, model, stream)
+        dist.barrier()
+        if stream.n_given == crash_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+# %%
+# Ranks are processes; where that can be, they are forked from one that has imported PyTorch already.
+
+METHODS = multiprocessing.get_all_start_methods()
+START = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
+START.set_forkserver_preload(["torch.distributed", "pescador.adapters.torch", "sklearn.datasets"])
+
+# %%
+# Run it without a crash, and with one: in the middle of the second epoch, both ranks are killed.
+
+
+def run(folder, name, n_epochs, crash_at=None):
+    """Train on all ranks; tell whether they have come to the end."""
+    ranks = [
+        START.Process(target=train, args=(rank, folder, name, n_epochs, crash_at))
+        for rank in range(N_RANKS)
+    ]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+    return all(rank.exitcode == 0 for rank in ranks)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="train for fewer epochs")
+    n_epochs = 2 if parser.parse_args().quick else 4
+    with tempfile.TemporaryDirectory(prefix="pescador-") as folder:
+        assert run(folder, "whole", n_epochs)
+        assert not run(folder, "cut", n_epochs, crash_at=STEPS + 5)
+        assert run(folder, "cut", n_epochs)
+        models = [torch.load(Path(folder, f"{name}0.pt"))["model"] for name in ("whole", "cut")]
+    same = all(torch.equal(models[0][key], models[1][key]) for key in models[0])
+    assert same, "the weights differ"
+    x, y = load_digits(return_X_y=True)
+    scores = x / 16 @ models[1]["weight"].numpy().T + models[1]["bias"].numpy()
+    accuracy = (scores.argmax(axis=1) == y).mean()
+    print(f"{n_epochs} epochs of {STEPS} steps on {N_RANKS} ranks, killed in the second one")
+    print("the weights are those of a training without a crash, bit for bit")
+    print(f"accuracy: {accuracy:.3f}")
+
+
+if __name__ == "__main__":
+    main()
