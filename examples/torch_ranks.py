@@ -96,7 +96,7 @@ def train(rank, folder, name, n_epochs, crash_at):
 
 
 # %%
-# Ranks are processes; where that can be, they are forked from one that has imported PyTorch already.
+# Ranks are processes: forked from one that has imported PyTorch already, where that can be.
 
 METHODS = multiprocessing.get_all_start_methods()
 START = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
