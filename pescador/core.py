@@ -271,10 +271,10 @@ class Streamer:
             source = self._call(*self._args)
             if type(source) is GeneratorType:
                 return source
-            return iterator_of(source, self, parent, place, number)
+            return iterator_of(source, self, parent, place, number, self._makes_new())
         if self._how == _CALL_KWARGS:
             made = self._call(*self._args, **self._kwargs)
-            return iterator_of(made, self, parent, place, number)
+            return iterator_of(made, self, parent, place, number, self._makes_new())
         if self._how == _STALE:
             self._decide_again()
         if self._how == _BY_ITERATE:
@@ -295,7 +295,7 @@ class Streamer:
         if how == _ONE_SHOT:
             return self._open_once()
         made = self._made(how, parent, place, number)
-        return iterator_of(made, self, parent, place, number)
+        return iterator_of(made, self, parent, place, number, self._makes_new())
 
     def _made(self, how: int, parent: Seed, place: int, number: int) -> Any:
         """Return what the call of this streamer's function returns."""
@@ -336,20 +336,28 @@ class Streamer:
             raise positions.misfit(self, "was of another kind when the state was taken")
         if bound:
             made = call_bound(self._call, self.args, self.kwargs, parent, place, number, position)
-            return iterator_of(made, self, parent, place, number)
+            return iterator_of(made, self, parent, place, number, self._makes_new())
         made = self._made(self._how, parent, place, number)
         if not isinstance(made, Streamer):
             what = "made a streamer when the state was taken, and does not now"
             raise positions.misfit(self, what)
         return nested(made, parent, place, number, positions.inner_of(position), is_made=True)
 
+    def _makes_new(self) -> bool:
+        """Tell whether each call makes an object of its own: that of a class."""
+        return isinstance(self._call, type)
+
     def _open_stateful(self, parent: Seed, place: int, number: int, position: dict) -> Iterator:
         """Start an activation of a source that has a state of its own."""
-        if self._how == _ITERATE:
+        how = self._how
+        if how == _BY_ITERATE:  # (whose ``iterate()`` calls that of this class)
+            how, _ = self._classified()
+        if how == _ITERATE:
             return opened(self.streamer, True, self, position)
-        if self._how in (_NESTED, _ONE_SHOT, _BY_ITERATE, OWN):
+        if how in (_NESTED, _ONE_SHOT, OWN):
             raise positions.misfit(self, "was of another kind when the state was taken")
-        return opened(self._made(self._how, parent, place, number), False, self, position)
+        made = self._made(how, parent, place, number)
+        return opened(made, not self._makes_new(), self, position)
 
     def _open_once(self) -> Iterator:
         self._use_ticket()

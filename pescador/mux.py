@@ -20,7 +20,8 @@ from ._mixing.setup import Setup, table_of_shares
 from ._mixing.stochastic_run import StochasticRun
 from ._mixing.turn_run import ChainRun, RoundRobinRun
 from ._streaming import positions
-from ._streaming.seeds import GENERATORS, Seed
+from ._streaming.seeds import FRESH_SEED, GENERATORS, Seed
+from ._streaming.survey import streamers_of
 from ._warning import warn
 from .core import OWN, Streamer, as_streamer, check_made
 from .exceptions import PescadorError
@@ -760,6 +761,11 @@ class ChainMux(BaseMux):
     def _part(self, index: int, count: int) -> Any:
         if isinstance(self.streamers, list):
             return super()._part(index, count)
+        if any(map(_draws, streamers_of(self.reader))):
+            rule = "reads its streamers lazily, in an order that follows from the seed of a run,"
+            rule += " and each part has another seed"
+            remedy = "give the function that yields them a number of its own as a seed"
+            raise _validate.refuse("mux", self, rule, remedy)
         other = copy.copy(self)
         other.streamers = other.reader = Streamer(every, self.reader, index, count)
         other.part = _part_of(self.part, index, count)
@@ -894,6 +900,12 @@ def _collect(streamers: Any) -> list[Streamer]:
         rule, remedy = "there is nothing to mix", "give at least one streamer"
         raise _validate.refuse("streamers", collected, rule, remedy)
     return collected
+
+
+def _draws(streamer: Any) -> bool:
+    """Tell whether what a streamer gives follows from the seed of a run."""
+    given = (*streamer.args, *streamer.kwargs.values())
+    return isinstance(streamer, BaseMux) or FRESH_SEED in given or bool(streamer._generators())
 
 
 def _part_of(known: tuple[int, int] | None, index: int, count: int) -> tuple[int, int]:

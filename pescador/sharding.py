@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from . import _validate
 from ._callables import FOLLOWS, ONE_TO_ONE
+from ._repr import is_streamer
 from ._streaming.closable import close_iterator
 from ._streaming.seeds import Seed
 from ._streaming.survey import streamers_in, streamers_of
@@ -160,6 +162,7 @@ class _Divider:
         if not _has_mux(streamer):
             return streamer
         if not isinstance(streamer, BaseMux):
+            _refuse_hidden(streamer)
             return streamer._remade(self.part)
         below = streamer.streamers if isinstance(streamer.streamers, list) else []
         n_muxes = sum(map(_has_mux, below))
@@ -183,6 +186,33 @@ class _Divider:
         except PescadorError as error:
             which = f"part {self._index} of {self._count} of {_validate.short(mux)}"
             raise PescadorError(f"{which} cannot be made: {error}") from error
+
+
+def _refuse_hidden(streamer: Any) -> None:
+    """Refuse muxes that could not be divided beside those that are."""
+    for value in _inside([*streamer._parts(), *_own_attributes(streamer)]):
+        if is_streamer(value) and _has_mux(value):
+            rule = f"has {_validate.short(value)} inside of an argument, where it cannot be divided"
+            remedy = "give it as an argument of its own"
+            raise _validate.refuse("streamer", streamer, rule, remedy)
+
+
+def _own_attributes(streamer: Any) -> list:
+    """Return what a class of the user's keeps for an ``iterate()`` of its own."""
+    return [list(vars(streamer).values())] if streamer._has_own_iterate() else []
+
+
+def _inside(values: Iterable) -> Iterator[Any]:
+    """Yield what is in containers, and in objects that may be called, among some values."""
+    for value in values:
+        if isinstance(value, functools.partial):
+            yield from _inside([*value.args, *value.keywords.values()])
+        elif isinstance(value, Mapping):
+            yield from value.values()
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            yield from value
+        elif not (is_streamer(value) or isinstance(value, type)):
+            yield from getattr(value, "__dict__", {}).values()
 
 
 def _has_mux(streamer: Any) -> bool:

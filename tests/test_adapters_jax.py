@@ -79,6 +79,42 @@ def test_a_state_counts_what_was_handed_out(n_batches):
     assert read(batches().resume(state)) == read(on_device)
 
 
+def aligned(n_items):
+    """Return an array that JAX could use as it is."""
+    raw = np.zeros(4 * n_items + 64, np.uint8)
+    begin = -raw.ctypes.data % 64
+    return raw[begin : begin + 4 * n_items].view(np.float32)
+
+
+def test_a_source_may_use_its_arrays_again():
+    array = aligned(256)
+
+    def reusing():
+        for number in range(5):
+            array[:] = number
+            yield {"x": array}
+
+    on_device = device_iterator(Streamer(reusing).iterate())
+    assert [float(batch["x"][0]) for batch in on_device] == [0, 1, 2, 3, 4]
+
+
+def failing(n_items):
+    """Fail after some items."""
+    for number in range(n_items):
+        yield {"x": np.full(2, number)}
+    raise OSError("broken")
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_an_error_comes_in_its_turn(size):
+    on_device, found = device_iterator(Streamer(failing, 3).iterate(), size), []
+    with pytest.raises(OSError, match="broken"):
+        for batch in on_device:
+            found.append(int(batch["x"][0]))
+    assert found == [0, 1, 2]
+    assert list(on_device) == []
+
+
 def test_batches_of_a_process():
     process = ZMQStreamer(batches(), start_method="spawn")  # (JAX warns of forks)
     with device_iterator(process.iterate()) as on_device:
@@ -100,6 +136,7 @@ def test_other_things_stay_what_they_are():
         (lambda: device_iterator(batches()), "is a streamer, the recipe"),
         (lambda: device_iterator([1]), "is not a stream"),
         (lambda: device_iterator(batches().iterate(), 0), "size=0"),
+        (lambda: device_iterator(batches().iterate(), sharding="gpu"), "is no sharding"),
         (
             lambda: next(device_iterator(Streamer([{"t": np.zeros(2, "M8[s]")}]).iterate())),
             r"batch\['t'\], of dtype '<M8\[s\]' and shape \(2,\), cannot be put",

@@ -123,6 +123,35 @@ def test_the_next_training_has_the_next_batches():
     assert list(itertools.chain(*epochs)) == known(8)
 
 
+@pytest.mark.parametrize("make", [model, small])
+def test_epochs_of_one_batch(make):
+    keys = ("a", "y") if make is small else (["a", "b"], ["y", "z"])
+    dataset = StreamDataset(batches(), *keys, steps=1)
+    trained = make()
+    for _ in range(2):
+        trained.fit(dataset, epochs=2, verbose=0)
+    trained.evaluate(dataset, verbose=0)
+    assert ids(dataset[0]) == known(6)[5]
+
+
+class Stopping(keras.callbacks.Callback):
+    """Stops after the first batch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.model.stop_training = True
+
+
+def test_batches_of_an_epoch_that_was_left_do_not_come_again():
+    dataset, trained = StreamDataset(batches(), "a", "y", steps=4), small()
+    trained.fit(dataset, verbose=0, callbacks=[Stopping()])
+    trained.fit(dataset, verbose=0)
+    assert ids(dataset[0]) == known(6)[5]
+    for batch in dataset:
+        assert ids(batch) == known(6)[5]
+        break
+    assert ids(dataset[0]) == known(7)[6]
+
+
 def test_shuffling_has_no_influence():
     dataset = Reading(batches(), "a", "y", steps=9)
     small().fit(dataset, epochs=1, shuffle=True, verbose=0)

@@ -15,6 +15,7 @@ from _cases import some
 from _torch_programs import BATCH, N_FILES, N_ROWS, batches, read
 
 from pescador import PescadorError, ShuffledMux, Streamer, shard
+from pescador.sharding import Shard
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from torch.utils.data import DataLoader  # noqa: E402
@@ -133,6 +134,16 @@ def test_a_training_goes_on_after_a_crash(n_workers, tmp_path):
     assert steps == read(loaded) + read(loaded)
 
 
+def test_another_number_of_workers_has_the_next_epoch():
+    dataset = StreamDataset(batches())
+    read(DataLoader(dataset, batch_size=None, num_workers=2))
+    for epoch, n_workers in enumerate([3, 0, 2], 1):
+        n_parts = max(1, n_workers)
+        wanted = [read(Shard(batches(), i, n_parts, epoch)) for i in range(n_parts)]
+        found = read(DataLoader(dataset, batch_size=None, num_workers=n_workers))
+        assert sorted(found) == sorted(itertools.chain(*wanted))
+
+
 def test_the_state_of_a_dataset_is_json():
     dataset = StreamDataset(batches())
     assert dataset.state_dict() == {"epoch": 0, "stream": None}
@@ -146,6 +157,10 @@ def test_the_state_of_a_dataset_is_json():
     assert read(other) == read(items)
     with pytest.raises(PescadorError, match="is no state of a StreamDataset"):
         other.load_state_dict({"epoch": 0})
+    with pytest.raises(PescadorError, match="epoch='x'"):
+        other.load_state_dict({"epoch": "x", "stream": None})
+    with pytest.raises(PescadorError, match="is not the state of a stream"):
+        other.load_state_dict({"epoch": 0, "stream": 3})
 
 
 def test_a_dataset_can_be_pickled():
@@ -187,6 +202,8 @@ def test_batches_are_shared_too():
 def test_arrays_that_cannot_be_shared_are_copied():
     array = np.arange(4.0)
     assert tensors(array[::-1]).tolist() == [3, 2, 1, 0]
+    packed = np.zeros(4, [("c", "i1"), ("v", "f4")])
+    assert tensors(packed["v"]).tolist() == [0, 0, 0, 0]
     array.setflags(write=False)
     found = tensors(array)
     found[0] = 7

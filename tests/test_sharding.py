@@ -334,6 +334,65 @@ def test_what_cannot_be_divided(make, text):
         make()
 
 
+def both(one, others):
+    """Yield the items of several streams."""
+    yield from one
+    for other in others:
+        yield from other
+
+
+class Reader:
+    """Holds a mux, and can be called."""
+
+    def __init__(self, mux):
+        self.mux = mux
+
+    def __call__(self, one):
+        yield from both(one, [self.mux])
+
+
+class Own(Streamer):
+    """Reads a mux by an ``iterate()`` of its own."""
+
+    def __init__(self, streamer, mux):
+        super().__init__(streamer)
+        self.mux = mux
+
+    def iterate(self, max_iter=None):
+        yield from both(self.streamer, [self.mux])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda one, other: Streamer(both, one, [other]),
+        lambda one, other: Streamer(both, one, others={"a": other}),
+        lambda one, other: Streamer(Reader(other), one),
+        lambda one, other: Own(one, other),
+    ],
+)
+def test_muxes_that_would_be_missed_are_told(make):
+    tree = make(ChainMux([[1], [2]]), ChainMux([[3], [4]]))
+    with pytest.raises(PescadorError, match=r"has ChainMux\(.*give it as an argument of its own"):
+        shard(tree, 0, 2)
+
+
+def ordered(seed):
+    """Yield streamers in a random order."""
+    for number in np.random.default_rng(seed).permutation(8):
+        yield Streamer([int(number)])
+
+
+def test_a_lazy_chain_must_have_the_same_order_for_all():
+    chain = ChainMux(Streamer(ordered, 5))
+    parts = [list(shard(chain, index, 2)) for index in range(2)]
+    assert sorted(itertools.chain(*parts)) == list(range(8))
+    mux = StochasticMux([Streamer([Streamer([1])])], 1, None, random_state=0)
+    for source in (Streamer(ordered, FRESH_SEED), mux, Streamer(Streamer(ordered, FRESH_SEED))):
+        with pytest.raises(PescadorError, match="each part has another seed"):
+            shard(ChainMux(source), 0, 2)
+
+
 def test_the_tree_stays_as_it_is():
     mux = epoch(weights=None)
     known = read(mux)

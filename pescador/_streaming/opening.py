@@ -75,15 +75,20 @@ class _Nested:
         return {"made": position} if self._is_made else position
 
 
-def iterator_of(made: Any, streamer: Recipe, parent: Seed, place: int, number: int) -> Iterator:
-    """Return an iterator over what the call of a streamer's function returned."""
+def iterator_of(
+    made: Any, streamer: Recipe, parent: Seed, place: int, number: int, is_new: bool
+) -> Iterator:
+    """Return an iterator over what the call of a streamer's function returned.
+
+    ``is_new``: whether that is certain to belong to this activation alone.
+    """
     if isinstance(made, (GeneratorType, ClosableIterator)):
         return made
     if is_streamer(made):
         return nested(made, parent, place, number, is_made=True)
     _validate.ordered("result", made)
     try:
-        return opened(made, False, streamer)
+        return opened(made, not is_new, streamer)
     except TypeError as error:
         if is_iterable(made):
             raise

@@ -14,6 +14,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+import numpy as np
+
 from .. import _validate
 from . import positions
 from .closable import close_iterator
@@ -66,9 +68,8 @@ def _copied(source: Any, streamer: Any) -> Any:
 def _reading(
     owner: Any, names: tuple[str, str], iterator: Iterator, streamer: Any, position: Any
 ) -> Generator:
-    n_before = 0 if position is None else position["n_items"]
     items = _items(iterator)
-    positions.records[items] = _Stateful(owner, names[0], streamer, n_before)
+    positions.records[items] = _Stateful(owner, names[0], streamer, position)
     return items
 
 
@@ -83,9 +84,9 @@ def _items(iterator: Iterator) -> Generator:
 class _Stateful:
     """What is known of one activation of a source with a state of its own."""
 
-    def __init__(self, owner: Any, name: str, streamer: Any, n_before: int) -> None:
+    def __init__(self, owner: Any, name: str, streamer: Any, begun_at: Any) -> None:
         self._owner, self._name, self._streamer = owner, name, streamer
-        self._n_before = n_before
+        self._begun_at = begun_at
 
     def reads(self) -> list:
         """Return nothing: it is the source."""
@@ -95,8 +96,11 @@ class _Stateful:
         """Return the state of the object."""
         if not n_given:
             return 0
+        if self._begun_at is not None and n_given == self._begun_at["n_items"]:
+            return self._begun_at  # (some take a state over with their first item)
+        state = getattr(self._owner, self._name)()
         try:
-            state = as_json(getattr(self._owner, self._name)())
+            state = as_json(state)
         except TypeError as error:
             rule = f"has a source whose {self._name}() cannot be kept as JSON: {error}"
             remedy = "let it return strings, numbers, None, bytes, and lists and dicts of these"
@@ -106,6 +110,8 @@ class _Stateful:
 
 def as_json(value: Any, name: str = "state") -> Any:
     """Return a state as JSON can hold it; a TypeError names what it cannot hold."""
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        value = value.item()
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -117,9 +123,13 @@ def as_json(value: Any, name: str = "state") -> Any:
     if isinstance(value, (list, tuple)):
         found = [as_json(each, f"{name}[{index}]") for index, each in enumerate(value)]
         return {_TUPLE: found} if isinstance(value, tuple) else found
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+    if isinstance(value, dict) and all(map(_is_key, value)):
         return {key: as_json(each, f"{name}[{key!r}]") for key, each in value.items()}
     raise TypeError(f"{name} is {_validate.short(value)}")
+
+
+def _is_key(key: Any) -> bool:
+    return isinstance(key, str) and key not in (_BYTES, _TUPLE)
 
 
 def from_json(value: Any) -> Any:

@@ -95,24 +95,39 @@ class DeviceIterator(Iterator):
             if is_streamer(stream):
                 rule = "is a streamer, the recipe, and not a stream"
             raise _validate.refuse("stream", stream, rule, remedy)
+        if sharding is not None and not isinstance(sharding, (jax.Device, jax.sharding.Sharding)):
+            rule, remedy = "is no sharding", "give a jax.sharding.Sharding, a jax.Device, or None"
+            raise _validate.refuse("sharding", sharding, rule, remedy)
         self._size = _validate.whole("size", size, 1, "give a number of batches")
         self._stream, self._sharding = stream, sharding
+        self._is_cpu = "cpu" in _platforms(sharding)  # where JAX uses the memory of an array
         self._ahead: deque[tuple[Any, Any]] = deque()  # batches, and the states after them
         self._state = self._state_now()
         self._is_over = False
+        self._error: Exception | None = None  # that is to come after what is ahead
 
     def __next__(self) -> Any:
         while not self._is_over and len(self._ahead) <= self._size:
-            try:
-                batch = next(self._stream)
-            except StopIteration:
-                self._is_over = True
-                break
-            self._ahead.append((with_arrays(batch, self._put, "batch"), self._state_now()))
-        if not self._ahead:
-            raise StopIteration
-        batch, self._state = self._ahead.popleft()
-        return batch
+            self._read()
+        if self._ahead:
+            batch, self._state = self._ahead.popleft()
+            return batch
+        error, self._error = self._error, None
+        raise error or StopIteration
+
+    def _read(self) -> None:
+        """Put another batch on the device; an error is raised in its turn."""
+        if self._ahead:  # (the source may use its arrays again, once they have been copied)
+            jax.block_until_ready(self._ahead[-1][0])
+        try:
+            batch = with_arrays(next(self._stream), self._put, "batch")
+        except StopIteration:
+            self._is_over = True
+        except Exception as error:
+            self._is_over, self._error = True, error
+            self._stream.close()
+        else:
+            self._ahead.append((batch, self._state_now()))
 
     def _state_now(self) -> Any:
         """Return the state of the stream, or why there is none."""
@@ -123,7 +138,7 @@ class DeviceIterator(Iterator):
 
     def _put(self, array: np.ndarray, name: str) -> Any:
         try:
-            return jax.device_put(array, self._sharding)
+            return jax.device_put(array.copy() if self._is_cpu else array, self._sharding)
         except (TypeError, ValueError) as error:
             what = f"{name}, of dtype {array.dtype.str!r} and shape {array.shape},"
             raise PescadorError(f"{what} cannot be put on the device: {error}") from error
@@ -157,3 +172,11 @@ class DeviceIterator(Iterator):
         self._is_over = True
         self._ahead.clear()
         self._stream.close()
+
+
+def _platforms(sharding: Any) -> set[str]:
+    """Return where arrays go."""
+    if sharding is None:
+        return {jax.default_backend()}
+    devices = sharding.device_set if isinstance(sharding, jax.sharding.Sharding) else [sharding]
+    return {device.platform for device in devices}

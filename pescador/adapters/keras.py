@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -97,8 +98,8 @@ class StreamDataset(keras.utils.PyDataset):
         self._ahead: list[tuple] = []  # batches that were read, and are to come
         self._before: Any = None  # the state before those
         self._is_in_epoch = False
-        self._n_given = 0  # in this epoch
-        self._first: Any = None  # of this epoch: its batch, and the state before it
+        self._is_used = False  # whether a batch of this epoch went further than to a new model
+        self._n_built = 0  # batches that Keras has read to build one
 
     def __len__(self) -> int:
         if self._n_batches is None:
@@ -112,14 +113,11 @@ class StreamDataset(keras.utils.PyDataset):
         with self._lock:
             if not self._is_in_epoch:
                 return self._look_ahead(index)
-            if not self._n_given and self.steps is not None:
-                before = self._state()
-                self._first = self._next(), before
-                batch = self._first[0]
-            else:
-                batch = self._next()
-            self._n_given += 1
-            return batch
+            if not self._is_used and _is_building():
+                self._n_built += 1
+                return self._look_ahead(self._n_built - 1)
+            self._is_used = True
+            return self._ahead.pop(0) if self._ahead else self._read()
 
     def __iter__(self) -> Any:
         self.on_epoch_begin()
@@ -136,9 +134,6 @@ class StreamDataset(keras.utils.PyDataset):
                 self._before = self._state()
             self._ahead.append(self._read())
         return self._ahead[index]
-
-    def _next(self) -> tuple:
-        return self._ahead.pop(0) if self._ahead else self._read()
 
     def _read(self) -> tuple:
         """Read a batch of the stream."""
@@ -161,18 +156,14 @@ class StreamDataset(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         """Begin an epoch; Keras calls it."""
         with self._lock:
-            self._is_in_epoch, self._n_given, self._first = True, 0, None
+            self._is_in_epoch, self._is_used, self._n_built = True, False, 0
             if self.steps is None:
                 self._restart(None)
 
     def on_epoch_end(self) -> None:
         """End an epoch; Keras calls it."""
         with self._lock:
-            if self._first is not None and self._n_given == 1 < (self.steps or 1):
-                # It was read to build the model.
-                batch, self._before = self._first
-                self._ahead.insert(0, batch)
-            self._is_in_epoch, self._first = False, None
+            self._is_in_epoch = False
 
     def _restart(self, state: dict | None) -> None:
         if self._stream is not None:
@@ -219,6 +210,14 @@ class StreamDataset(keras.utils.PyDataset):
             raise _validate.refuse("state", state, rule, remedy)
         with self._lock:
             self._restart(state["stream"])
+
+
+def _is_building() -> bool:
+    """Tell whether Keras asks for a batch only in order to build a model."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and not frame.f_code.co_name.endswith("symbolic_build"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _getter(name: str, keys: Any) -> Callable[[Mapping], Any]:

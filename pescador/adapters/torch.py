@@ -18,7 +18,7 @@ from ._arrays import with_arrays
 
 __all__ = ["StreamDataset", "tensors"]
 
-_MOST_WORKERS = 1024  # of a loader
+_MOST_WORKERS = 256  # of a loader
 
 
 class StreamDataset(IterableDataset):
@@ -81,8 +81,9 @@ class StreamDataset(IterableDataset):
             remedy = "give a mux, or a Streamer of a map: Streamer(buffer_stream, mux, 32)"
             raise _validate.refuse("streamer", streamer, "is not a streamer", remedy)
         self.streamer = streamer
-        # How many epochs each worker has begun.
-        self._begun = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
+        # How many epochs each worker has begun, by how many there were.
+        shape = _MOST_WORKERS + 1, _MOST_WORKERS
+        self._begun = torch.zeros(shape, dtype=torch.int64).share_memory_()
         self._known: tuple[int, int] | None = None  # rank and number of ranks, in a worker
         self._resume_from: dict | None = None
         self._epoch = -1  # that of the stream
@@ -99,18 +100,30 @@ class StreamDataset(IterableDataset):
         return self._known or (0, 1)
 
     def _worker(self) -> tuple[int, int]:
-        """Return which worker this is, and how many there are."""
+        """Return which worker this is, and how many there are: none, if this is the program."""
         info = get_worker_info()
-        return (0, 1) if info is None else (info.id, info.num_workers)
+        worker, n_workers = (0, 0) if info is None else (info.id, info.num_workers)
+        remedy = "give the loader fewer workers"
+        return worker, _validate.whole("num_workers", n_workers, 0, remedy, _MOST_WORKERS)
+
+    def _next_epoch(self) -> int:
+        """Return the number of the epoch that this worker begins next.
+
+        (What other loops have begun, with other workers, is over.)
+        """
+        worker, n_workers = self._worker()
+        others = torch.cat([self._begun[:n_workers], self._begun[n_workers + 1 :]])
+        return int(max(self._begun[n_workers, worker], others.max()))
 
     def __iter__(self) -> Iterator[Any]:
         (rank, n_ranks), (worker, n_workers) = self._ranks(), self._worker()
         state, self._resume_from = self._resume_from, None
         if state is None:
-            state = {"epoch": int(self._begun[worker]), "stream": None}
+            state = {"epoch": self._next_epoch(), "stream": None}
         self._epoch, stood = state["epoch"], state["stream"]
-        self._begun[worker] = self._epoch + 1
-        index, count = rank * n_workers + worker, n_ranks * n_workers
+        self._begun[n_workers, worker] = self._epoch + 1
+        n_parts = max(1, n_workers)  # of a rank
+        index, count = rank * n_parts + worker, n_ranks * n_parts
         part = Shard(self.streamer, index, count, self._epoch)
         self._stream = part.iterate() if stood is None else part.resume(stood)
         return map(tensors, self._stream)
@@ -132,7 +145,7 @@ class StreamDataset(IterableDataset):
         if self._resume_from is not None:
             return self._resume_from
         if self._stream is None:
-            return {"epoch": int(self._begun[self._worker()[0]]), "stream": None}
+            return {"epoch": self._next_epoch(), "stream": None}
         return {"epoch": self._epoch, "stream": self._stream.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -151,7 +164,12 @@ class StreamDataset(IterableDataset):
         if not isinstance(state, Mapping) or set(state) != {"epoch", "stream"}:
             rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
             raise _validate.refuse("state", state, rule, remedy)
-        self._stream, self._resume_from = None, dict(state)
+        epoch = _validate.whole("epoch", state["epoch"], 0, "give what state_dict() returned")
+        stream = state["stream"]
+        if stream is not None and not (isinstance(stream, Mapping) and "pescador" in stream):
+            rule, remedy = "is not the state of a stream", "give what state_dict() returned"
+            raise _validate.refuse("stream", stream, rule, remedy)
+        self._stream, self._resume_from = None, {"epoch": epoch, "stream": stream}
 
 
 def tensors(item: Any) -> Any:
@@ -188,7 +206,7 @@ def tensors(item: Any) -> Any:
 
 
 def _tensor(array: np.ndarray, name: str) -> Any:
-    if not array.flags.writeable or min(array.strides, default=0) < 0:
+    if not array.flags.writeable or any(_is_odd(array, each) for each in array.strides):
         array = array.copy()
     try:
         return torch.from_numpy(array)
@@ -196,6 +214,11 @@ def _tensor(array: np.ndarray, name: str) -> Any:
         remedy = f"convert it in the source, by .astype({_nearest(array.dtype)})"
         rule = f"has the dtype {array.dtype.str!r}, which torch has not"
         raise PescadorError(f"{name} {rule}; {remedy}") from error
+
+
+def _is_odd(array: np.ndarray, stride: int) -> bool:
+    """Tell whether torch knows no such step from one number to the next."""
+    return stride < 0 or stride % array.itemsize != 0
 
 
 def _nearest(dtype: np.dtype) -> str:

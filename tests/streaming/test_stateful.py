@@ -1,6 +1,7 @@
 """Sources that have a state of their own."""
 
 import copy
+import functools
 import importlib
 import json
 import logging
@@ -13,6 +14,7 @@ from _cases import some
 from pescador import (
     ParallelStreamer,
     PescadorError,
+    RoundRobinMux,
     StochasticMux,
     Streamer,
     ZMQStreamer,
@@ -151,6 +153,79 @@ def test_an_activation_begins_where_the_object_stands():
     assert rows.row == 1
 
 
+class Late(Dataset):
+    """Takes a state over with its first item only, as those of Hugging Face do."""
+
+    def load_state_dict(self, state):
+        self._loaded = state["row"]
+
+    def __iter__(self):
+        self._begin, self._row = getattr(self, "_loaded", 0), 0
+        yield from super().__iter__()
+
+
+@pytest.mark.parametrize("make", [Streamer, lambda made: Streamer(Late, 0)])
+def test_a_state_right_after_resuming(make):
+    streamer = make(Late(0))
+    stream = streamer.iterate()
+    for _ in range(4):
+        next(stream)
+    again = streamer.resume(streamer.resume(stream.state_dict()).state_dict())
+    assert pairs(again)[0] == (0, 4)
+
+
+def same(made):
+    """Return what was given."""
+    return made
+
+
+def shared(dataset):
+    """Return what makes streams of one object."""
+    yield from ()
+
+
+def test_a_function_that_returns_what_it_was_given():
+    function = functools.wraps(shared)(same)
+    streamer = Streamer(function, Dataset(0))
+    stream = RoundRobinMux([streamer, streamer]).iterate(20)
+    for _ in range(5):
+        next(stream)
+    state = stream.state_dict()
+    assert pairs(RoundRobinMux([streamer, streamer]).resume(state)) == pairs(stream)
+
+
+class Sub(Streamer):
+    """Has an ``iterate()`` of its own."""
+
+    def iterate(self, max_iter=None):
+        return super().iterate(max_iter)
+
+
+def test_an_iterate_of_the_users():
+    stream = Sub(Rows(0)).iterate()
+    for _ in range(2):
+        next(stream)
+    assert pairs(Sub(Rows(0)).resume(stream.state_dict()))[0] == (0, 2)
+
+
+def test_numbers_of_numpy_in_a_state():
+    Odd.state = np.int64(3)
+    stream = Streamer(Odd(0)).iterate()
+    next(stream)
+    assert "3" in json.dumps(stream.state_dict())
+
+
+def test_an_error_of_a_state_is_its_own():
+    class Broken(Rows):
+        def state_dict(self):
+            raise TypeError("broken")
+
+    stream = Streamer(Broken(0)).iterate()
+    next(stream)
+    with pytest.raises(TypeError, match="broken"):
+        stream.state_dict()
+
+
 def test_below_a_map():
     streamer = Streamer(buffer_stream, mixed(Rows), 8)
     stream = streamer.iterate(20)
@@ -196,7 +271,9 @@ class Odd(Rows):
         return {"a": [Odd.state]}
 
 
-@pytest.mark.parametrize("state", [{1, 2}, {1: 2}, float("nan"), np.zeros(2), object()])
+@pytest.mark.parametrize(
+    "state", [{1, 2}, {1: 2}, {"pescador:bytes": "a"}, float("nan"), np.zeros(2), object()]
+)
 def test_a_state_that_is_no_json_is_told(state):
     Odd.state = state
     stream = Streamer(Odd(0)).iterate()
