@@ -1,5 +1,6 @@
 """No false alarm: the trees of the examples and of the pages are checked as they are started."""
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -35,6 +36,9 @@ def check_what_starts(monkeypatch):
     is_busy = False
 
     def checked(method):
+        @functools.wraps(
+            method
+        )  # (a method of a streamer may be a source, and is known by its name)
         def start(self, *args, **kwargs):
             nonlocal is_busy
             if not (is_busy or self._binding or any(each is self for each in seen)):
