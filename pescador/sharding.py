@@ -169,11 +169,10 @@ class _Divider:
         if n_muxes == len(below) > 0:
             return streamer._remade(self.part)
         if n_muxes:
-            rule = (
-                f"mixes {n_muxes} streamers that have muxes with {len(below) - n_muxes} that have"
-            )
+            n_sources = len(below) - n_muxes
+            rule = f"mixes {n_muxes} streamers that have muxes with {n_sources} that have none"
             remedy = "give sources in a mux of their own, so that the lowest muxes can be divided"
-            raise _validate.refuse("mux", streamer, f"{rule} none", remedy)
+            raise _validate.refuse("mux", streamer, rule, remedy)
         if isinstance(streamer.streamers, list) and len(below) < self._count:
             rule = f"has {len(below)} streamers, which are too few for {self._count} consumers"
             remedy = "cut its sources into more and smaller ones, or use fewer consumers"

@@ -219,6 +219,17 @@ def test_a_dataset_goes_on_where_it_stood(n_epochs, looked_at):
         assert [ids(each) for each in one] == [ids(each) for each in other]
 
 
+def test_a_state_in_an_epoch_after_looking_ahead():
+    """What was looked at and has come does not come again."""
+    one, other = (StreamDataset(batches(), "a", "y", steps=5) for _ in range(2))
+    one[2]
+    one.on_epoch_begin()
+    for n_given in range(1, 5):
+        one[0]
+        other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+        assert ids(other[0]) == known(n_given + 1)[n_given]
+
+
 # Mistakes.
 
 

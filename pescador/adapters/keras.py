@@ -95,8 +95,8 @@ class StreamDataset(keras.utils.PyDataset):
         self._lock = threading.Lock()
         self._n_batches = steps
         self._stream: Any = None
-        self._ahead: list[tuple] = []  # batches that were read, and are to come
-        self._before: Any = None  # the state before those
+        # Batches that were read, and are to come; each with the state before it.
+        self._ahead: list[tuple[tuple, Any]] = []
         self._is_in_epoch = False
         self._is_used = False  # whether a batch of this epoch went further than to a new model
         self._n_built = 0  # batches that Keras has read to build one
@@ -117,7 +117,7 @@ class StreamDataset(keras.utils.PyDataset):
                 self._n_built += 1
                 return self._look_ahead(self._n_built - 1)
             self._is_used = True
-            return self._ahead.pop(0) if self._ahead else self._read()
+            return self._ahead.pop(0)[0] if self._ahead else self._read()
 
     def __iter__(self) -> Any:
         self.on_epoch_begin()
@@ -130,10 +130,9 @@ class StreamDataset(keras.utils.PyDataset):
     def _look_ahead(self, index: int) -> tuple:
         """Return a batch that is to come."""
         while len(self._ahead) <= index:
-            if not self._ahead:
-                self._before = self._state()
-            self._ahead.append(self._read())
-        return self._ahead[index]
+            state = self._state_of_stream()
+            self._ahead.append((self._read(), state))
+        return self._ahead[index][0]
 
     def _read(self) -> tuple:
         """Read a batch of the stream."""
@@ -172,8 +171,9 @@ class StreamDataset(keras.utils.PyDataset):
         self._ahead = []
 
     def _state(self) -> Any:
-        if self._ahead:
-            return self._before
+        return self._ahead[0][1] if self._ahead else self._state_of_stream()
+
+    def _state_of_stream(self) -> Any:
         return None if self._stream is None else self._stream.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
