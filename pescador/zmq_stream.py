@@ -91,9 +91,9 @@ class ZMQStreamer(Streamer):
     A start costs about 5 milliseconds with "fork" (more in a large program), and the import of
     NumPy with the others. A small item costs about two microseconds; a large one is copied once,
     to shared memory on Linux, and twice more on its way through the socket elsewhere, or where
-    the arrays that are kept have filled the shared memory (four times ``max_bytes``). Arrays
-    that are kept while the program forks stay shared with its child: use ``copy=True`` if one of
-    the two alters them.
+    the arrays that are kept have filled the shared memory (four times ``max_bytes``, or four
+    items where these are larger). Arrays that are kept while the program forks stay shared with
+    its child: use ``copy=True`` if one of the two alters them.
 
     A state (`Stream.state_dict`) counts what was handed out, however far the process is ahead.
     Resuming goes to where the source stood at most about a second earlier, and skips the rest.

@@ -47,6 +47,26 @@ def one_rank(rank, n_ranks, folder, method):
     dist.destroy_process_group()
 
 
+def pinned(n_workers, method):
+    """Print the rows of two epochs that went to a GPU through pinned memory."""
+    from torch.utils.data import DataLoader
+
+    from pescador.adapters.torch import StreamDataset
+
+    n_workers = int(n_workers)
+    method = method if n_workers else None
+    options = {"num_workers": n_workers, "multiprocessing_context": method, "pin_memory": True}
+    loader = DataLoader(StreamDataset(batches()), batch_size=None, **options)
+    epochs = []
+    for _ in range(2):
+        there = []
+        for batch in loader:
+            assert batch["row"].is_pinned()
+            there.append(batch["row"].to("cuda", non_blocking=True))
+        epochs.append([rows.tolist() for rows in there])
+    print(json.dumps(epochs))
+
+
 def crashing(folder, n_workers):
     """Print the rows of each step of two epochs, from where it stood; die at once in mid-epoch."""
     from torchdata.stateful_dataloader import StatefulDataLoader
@@ -70,4 +90,5 @@ def crashing(folder, n_workers):
 
 
 if __name__ == "__main__":
-    {"one_rank": one_rank, "crashing": crashing}[sys.argv[1]](*sys.argv[2:])
+    programs = {each.__name__: each for each in (one_rank, pinned, crashing)}
+    programs[sys.argv[1]](*sys.argv[2:])

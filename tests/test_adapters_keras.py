@@ -249,6 +249,7 @@ def test_tensorflow_is_refused(monkeypatch):
         (lambda: StreamDataset(batches(), []), "inputs=.*must be a string or a sequence"),
         (lambda: StreamDataset(batches(), "a", steps=0), "steps=0"),
         (lambda: len(StreamDataset(ChainMux([]), "a")), "has no batches"),
+        (lambda: len(StreamDataset(Streamer(itertools.count), "a")), "has more than 100,000 batch"),
         (lambda: StreamDataset(batches(), "a").load_state_dict({}), "is no state of a StreamDat"),
     ],
 )

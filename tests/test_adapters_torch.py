@@ -65,6 +65,15 @@ def test_the_seed_of_torch_does_not_matter():
     assert read(loader()) == known
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_batches_are_pinned(n_workers):
+    known = loader(n_workers, METHODS[0])
+    command = [sys.executable, str(PROGRAMS), "pinned", str(n_workers), METHODS[0]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout) == [read(known), read(known)]
+
+
 def test_an_epoch_is_a_pass():
     loaded = loader()
     epochs = [read(loaded) for _ in range(3)]

@@ -711,6 +711,21 @@ def test_large_items_come_whole():
     assert all((item["x"] == item["x"][0]).all() for item in kept)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such memory")
+def test_items_larger_than_all_that_may_be_ahead_are_shared():
+    mux = RoundRobinMux(several(5, large, 4, 300_000), mode="cycle")
+    with parallel(mux, 3, max_bytes=2**12).iterate(40) as stream:
+        for item in stream:
+            assert isinstance(memory_of(item["x"]), mmap.mmap)
+
+
+def memory_of(array):
+    """Return what an array lies in."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array.obj if isinstance(array, memoryview) else array
+
+
 @pytest.mark.parametrize("n_times", [3, pytest.param(100, marks=pytest.mark.full)])
 def test_starts_and_stops_leave_nothing(n_times):
     """(The guard of leaks looks at what is left.)"""

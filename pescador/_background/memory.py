@@ -20,6 +20,8 @@ import numpy as np
 
 PAGE = mmap.PAGESIZE
 _STEP = 2**20  # bytes by which the memory grows, at least
+_BLOCKS = 4  # times max_bytes, or the size of the largest item, that are used at most
+_LIKELY = 2**31  # bytes of addresses: for four items of half a gigabyte
 
 
 def create(n_bytes: int) -> Holder | None:
@@ -38,12 +40,28 @@ def create(n_bytes: int) -> Holder | None:
         return None
 
 
-def attach(descriptor: int | None) -> Allocator | None:
+def create_for(max_bytes: int) -> Holder | None:
+    """Make memory for a process that may run ahead so far: for blocks of any likely size."""
+    least = _BLOCKS * max_bytes
+    likely = None if _are_addresses_limited() else create(max(least, _LIKELY))
+    return likely or create(least)
+
+
+def _are_addresses_limited() -> bool:
+    """Tell whether addresses are scarce, of which memory that is never used takes some."""
+    if sys.maxsize < 2**32:
+        return True
+    import resource  # (not where there is no such memory)
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def attach(descriptor: int | None, max_bytes: int) -> Allocator | None:
     """Map memory that the consumer has made; None if there is none, or it cannot be mapped."""
     if descriptor is None:
         return None
     try:
-        return Allocator(descriptor)
+        return Allocator(descriptor, _BLOCKS * max_bytes)
     except OSError:
         os.close(descriptor)
         return None
@@ -65,12 +83,13 @@ class Allocator:
     """The child's side, which allocates blocks. It owns the descriptor.
 
     Blocks are taken from the lowest addresses, so that few of them are used again and again, while
-    they are still in the cache.
+    they are still in the cache; and below a limit, unless they are large themselves.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, limit: int) -> None:
         self._descriptor = descriptor
         self._map = _map(descriptor)
+        self._limit = limit
         self._free = [(0, len(self._map))]  # (offset, size), by offset, never adjacent
         self._sizes: dict[int, int] = {}  # of the blocks in use
         self._committed = 0  # bytes for which there is memory
@@ -83,7 +102,8 @@ class Allocator:
         if index is None:
             return None
         offset, available = self._free[index]
-        if not self._commit(offset + size):
+        self._limit = max(self._limit, _BLOCKS * size)
+        if offset + size > self._limit or not self._commit(offset + size):
             return None
         if available == size:
             del self._free[index]

@@ -42,7 +42,7 @@ def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | Non
     """Make the items of one activation of a streamer, and send them."""
     recorder = Recorder() if task.is_metered else None
     with parent.undisturbed():
-        shared = memory.attach(descriptor)
+        shared = memory.attach(descriptor, task.max_bytes)
         packer = Packer(shared, max(1, task.max_bytes // _MESSAGES))
         sender = _Sender(Caller(invitation), packer, shared, task.max_bytes, parent)
         sender.recorder = recorder

@@ -13,7 +13,6 @@ from . import memory
 from .channel import Listener
 from .child import Child, HeldInterrupts
 
-_BLOCKS = 4  # times max_bytes of addresses for shared memory; only what is used takes up memory
 _MOST_BLOCKS = 1000  # in one order, which must fit into the pipe
 PORTS = (49152, 65535, 100)
 
@@ -48,7 +47,7 @@ class Remote:
         try:
             self.listener = Listener(transport or _default_transport(), self.child.pid, *ports)
             try:
-                self._share_memory(_BLOCKS * max_bytes)
+                self._share_memory(max_bytes)
             except BaseException:
                 self.listener.close()
                 raise
@@ -56,9 +55,9 @@ class Remote:
             self.child.close(0)
             raise
 
-    def _share_memory(self, n_bytes: int) -> None:
+    def _share_memory(self, max_bytes: int) -> None:
         """Send the invitation, and the shared memory with it."""
-        self.memory = memory.create(n_bytes)
+        self.memory = memory.create_for(max_bytes)
         if self.memory is None:
             self.child.send_first(self.listener.invitation(), None)
         else:

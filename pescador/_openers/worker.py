@@ -49,7 +49,7 @@ class Task(NamedTuple):
 def work(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) -> None:
     """Open activations, and make their items, until the caller closes or dies."""
     with parent.undisturbed():
-        shared = memory.attach(descriptor)
+        shared = memory.attach(descriptor, task.max_bytes)
         sender = _Sender(Caller(invitation), shared, task.max_bytes, parent)
         notes = _notes(shared, task.n_threads)
         bench = Bench(Catalogue(task.catalogue).start, sender, task.max_bytes, _enter(task))

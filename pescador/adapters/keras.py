@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ __all__ = ["StreamDataset"]
 
 Keys = str | Sequence[str] | None
 
+_MOST_COUNTED = 100_000  # batches: a stream that has more may be endless
+
 
 class StreamDataset(keras.utils.PyDataset):
     """A streamer of batches as a dataset of Keras, for ``fit``, ``evaluate`` and ``predict``.
@@ -31,7 +34,7 @@ class StreamDataset(keras.utils.PyDataset):
     steps : int >= 1, optional
         How many batches an epoch has. The next epoch has the next ones; a stream that ends begins
         again. None: an epoch is the whole stream, which must end, and begins anew each time: for
-        validation. Its batches are counted by one pass before the first use.
+        validation. Its batches, at most 100,000, are counted by one pass before the first use.
 
     Attributes
     ----------
@@ -41,8 +44,9 @@ class StreamDataset(keras.utils.PyDataset):
     Raises
     ------
     PescadorError
-        If an argument is wrong; if the stream has no batches; if the backend is TensorFlow, where
-        Keras reads past the end of an epoch, and drops what it has read.
+        If an argument is wrong; if the stream has no batches, or too many to be counted; if the
+        backend is TensorFlow, where Keras reads past the end of an epoch, and drops what it has
+        read.
     DataError
         In use, if a batch is no mapping, or lacks a key.
 
@@ -103,11 +107,19 @@ class StreamDataset(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         if self._n_batches is None:
-            self._n_batches = sum(1 for _ in self.streamer.iterate())
-            if not self._n_batches:
-                rule, remedy = "has no batches", "see whether its sources are empty"
-                raise _validate.refuse("streamer", self.streamer, rule, remedy)
+            self._n_batches = self._count()
         return self._n_batches
+
+    def _count(self) -> int:
+        with self.streamer.iterate() as stream:
+            n_batches = sum(1 for _ in itertools.islice(stream, _MOST_COUNTED + 1))
+        if n_batches > _MOST_COUNTED:
+            rule = f"has more than {_MOST_COUNTED:,} batches, if it ends at all"
+            raise _validate.refuse("streamer", self.streamer, rule, "give steps")
+        if not n_batches:
+            rule, remedy = "has no batches", "see whether its sources are empty"
+            raise _validate.refuse("streamer", self.streamer, rule, remedy)
+        return n_batches
 
     def __getitem__(self, index: int) -> tuple:
         with self._lock:

@@ -38,7 +38,7 @@ class Memory:
         self.reader = memory_module.create(n_bytes)
         with self.reader.lent() as descriptor:
             self._descriptor = os.dup(descriptor)
-            self.writer = memory_module.attach(os.dup(descriptor))
+            self.writer = memory_module.attach(os.dup(descriptor), n_bytes)
 
     @property
     def n_bytes(self):
@@ -553,12 +553,52 @@ def test_the_other_side_cannot_map_it(monkeypatch):
     os.ftruncate(descriptor, PAGE)
     with monkeypatch.context() as patch:
         patch.setattr(mmap, "mmap", fail)
-        assert memory_module.attach(descriptor) is None
+        assert memory_module.attach(descriptor, PAGE) is None
     assert n_descriptors() == before
 
 
 def test_the_other_side_was_given_none():
-    assert memory_module.attach(None) is None
+    assert memory_module.attach(None, PAGE) is None
+
+
+# For a process that may be ahead by some bytes.
+
+
+def size_of(reader):
+    with contextlib.closing(reader), reader.lent() as descriptor:
+        return os.fstat(descriptor).st_size
+
+
+def test_there_are_addresses_for_items_of_any_likely_size():
+    assert size_of(memory_module.create_for(1)) == 2 * 2**30
+    assert size_of(memory_module.create_for(2**30)) == 4 * 2**30
+
+
+def test_addresses_that_are_scarce_are_not_taken(monkeypatch):
+    import resource  # (Windows has none)
+
+    limits = 2**36, resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda what: limits)
+    assert size_of(memory_module.create_for(PAGE)) == 4 * PAGE
+
+
+def test_addresses_that_there_are_not(monkeypatch):
+    create = memory_module.create
+    monkeypatch.setattr(memory_module, "create", lambda n: create(n) if n < 2**20 else None)
+    assert size_of(memory_module.create_for(PAGE)) == 4 * PAGE
+
+
+def test_few_blocks_are_used_whatever_their_size():
+    """Four times the bytes that a process may be ahead, or four of the largest."""
+    reader = memory_module.create(1024 * PAGE)
+    with reader.lent() as descriptor:
+        writer = memory_module.attach(os.dup(descriptor), PAGE)
+    with contextlib.closing(reader), contextlib.closing(writer):
+        assert [writer.allocate(1) for _ in range(5)] == [0, PAGE, 2 * PAGE, 3 * PAGE, None]
+        # The others are in the way of one.
+        found = [writer.allocate(10 * PAGE) for _ in range(4)]
+        assert found == [4 * PAGE, 14 * PAGE, 24 * PAGE, None]
+        assert writer.allocate(1) == 34 * PAGE
 
 
 # Processes that are forked while blocks are held.
