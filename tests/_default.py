@@ -21,6 +21,7 @@ LONG = {
     "tests/test_faults.py",
     "tests/test_golden.py",
     "tests/test_maps.py::test_the_cache_keeps_what_a_reused_buffer_held",
+    "tests/test_monitor.py",
     "tests/test_parallel.py",
     "tests/test_resume.py",
     "tests/test_resume_failures.py",
@@ -66,6 +67,7 @@ _ONLY_FULL = {
     "test_benchmarks.py": {
         "test_every_case_gives_items_in_every_column": "long",
         "test_the_tables_of_workers_have_every_row": "long",
+        "test_the_tables_of_monitors_have_every_row": "long",
     },
     "background/test_warned.py": {
         "test_a_filter_that_makes_it_an_error_does_so_here": "long",
