@@ -9,7 +9,7 @@ every epoch.
 """
 
 # %%
-# Keras 3 needs a library below it: PyTorch or JAX.
+# Keras 3 needs a library below it: PyTorch, JAX or TensorFlow.
 
 import argparse
 import importlib.util
@@ -20,7 +20,7 @@ import numpy as np
 
 import pescador
 
-BACKENDS = [each for each in ("torch", "jax") if importlib.util.find_spec(each)]
+BACKENDS = [each for each in ("torch", "jax", "tensorflow") if importlib.util.find_spec(each)]
 os.environ.setdefault("KERAS_BACKEND", BACKENDS[0] if BACKENDS else "none")
 try:
     import keras

@@ -25,6 +25,8 @@ for name in ("torch", "jax"):
         break
 else:
     pytest.skip("no backend of Keras that will do is installed", allow_module_level=True)
+if os.environ["KERAS_BACKEND"] == "tensorflow":
+    pytest.skip("test_tensorflow.py is for it", allow_module_level=True)
 
 import keras  # noqa: E402
 
@@ -231,12 +233,6 @@ def test_a_state_in_an_epoch_after_looking_ahead():
 
 
 # Mistakes.
-
-
-def test_tensorflow_is_refused(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
-    with pytest.raises(PescadorError, match="KERAS_BACKEND to torch or jax"):
-        StreamDataset(batches(), "a")
 
 
 @pytest.mark.parametrize(

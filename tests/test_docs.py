@@ -38,7 +38,7 @@ def installed(names):
 
 def adapted():
     """Return the frameworks that are installed; Keras with a backend, which is chosen here."""
-    backends = installed(["torch", "jax"])
+    backends = installed(KERAS_BACKENDS)
     if backends:
         os.environ.setdefault("KERAS_BACKEND", backends[0])
     return [name for name in installed(["torch", "keras", "jax"]) if name != "keras" or backends]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +10,15 @@ import keras
 
 from .. import _validate
 from ..core import Streamer
-from ..exceptions import DataError, PescadorError
+from ..exceptions import DataError
+from ._epochs import Epochs
 
 __all__ = ["StreamDataset"]
 
 Keys = str | Sequence[str] | None
 
-_MOST_COUNTED = 100_000  # batches: a stream that has more may be endless
+_BUILDING = "symbolic_build"  # of Keras, which builds a model
+_MOST_AHEAD = 16  # batches, read by an iterator of TensorFlow that nobody reads from
 
 
 class StreamDataset(keras.utils.PyDataset):
@@ -44,9 +44,7 @@ class StreamDataset(keras.utils.PyDataset):
     Raises
     ------
     PescadorError
-        If an argument is wrong; if the stream has no batches, or too many to be counted; if the
-        backend is TensorFlow, where Keras reads past the end of an epoch, and drops what it has
-        read.
+        If an argument is wrong; if the stream has no batches, or too many to be counted.
     DataError
         In use, if a batch is no mapping, or lacks a key.
 
@@ -55,6 +53,10 @@ class StreamDataset(keras.utils.PyDataset):
     Batches come in the order of the stream, whatever index is asked for, so that ``shuffle`` has
     no influence. Keras reads a batch to build a model before it begins an epoch, and so may you:
     ``dataset[0]`` is the next batch, and comes again in the epoch.
+
+    On TensorFlow, Keras reads ahead in a thread. Every batch of an epoch comes all the same, and
+    the next epoch has the next ones; an epoch that is left in the middle loses what was read
+    ahead, and logs so.
 
     Examples
     --------
@@ -77,12 +79,6 @@ class StreamDataset(keras.utils.PyDataset):
         steps: int | None = None,
     ) -> None:
         super().__init__()
-        if keras.backend.backend() == "tensorflow":
-            raise PescadorError(
-                "with TensorFlow as its backend, Keras reads past the end of an epoch, and drops"
-                " what it has read, so that batches would be lost; set KERAS_BACKEND to torch or"
-                " jax, or give fit() a stream of pescador.keras_tuples"
-            )
         if not isinstance(streamer, Streamer):
             remedy = "give a Streamer of batches: Streamer(buffer_stream, mux, 32)"
             raise _validate.refuse("streamer", streamer, "is not a streamer", remedy)
@@ -96,100 +92,57 @@ class StreamDataset(keras.utils.PyDataset):
         if steps is not None:
             steps = _validate.whole("steps", steps, 1, "give the number of batches of an epoch")
         self.streamer, self.steps = streamer, steps
-        self._lock = threading.Lock()
-        self._n_batches = steps
-        self._stream: Any = None
-        # Batches that were read, and are to come; each with the state before it.
-        self._ahead: list[tuple[tuple, Any]] = []
-        self._is_in_epoch = False
+        self._reads_ahead = keras.backend.backend() == "tensorflow"
+        n_kept = _MOST_AHEAD if self._reads_ahead else 0
+        self._epochs = Epochs(streamer, steps, self._convert, n_kept)
+        self._turn: object | None = None  # whose the batches of the epoch are
         self._is_used = False  # whether a batch of this epoch went further than to a new model
-        self._n_built = 0  # batches that Keras has read to build one
+        self._n_built = 0  # batches of this epoch that went there
+
+    def _convert(self, batch: Any) -> tuple:
+        if not isinstance(batch, Mapping):
+            rule, remedy = "is no mapping", "give a streamer of batches: dicts of arrays"
+            raise DataError(_validate.explain("batch", batch, rule, remedy))
+        return tuple(get(batch) for get in self._getters)
 
     def __len__(self) -> int:
-        if self._n_batches is None:
-            self._n_batches = self._count()
-        return self._n_batches
-
-    def _count(self) -> int:
-        with self.streamer.iterate() as stream:
-            n_batches = sum(1 for _ in itertools.islice(stream, _MOST_COUNTED + 1))
-        if n_batches > _MOST_COUNTED:
-            rule = f"has more than {_MOST_COUNTED:,} batches, if it ends at all"
-            raise _validate.refuse("streamer", self.streamer, rule, "give steps")
-        if not n_batches:
-            rule, remedy = "has no batches", "see whether its sources are empty"
-            raise _validate.refuse("streamer", self.streamer, rule, remedy)
-        return n_batches
+        return self._epochs.size
 
     def __getitem__(self, index: int) -> tuple:
-        with self._lock:
-            if not self._is_in_epoch:
-                return self._look_ahead(index)
-            if not self._is_used and _is_building():
-                self._n_built += 1
-                return self._look_ahead(self._n_built - 1)
-            self._is_used = True
-            return self._ahead.pop(0)[0] if self._ahead else self._read()
+        # (TensorFlow reads in threads, by several iterators at once: each is known by its frame.)
+        reader = _frame_of("_finite_generator") if self._reads_ahead else None
+        reader = reader or self._turn
+        if reader is None:
+            return self._epochs.look(index)
+        if not self._is_used and _frame_of(_BUILDING) is not None:
+            self._n_built += 1
+            return self._epochs.look(self._n_built - 1)
+        self._is_used = True
+        return self._epochs.take(reader)
 
     def __iter__(self) -> Any:
         self.on_epoch_begin()
+        self._turn = object()
         try:
             for index in range(len(self)):
                 yield self[index]
         finally:
             self.on_epoch_end()
 
-    def _look_ahead(self, index: int) -> tuple:
-        """Return a batch that is to come."""
-        while len(self._ahead) <= index:
-            state = self._state_of_stream()
-            self._ahead.append((self._read(), state))
-        return self._ahead[index][0]
-
-    def _read(self) -> tuple:
-        """Read a batch of the stream."""
-        if self._stream is None:
-            self._stream = self._start()
-        batch = next(self._stream, None)
-        if batch is None:
-            raise PescadorError(
-                f"{_validate.short(self.streamer)} has ended after {self._stream.n_given} batches,"
-                f" of {self._n_batches}; give steps, and a stream that gives as many each time"
-            )
-        if not isinstance(batch, Mapping):
-            rule, remedy = "is no mapping", "give a streamer of batches: dicts of arrays"
-            raise DataError(_validate.explain("batch", batch, rule, remedy))
-        return tuple(get(batch) for get in self._getters)
-
-    def _start(self) -> Any:
-        return self.streamer.iterate() if self.steps is None else self.streamer.cycle()
-
     def on_epoch_begin(self) -> None:
         """Begin an epoch; Keras calls it."""
-        with self._lock:
-            self._is_in_epoch, self._is_used, self._n_built = True, False, 0
-            if self.steps is None:
-                self._restart(None)
+        is_building = self._reads_ahead and _frame_of(_BUILDING) is not None
+        self._epochs.begin(is_building)
+        self._is_used, self._n_built = False, 0
+        self._turn = None if self._reads_ahead else object()
 
     def on_epoch_end(self) -> None:
         """End an epoch; Keras calls it."""
-        with self._lock:
-            self._is_in_epoch = False
-
-    def _restart(self, state: dict | None) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = None if state is None else self.streamer.resume(state)
-        self._ahead = []
-
-    def _state(self) -> Any:
-        return self._ahead[0][1] if self._ahead else self._state_of_stream()
-
-    def _state_of_stream(self) -> Any:
-        return None if self._stream is None else self._stream.state_dict()
+        self._epochs.end()
+        self._turn = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the dataset stands, between two batches.
+        """Return where the dataset stands, between two batches; on TensorFlow, between two epochs.
 
         Returns
         -------
@@ -199,10 +152,10 @@ class StreamDataset(keras.utils.PyDataset):
         Raises
         ------
         PescadorError
-            As `pescador.Stream.state_dict` does.
+            As `pescador.Stream.state_dict` does; on TensorFlow, in an epoch, where Keras has read
+            ahead.
         """
-        with self._lock:
-            return {"stream": self._state()}
+        return {"stream": self._epochs.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a dataset stood; with ``steps`` alone, since else each epoch begins anew.
@@ -220,16 +173,15 @@ class StreamDataset(keras.utils.PyDataset):
         if not isinstance(state, Mapping) or set(state) != {"stream"}:
             rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
             raise _validate.refuse("state", state, rule, remedy)
-        with self._lock:
-            self._restart(state["stream"])
+        self._epochs.resume(state["stream"])
 
 
-def _is_building() -> bool:
-    """Tell whether Keras asks for a batch only in order to build a model."""
+def _frame_of(name: str) -> Any:
+    """Return the frame of the function that asks for a batch and has such a name, if there is."""
     frame: Any = sys._getframe(2)
-    while frame is not None and not frame.f_code.co_name.endswith("symbolic_build"):
+    while frame is not None and not frame.f_code.co_name.endswith(name):
         frame = frame.f_back
-    return frame is not None
+    return frame
 
 
 def _getter(name: str, keys: Any) -> Callable[[Mapping], Any]:
