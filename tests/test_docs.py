@@ -46,7 +46,7 @@ def adapted():
 
 MODULES = [
     "pescador",
-    *(f"pescador.{module.name}" for module in pkgutil.walk_packages(pescador.__path__)),
+    *(f"pescador.{module.name}" for module in pkgutil.iter_modules(pescador.__path__)),
     # Those for frameworks that are installed.
     *(f"pescador.adapters.{name}" for name in adapted()),
 ]
