@@ -80,6 +80,13 @@ class _RemoteRun:
         """Return, of each open stream, its number, the place of its streamer, and what it gave."""
         return [(number, *each) for number, each in self.open.items()]  # type: ignore[misc]
 
+    def listed_marks(self) -> dict[int, Mark]:
+        """Return the marks, of which one may be altered."""
+        return self.marks
+
+    def forget_marks(self, mark: Mark) -> None:
+        """Keep them: they are told of one by one."""
+
     def all_given(self, mark: Mark) -> None:
         """Say nothing: there are no lists of them here."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from operator import is_
 from typing import Any
@@ -20,6 +21,8 @@ from .failing import FailingRun
 from .setup import Setup
 
 NO_SOURCE: Iterator = iter(())
+# Of ticks; `length_hint` takes three times as long.
+N_LEFT: Callable[[repeat], int] = repeat.__length_hint__
 CURRENT = "current"  # weights
 Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 
@@ -49,18 +52,25 @@ class Names:
         return self._has_mux[place]
 
 
+def _are_all(marks: list[Mark], mark: Mark) -> bool:
+    return all(map(is_, marks, repeat(mark)))
+
+
 class MeteredRun(FailingRun):
     """The part of a mux's run that a meter asks, and is told by."""
 
     __slots__ = (
         "cells",
         "fresh",
+        "initial_ticks",
         "is_timed_elsewhere",
+        "looks",
         "marks",
         "meter",
         "number",
         "places",
         "readers",
+        "resume_from",
         "selectors",
         "sources",
         "ticks",
@@ -70,13 +80,17 @@ class MeteredRun(FailingRun):
     # By slot: the open stream, which streamer it is of, and what counts its items (see `Run`).
     sources: list[Iterator]
     places: list[int]
-    ticks: list[Iterator]
+    ticks: list[repeat]
+    initial_ticks: list[int]
     # What is read, and what takes the ticks along: the same, unless the run is metered.
     readers: list[Iterator]
-    selectors: list[Iterator]
+    selectors: list[Any]
     is_timed_elsewhere: bool
-    marks: list[Mark]  # what a meter knows already of the stream of each slot
+    # What a meter knows already of the stream of each slot; None while that is the usual of all.
+    marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
+    resume_from: dict | None
+    looks: bool  # whether the meter is told of every stream that is opened, which takes long
     # Of a meter that records:
     cells: list[list[int]]
     number: int
@@ -87,6 +101,7 @@ class MeteredRun(FailingRun):
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
         self.meter: MuxMeter | None = None
+        self.looks = False
 
     def named(self, place: int) -> int:
         """Return where the mux has the streamer that is at ``place`` here."""
@@ -122,11 +137,32 @@ class MeteredRun(FailingRun):
             if source is not NO_SOURCE
         ]
 
-    def all_given(self, mark: Mark) -> tuple[list[int], list[int]] | None:
+    def listed_marks(self) -> list[Mark]:
+        """Return the marks by slot, of which one may be altered."""
+        if self.marks is None:
+            assert self.meter is not None
+            self.marks = [self.meter.usual] * len(self.sources)
+        return self.marks
+
+    def forget_marks(self, mark: Mark) -> None:
+        """List the marks no more, if all have this one, and will."""
+        if self.fresh is mark and self.marks is not None and _are_all(self.marks, mark):
+            self.marks = None
+
+    def all_given(self, mark: Mark) -> tuple[np.ndarray, np.ndarray] | None:
         """Return whose the open streams are, and what they gave, if all have this mark."""
-        if not all(map(is_, self.marks, repeat(mark))) or NO_SOURCE in self.sources:
+        if (self.marks is not None and not _are_all(self.marks, mark)) or self.has_gap():
             return None
-        return self.places, self.counts()
+        n = len(self.places)
+        n_left = np.fromiter(map(N_LEFT, self.ticks), np.int64, n)
+        n_first: Any = sys.maxsize
+        if self.n_opened > n or self.resume_from is not None:
+            n_first = np.fromiter(self.initial_ticks, np.int64, n)
+        return np.fromiter(self.places, np.int64, n), n_first - n_left
+
+    def has_gap(self) -> bool:
+        """Tell whether nothing is open in a slot."""
+        return any(map(is_, self.sources, repeat(NO_SOURCE)))
 
     def promise(self, now: Weights = CURRENT) -> Promise | None:
         """Return which shares the mux promises; None if it promises none.

@@ -143,6 +143,9 @@ class PoolRun(Run):
             self.is_replacing = True
             self.raise_if_all_failed()
 
+    def has_gap(self) -> bool:
+        return self.is_replacing  # (to look at all of them takes long)
+
     def position_before_draw(self) -> dict:
         position = super().position_before_draw()
         position["slots"] = self.slots.position_before_draw
@@ -204,6 +207,7 @@ class PoolRun(Run):
 
         ``has_given`` is as for `replace`.
         """
+        self.looks = self.meter is not None
         if self.function is None:
             return sys.maxsize
         n_items = self.n_given_in_all()
@@ -281,14 +285,15 @@ class ShuffledRun(PoolRun):
             return
         if self.weights is not None:
             self.slots.fill(self.weights[self.first].tolist())
-        for place in self.first:
-            self.add_slot(place)
+        self.is_replacing = True
+        self.add_slots(self.first)
         if self.n_ahead:
             self.announce_all(self.first)
         opened = [self.put(slot, place, 0) for slot, place in enumerate(self.first)]
         for slot in reversed(range(len(opened))):  # from the end, where slots can be taken away
             if not opened[slot]:
                 self._reopen(slot)
+        self.is_replacing = False
 
     def before_block(self, has_given: bool) -> int:
         most = super().before_block(has_given)

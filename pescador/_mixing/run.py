@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
-from operator import length_hint, sub
+from operator import sub
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -25,12 +25,11 @@ from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
-from .metered import NO_SOURCE, MeteredRun
+from .metered import N_LEFT, NO_SOURCE, MeteredRun
 from .moments import came_between_items, came_while_drawing
 from .setup import Setup
 
 NOTHING = object()  # no item: None may be one
-_LOOKS_EVERY = 16  # streams, whether there is time to time one
 SNAPSHOT_EVERY = 1.0  # seconds
 SNAPSHOT_PAUSE = 50  # times as long as it took: with very many open streams it takes long
 
@@ -44,7 +43,6 @@ class Run(MeteredRun):
         "current_weights",
         "frozen",
         "has_ended",
-        "initial_ticks",
         "is_over",
         "is_replacing",
         "iterators",
@@ -52,7 +50,6 @@ class Run(MeteredRun):
         "n_of_removed",
         "next_snapshot",
         "opener",
-        "resume_from",
         "seed_of_children",
         "snapshot",
         "streamers",
@@ -90,9 +87,10 @@ class Run(MeteredRun):
         self.through_limit: list[int] = []
         # Every item through the iterator of a slot takes one tick along, in C. What is left of
         # them, compared with what there was at the start, tells how many items there were.
-        self.ticks: list[Iterator] = []
+        self.ticks: list[repeat] = []
         self.initial_ticks: list[int] = []
-        self.readers, self.selectors = self.sources, self.ticks
+        self.readers = self.sources
+        self.selectors: list[Any] = self.ticks
         self.is_timed_elsewhere = self.opener.is_timed
 
     def items(self) -> Generator:
@@ -295,18 +293,22 @@ class Run(MeteredRun):
 
     def add_slot(self, place: int) -> int:
         """Make a new slot at the end, with nothing open in it."""
-        slot = len(self.sources)
-        self.sources.append(NO_SOURCE)
-        self.places.append(place)
-        self.activation_numbers.append(-1)
-        self.through_limit.append(-1)
-        self.initial_ticks.append(sys.maxsize)
-        self.ticks.append(repeat(True, sys.maxsize))
-        if slot == len(self.iterators):
-            self.iterators.append(NO_SOURCE)
+        self.add_slots([place])
+        return len(self.sources) - 1
+
+    def add_slots(self, places: list[int]) -> None:
+        """Make new slots at the end, with nothing open in them."""
+        n = len(places)
+        nothing, none_yet = [NO_SOURCE] * n, [-1] * n
+        self.sources += nothing
+        self.places += places
+        self.activation_numbers += none_yet
+        self.through_limit += none_yet
+        self.initial_ticks += [sys.maxsize] * n
+        self.ticks += map(repeat, repeat(True, n), repeat(sys.maxsize))
+        self.iterators += nothing[: len(self.sources) - len(self.iterators)]
         if self.meter is not None:
-            self.meter.add_slot(self)
-        return slot
+            self.meter.add_slots(self, n)
 
     def put(self, slot: int, place: int, limit: int) -> bool:
         """Open a stream of the streamer at ``place``, for ``limit`` items (0: any number).
@@ -317,9 +319,7 @@ class Run(MeteredRun):
         self.n_opened = number + 1
         self.places[slot] = place
         self.activation_numbers[slot] = number
-        meter = self.meter
-        is_timed = meter is not None and not (meter.is_busy and number % _LOOKS_EVERY)
-        begin = perf_counter() if is_timed else 0.0
+        begin = perf_counter() if self.looks else 0.0
         try:
             source = self.opener.open(
                 self.streamers[place], self.seed_of_children, place, number, limit
@@ -331,11 +331,13 @@ class Run(MeteredRun):
             return False
         self.sources[slot] = source
         self.through_limit[slot] = limit - 1
-        if meter is not None:
-            if is_timed:
-                source = meter.opened_one(self, slot, place, source, begin)
+        if self.meter is not None:
+            if self.looks:
+                source = self.meter.opened_one(self, slot, place, source, begin)
             else:
-                self.readers[slot], self.marks[slot] = source, self.fresh
+                self.readers[slot] = source
+                if self.marks is not None:
+                    self.marks[slot] = self.fresh
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
@@ -350,12 +352,12 @@ class Run(MeteredRun):
                 # (The common case is told here: another call would cost as much as the rest.)
                 stop = self.through_limit[slot]
                 is_usual = n_given and has_ended and stop != STOP_FAILED
-                if is_usual and self.marks[slot] is meter.usual:
+                if is_usual and (self.marks is None or self.marks[slot] is meter.usual):
                     ended = meter.ended
                     ended.append(self.places[slot])
                     ended.append(n_given)
                     if n_given <= stop or stop < 0:
-                        meter.n_short += 1
+                        meter.has_short = True
                 else:
                     meter.ended_one(self, slot, n_given, has_ended)
             self.sources[slot] = NO_SOURCE
@@ -384,10 +386,10 @@ class Run(MeteredRun):
 
     def n_given(self, slot: int) -> int:
         """Return how many items the stream of a slot has given."""
-        return self.initial_ticks[slot] - length_hint(self.ticks[slot])
+        return self.initial_ticks[slot] - N_LEFT(self.ticks[slot])
 
     def n_given_in_all(self) -> int:
-        n_left = sum(map(length_hint, self.ticks))
+        n_left = sum(map(N_LEFT, self.ticks))
         return self.n_of_removed + len(self.ticks) * sys.maxsize - n_left
 
     def columns(self) -> tuple[list, ...]:
@@ -399,7 +401,7 @@ class Run(MeteredRun):
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""
         last = len(self.sources) - 1
-        self.n_of_removed += sys.maxsize - length_hint(self.ticks[slot])
+        self.n_of_removed += sys.maxsize - N_LEFT(self.ticks[slot])
         for column in self.columns():
             column[slot] = column[last]
             if column is not self.iterators:
@@ -408,7 +410,7 @@ class Run(MeteredRun):
 
     def counts(self) -> list[int]:
         """Return the number of items given by the open stream of each slot."""
-        return list(map(sub, self.initial_ticks, map(length_hint, self.ticks)))
+        return list(map(sub, self.initial_ticks, map(N_LEFT, self.ticks)))
 
     def shown(self) -> list[tuple[Iterator, int, int]]:
         """Return, of each slot that users see: its stream, its streamer, and how much it gave."""

@@ -113,11 +113,12 @@ class StochasticRun(PoolRun):
         # All weights first: own limits depend on every one of them.
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
-        for place, _ in chosen:
-            self.add_slot(place)
+        self.is_replacing = True
+        self.add_slots([place for place, _ in chosen])
         unopened = [slot for slot, each in enumerate(chosen) if not self.open(slot, *each)]
         for slot in reversed(unopened):  # from the end, where slots can be taken away
             self.open_another(slot)
+        self.is_replacing = False
 
     def _choose_first(self) -> list[tuple[int, Any]]:
         if not isinstance(self.table, Design):
@@ -370,7 +371,7 @@ class StochasticRun(PoolRun):
         place = self.places[slot]
         self.n_announced = 0  # it takes the number of the next one
         can_be = self.is_share and not self.is_dropped(place)
-        before = None if self.meter is None else self.marks[slot]
+        before = None if self.meter is None else self.listed_marks()[slot]
         if not (can_be and self.put(slot, place, self.through_limit[slot] + 1 - n_given)):
             return False
         if self.meter is not None and before is not None:

@@ -21,6 +21,7 @@ from .metered import CURRENT, NO_SOURCE, Weights
 from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 
+_LOOKS_EVERY = 64  # streams, whether there is time to time one
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 
 
@@ -79,6 +80,7 @@ class RoundRobinRun(Run):
                 if self._was_last_pass(item is NOTHING):
                     break
                 self.is_replacing = True
+                self.looks = self.meter is not None
                 self._begin_pass()
                 self.turns = iter(self.iterators)
                 self.is_replacing = False
@@ -204,6 +206,8 @@ class ChainRun(Run):
                 self._is_at(streamer)
                 if self.n_ahead:
                     self._announce()
+                if not self.n_opened % _LOOKS_EVERY:
+                    self.looks = self.meter is not None
                 self.append(0, 0)
                 return True
 

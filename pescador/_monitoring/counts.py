@@ -167,8 +167,8 @@ def _copied(mux: MuxMeter) -> MuxCounts:
         given = run.all_given(mux.usual)
         if given is None:
             _add_open(counts, sums, run)
-        elif given[0]:
-            _add_usual(counts, sums, mux.usual.period, *given)
+        elif len(given[0]):
+            _add_usual(counts, sums, mux.usual.period, *(each.tolist() for each in given))
     for place in [each for each in counts.items if not counts.items[each]]:
         if not counts.opened[place]:  # it was only open before
             del counts.items[place], counts.opened[place]
@@ -179,8 +179,9 @@ def _copied(mux: MuxMeter) -> MuxCounts:
 
 def _add_open(counts: MuxCounts, sums: dict, run: Any) -> None:
     """Add the open streams of a run."""
+    marks = run.listed_marks()
     for slot, place, n_given in run.open_streams():
-        mark: Mark = run.marks[slot]
+        mark: Mark = marks[slot]
         n_items = n_given - mark.n_counted
         counts.items[place] += n_items
         counts.opened[place] += mark.n_opened
@@ -214,7 +215,7 @@ def _promised(
         if not n_items:
             continue
         promise: Promise | None = period.promise
-        if promise is not None and not promise.holds(mux.n_runs, mux.n_short):
+        if promise is not None and not promise.holds(mux.n_runs, mux.has_short):
             promise = None
         if promise is not None and promise.among_open:
             promise = _of_open(promise, mux)

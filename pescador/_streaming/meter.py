@@ -20,15 +20,15 @@ from .promises import FIRST, Period, Promise, expected
 from .sums import Sums
 
 STOP_FAILED = -2  # in place of a limit: the stream has failed
-MOST_KEPT = 2**13  # ended streams of all muxes, until they are added up, about
+MOST_KEPT = 2**15  # ended streams of all muxes, until they are added up, about
 LEAST_KEPT = 256  # the same, of one mux
 MOST_PERIODS = 32
 MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
 # An item that is timed costs some microseconds, and an activation of which some are, three times
 # as much. All are timed if that takes a hundredth of the time; else some. More of them at first.
-TIMING = 50e-6  # seconds
-OPENING = 100e-6  # seconds
-BUSY_TIMING = 600e-6  # seconds
+TIMING = 150e-6  # seconds
+OPENING = 250e-6  # seconds
+BUSY_TIMING = 1500e-6  # seconds
 SLACK = 0.2  # seconds
 MOST_UNTIMED = 4096  # items in a row, of a stream that is timed
 
@@ -59,6 +59,39 @@ class Known:
 class MuxMeter:
     """What is known of a mux, over all its runs at one place in a tree."""
 
+    # (Attributes beyond thirty would not be found as fast in a dictionary.)
+    __slots__ = (
+        "_is_below_lazy",
+        "_left",
+        "_n_left",
+        "_setup",
+        "_sums",
+        "dropped",
+        "empty",
+        "ended",
+        "folded",
+        "has_short",
+        "is_background",
+        "is_promised",
+        "items",
+        "kept",
+        "last_open",
+        "meter",
+        "n_changed",
+        "n_runs",
+        "n_streams",
+        "names",
+        "opened",
+        "opening",
+        "part",
+        "path",
+        "periods",
+        "runs",
+        "timed",
+        "usual",
+        "waited",
+    )
+
     def __init__(self, path: tuple[int, ...], meter: Meter) -> None:
         self.path = path
         self.meter = meter
@@ -69,6 +102,9 @@ class MuxMeter:
         # (Without tuples, which Python would have to track. One by one is quickest; an interrupt
         # in between ends the run, see `leave`.)
         self.ended: list[int] = []
+        # The same of those that were open as their run was over.
+        self._left: list[tuple[np.ndarray, np.ndarray]] = []
+        self._n_left = 0
         self.kept: list[tuple[int, int, Mark]] = []
         self._sums = Sums()
         self.items: Counter[int] = Counter()  # of those that have been gathered
@@ -79,7 +115,7 @@ class MuxMeter:
         self.timed: Counter[int] = Counter()  # streams
         self.dropped: set[int] = set()
         self.periods: list[Period] = []
-        self.n_short = 0  # streams that ended before their limit
+        self.has_short = False  # whether a stream has ended before its limit
         self.folded: tuple[np.ndarray, np.ndarray] | None = None  # means and variances
         self.n_changed = 0  # weights, for streamers that were left out
         self.is_promised = True
@@ -90,7 +126,7 @@ class MuxMeter:
         self.is_background = False  # its runs are in another process
         self._setup: Any = None  # of the last run
         self.usual = Mark(0, 0, 1, Period(None))  # of streams, until weights change
-        self.is_busy = False  # there is no time to time a stream; each 16th looks again
+        self._is_below_lazy: bool | None = None  # not known yet
 
     def join(self, run: Any) -> None:
         """Know of a run from now on; what it has given before does not count."""
@@ -99,40 +135,45 @@ class MuxMeter:
             self.names, self.n_streams = run.names(), run.setup.n_streams
             self.part = run.setup.part
             self.settle()
+            for each in self.runs:
+                each.listed_marks()  # which are not the usual ones any more
             self._setup = run.setup
             self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))
-        run.fresh = self.usual
+        run.fresh, run.marks, run.looks = self.usual, None, True
         if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
             run.fresh = self.usual._replace()
-        run.marks = [run.fresh] * len(run.sources)
-        for slot, _, n_given in run.open_streams():
-            run.marks[slot] = Mark(n_given, 0, 0, run.fresh.period)
+            run.marks = [run.fresh] * len(run.sources)
+        if run.sources:
+            for slot, _, n_given in run.open_streams():
+                run.listed_marks()[slot] = Mark(n_given, 0, 0, run.fresh.period)
         self.runs.add(run)
 
     # What happens.
 
-    def add_slot(self, run: Any) -> None:
-        """Hear that a run has a slot more."""
-        run.marks.append(run.fresh)
-        run.readers.append(None)
+    def add_slots(self, run: Any, n: int) -> None:
+        """Hear that a run has so many slots more."""
+        if run.marks is not None:
+            run.marks += [run.fresh] * n
+        run.readers += [None] * n
 
     def columns(self, run: Any) -> tuple[list, ...]:
         """Return what is kept here of a run, by slot."""
-        return run.marks, run.readers
+        return (run.readers,) if run.marks is None else (run.readers, run.marks)
 
     def opened_one(
         self, run: Any, slot: int, place: int, source: Iterator, begin: float
     ) -> Iterator:
         """Hear that a run has opened a stream since ``begin``; return what it is to read.
 
-        (Not of every stream, where there is no time for it: see `is_busy`.)
+        (Not of every stream, where there is no time to time them: see ``looks`` of a run.)
         """
-        run.marks[slot] = run.fresh
+        if run.marks is not None:
+            run.marks[slot] = run.fresh
         if len(self.ended) >= self.meter.most_kept:
             self.settle()
         now = perf_counter()
-        self.is_busy = run.is_timed_elsewhere or self.meter.busy_until > now
-        if not self.is_busy:
+        run.looks = not (run.is_timed_elsewhere or self.meter.busy_until > now)
+        if run.looks:
             place = run.named(place)
             self.timed[place] += 1
             self.meter.charge(now, OPENING)
@@ -174,13 +215,14 @@ class MuxMeter:
 
         (Not of every stream: see `ended`.)
         """
-        place, mark = run.named(run.places[slot]), run.marks[slot]
+        place = run.named(run.places[slot])
+        mark = self.usual if run.marks is None else run.marks[slot]
         if mark is self.usual:
             self.ended += place, n_given
         else:
             self._keep(place, n_given, mark)
         if has_ended and self.is_short(run, slot, n_given):
-            self.n_short += 1
+            self.has_short = True
             if not n_given:
                 self.empty[place] = self.empty.get(place, 0) + 1
 
@@ -197,7 +239,7 @@ class MuxMeter:
 
     def failed_one(self, run: Any) -> None:
         """Hear that a stream has failed, and that the run goes on: its streamer gives less."""
-        self.n_short += 1
+        self.has_short = True
         promise = run.fresh.period.promise
         if promise is not None and promise.unit != "items":
             self.breaks_promise(run)
@@ -205,11 +247,12 @@ class MuxMeter:
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         """Hear that a stream that was opened goes on with what another one has left."""
         n_carried = before.n_carried + n_given - before.n_counted
-        run.marks[slot] = run.marks[slot]._replace(n_carried=n_carried)
+        marks = run.listed_marks()
+        marks[slot] = marks[slot]._replace(n_carried=n_carried)
 
     def restored_one(self, run: Any, slot: int, n_given: int) -> None:
         """Hear that a stream has been opened where it stood."""
-        run.marks[slot] = Mark(n_given, 0, 0, run.fresh.period)
+        run.listed_marks()[slot] = Mark(n_given, 0, 0, run.fresh.period)
 
     def drop(self, run: Any, place: int) -> None:
         """Hear that a streamer is not opened again in a run."""
@@ -228,12 +271,12 @@ class MuxMeter:
         """Hear that a run chooses by other weights from now on."""
         if not is_restored:
             self.checkpoint(run)
-        now = Period(promise)
+        now, marks = Period(promise), run.listed_marks()
         run.fresh = Mark(0, 0, 1, now)
         if not is_restored and promise is not None and promise.unit == "activations":
             return  # what is open was chosen by the weights of before
         for slot, *_ in run.open_streams():
-            run.marks[slot] = run.marks[slot]._replace(period=now)
+            marks[slot] = marks[slot]._replace(period=now)
 
     # What happens in the run of another process, which has numbers in place of slots.
 
@@ -247,7 +290,7 @@ class MuxMeter:
         """Hear that a stream is over: perhaps before its limit, or without an item."""
         place, n_given = run.open[number]
         self._keep(place, n_given, run.marks[number])
-        self.n_short += is_short
+        self.has_short = self.has_short or is_short
         if is_empty:
             self.empty[place] = self.empty.get(place, 0) + 1
 
@@ -257,7 +300,7 @@ class MuxMeter:
 
     def short_elsewhere(self, run: Any) -> None:
         """Hear that a stream has failed."""
-        self.n_short += 1
+        self.has_short = True
 
     def drop_elsewhere(self, run: Any, place: int) -> None:
         """Hear that a streamer is not opened again in a run."""
@@ -270,7 +313,9 @@ class MuxMeter:
             self.last_open = Counter(place for _, place, _ in run.open_streams())
         self._add_open(run)
         self.runs.discard(run)
-        if not self.runs and self.meter.is_below_lazy(self.path):
+        if self._is_below_lazy is None:
+            self._is_below_lazy = self.meter.is_below_lazy(self.path)
+        if not self.runs and self._is_below_lazy:
             # What is read lazily is not to be kept.
             self.gather()
             known = {place: (self.names(place), self.names.has_mux(place)) for place in self.items}
@@ -280,40 +325,47 @@ class MuxMeter:
         """Add up what the open streams of a run have given, now that it is over."""
         if len(self.ended) % 2:
             self.ended.pop()  # an interrupt came in between: it counts as open
-        found = run.all_given(self.usual)
+        found = run.all_given(self.usual) if run.sources else None
         if found is not None:
-            self.ended += chain.from_iterable(zip(*found))
+            self._left.append(found)
+            self._n_left += len(found[0])
+            if self._n_left >= self.meter.most_kept:
+                self.settle()
             return
+        marks = run.listed_marks()
         for slot, place, n_given in run.open_streams():
-            self._keep(place, n_given, run.marks[slot])
+            self._keep(place, n_given, marks[slot])
 
     # Adding up.
 
     def checkpoint(self, run: Any) -> None:
         """Add up what the open streams of a run have given up to now."""
+        marks = run.listed_marks()
         for slot, place, n_given in run.open_streams():
-            mark = run.marks[slot]
+            mark = marks[slot]
             n_carried = mark.n_carried + n_given - mark.n_counted
             self._keep(place, n_given, mark)
-            run.marks[slot] = Mark(n_given, n_carried, 0, mark.period)
+            marks[slot] = Mark(n_given, n_carried, 0, mark.period)
 
     def begin_again(self) -> tuple:
         """Return what is known now, before something is read that has been before."""
         for run in self.runs:
             self.checkpoint(run)
         self.settle()
-        return set(self.runs), self.n_runs, self.n_short, self.empty.copy(), self.dropped.copy()
+        return set(self.runs), self.n_runs, self.has_short, self.empty.copy(), self.dropped.copy()
 
     def end_again(self, before: tuple | None) -> None:
         """Know no more than before it, but for what is open."""
-        known = before or (set(), 0, 0, {}, set())
-        runs, self.n_runs, self.n_short, self.empty, self.dropped = known
+        known = before or (set(), 0, False, {}, set())
+        runs, self.n_runs, self.has_short, self.empty, self.dropped = known
         self.n_runs += len(self.runs - runs)
         self.ended.clear()
+        self._left.clear()
         self.kept.clear()
         for run in self.runs:
+            marks = run.listed_marks()
             for slot, _, n_given in run.open_streams():
-                run.marks[slot] = run.marks[slot]._replace(n_counted=n_given, n_opened=0)
+                marks[slot] = marks[slot]._replace(n_counted=n_given, n_opened=0)
             if run.has_set_aside():
                 self.is_promised = False
 
@@ -330,9 +382,14 @@ class MuxMeter:
             return
         ended, self.ended = self.ended, []
         kept, self.kept = self.kept, []
+        left, self._left, self._n_left = self._left, [], 0
+        for run in self.runs:
+            run.forget_marks(self.usual)
         if ended:
             numbers = np.fromiter(ended, np.int64, len(ended))
             self._add_usual(numbers[::2], numbers[1::2])
+        if left:
+            self._add_usual(*map(np.concatenate, zip(*left)))
         for each in kept:
             self._add(*each)
             if len(self.periods) > MOST_PERIODS:

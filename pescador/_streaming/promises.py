@@ -24,10 +24,10 @@ class Promise(NamedTuple):
     #: Whether it holds only after many items of one run.
     in_long_runs: bool = False
 
-    def holds(self, n_runs: int, n_short: int) -> bool:
+    def holds(self, n_runs: int, has_short: bool) -> bool:
         """Tell whether it does, for a mux that was started and whose streams ended so often."""
         needs_one_run = self.among_open or self.in_long_runs
-        return not (self.while_full and n_short) and not (needs_one_run and n_runs > 1)
+        return not (self.while_full and has_short) and not (needs_one_run and n_runs > 1)
 
 
 class Period:

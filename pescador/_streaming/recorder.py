@@ -134,6 +134,8 @@ class Recorder(Meter):
 class RecordingMux(MuxMeter):
     """Tells of a mux what happens in its runs."""
 
+    __slots__ = ("_gone", "_is_known_broken", "_named", "_told_setup")
+
     meter: Recorder
 
     def __init__(self, path: tuple[int, ...], meter: Recorder) -> None:
@@ -147,6 +149,7 @@ class RecordingMux(MuxMeter):
     def join(self, run: Any) -> None:
         super().join(run)
         run.fresh = Mark(*run.fresh)  # (not the usual one: every end is to be told)
+        run.listed_marks()
         run.cells, run.selectors = [], []
         run.number, run.told = 0, run.fresh.period  # (it has not been told of)
         self.announce(run)
@@ -192,11 +195,12 @@ class RecordingMux(MuxMeter):
             name = 1 + self.meter.note([self.names(place), self.names.has_mux(place)])
         self.meter.tell(OPEN, number, run.number, place, n_opened, name)
 
-    def add_slot(self, run: Any) -> None:
-        super().add_slot(run)
-        run.cells.append([0])
-        run.selectors.append(None)
-        self._make_selector(run, len(run.cells) - 1)
+    def add_slots(self, run: Any, n: int) -> None:
+        super().add_slots(run, n)
+        for _ in range(n):
+            run.cells.append([0])
+            run.selectors.append(None)
+            self._make_selector(run, len(run.cells) - 1)
 
     def _make_selector(self, run: Any, slot: int) -> None:
         """Let every tick of a slot add the number of its activation to the events."""
@@ -238,7 +242,7 @@ class RecordingMux(MuxMeter):
 
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         super().goes_on(run, slot, before, n_given)
-        self.meter.tell(CARRY, run.cells[slot][0], run.marks[slot].n_carried)
+        self.meter.tell(CARRY, run.cells[slot][0], run.listed_marks()[slot].n_carried)
 
     def drop(self, run: Any, place: int) -> None:
         super().drop(run, place)

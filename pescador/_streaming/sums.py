@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 MOST_DENSE = 2**20  # places, up to which every one has a number
+MOST_PER_STREAM = 8  # places, up to which it is quicker to go over all of them
 
 
 class Sums:
@@ -29,8 +30,12 @@ class Sums:
                 np.concatenate([each, np.zeros(n_more, np.int64)])
                 for each in (self._opened, self._items)
             )
-        np.add.at(self._opened, places, 1)
-        np.add.at(self._items, places, given)
+        if n_places > MOST_PER_STREAM * len(places):
+            np.add.at(self._opened, places, 1)
+            np.add.at(self._items, places, given)
+        else:
+            self._opened[:n_places] += np.bincount(places)
+            self._items[:n_places] += np.bincount(places, given).astype(np.int64)
 
     def _add_sparse(self, places: np.ndarray, given: np.ndarray) -> None:
         known, numbers = np.unique(places, return_inverse=True)
