@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _validate
+from ._mixing.lazily import LazyRun, LazyStreamers, bounded, is_lazy
 from ._mixing.parts import PartOfWeights, every
 from ._mixing.random_run import ShuffledRun
 from ._mixing.run import Run
@@ -140,7 +141,16 @@ class BaseMux(Streamer):
         on_error: str = "raise",
         max_failures: int = 3,
     ) -> None:
-        self._init_mux(_collect(streamers), weights, random_state, on_error, max_failures)
+        _refuse_disorder(streamers)
+        is_read_lazily = self._READS_LAZILY and is_lazy(streamers)
+        collected = LazyStreamers(streamers) if is_read_lazily else _collect(streamers)
+        if not len(collected):
+            rule, remedy = "there is nothing to mix", "give at least one streamer"
+            raise _validate.refuse("streamers", streamers, rule, remedy)
+        self._init_mux(collected, weights, random_state, on_error, max_failures)
+
+    #: Whether a sequence that makes streamers is read as they are opened.
+    _READS_LAZILY = False
 
     def _init_mux(
         self, streamers: Any, weights: Any, random_state: Any, on_error: str, max_failures: int
@@ -193,7 +203,8 @@ class BaseMux(Streamer):
 
     def _remade(self, replaced: Callable) -> Any:
         other = copy.copy(self)
-        other.streamers = [replaced(each) for each in self.streamers]
+        if isinstance(self.streamers, list):
+            other.streamers = [replaced(each) for each in self.streamers]
         return other
 
     def _part(self, index: int, count: int) -> Any:
@@ -338,7 +349,9 @@ class StochasticMux(BaseMux):
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
-        function that yields them, or a Streamer of them, if they are finitely many.
+        function that yields them, or a Streamer of them, if they are finitely many. A sequence
+        that makes them (with ``__len__`` and ``__getitem__``, and not a list or tuple) is asked
+        for each one as it is opened, so that there may be many millions.
     n_active : int >= 1
         The number of streams that are open at a time. More than there are streamers is
         allowed: in the modes ``"single_active"`` and ``"exhaustive"`` it means all.
@@ -486,7 +499,12 @@ class StochasticMux(BaseMux):
         self._setup = self._make_setup()  # which refuses shares that cannot be
 
     is_weighting_given = True  # of pickles that do not say it
-    _run_class = StochasticRun
+    _READS_LAZILY = True
+
+    @property
+    def _run_class(self) -> Callable[[Setup, Seed], Run]:  # type: ignore[override]
+        return LazyRun if isinstance(self.streamers, LazyStreamers) else StochasticRun
+
     _STANDS_FOR_NONE: ClassVar = {"weighting": "active"}
 
     def _warn_of_little_weight(self) -> None:
@@ -735,7 +753,7 @@ class ChainMux(BaseMux):
         max_failures: int = 3,
     ) -> None:
         _refuse_disorder(streamers)
-        self.reader = _reader_of(streamers)
+        self.reader = _reader_of(bounded(streamers))
         if isinstance(streamers, (list, tuple)):
             streamers = [as_streamer(each, index) for index, each in enumerate(streamers)]
         self._init_mux(streamers, None, random_state, on_error, max_failures)
@@ -889,17 +907,12 @@ class Mux(StochasticMux):
 
 def _collect(streamers: Any) -> list[Streamer]:
     """Return the streamers of a finite collection, in its order."""
-    _refuse_disorder(streamers)
     if not isinstance(streamers, (list, tuple)):
-        streamers = _reader_of(streamers).iterate()
-    collected = [
+        streamers = _reader_of(bounded(streamers)).iterate()
+    return [
         each if isinstance(each, Streamer) else as_streamer(each, index)
         for index, each in enumerate(streamers)
     ]
-    if not collected:
-        rule, remedy = "there is nothing to mix", "give at least one streamer"
-        raise _validate.refuse("streamers", collected, rule, remedy)
-    return collected
 
 
 def _draws(streamer: Any) -> bool:

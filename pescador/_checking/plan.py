@@ -128,7 +128,8 @@ class Planner:
             node.generators = self._kept.keep(*streamer._parts())
         self._kept.keep(*streamer._generators())
         if node.kind == MUX:
-            chosen = self._chosen(node, most) if isinstance(parts, list) else self._read(node, most)
+            is_read = isinstance(node.streamer, ChainMux) and not isinstance(parts, list)
+            chosen = self._read(node, most) if is_read else self._chosen(node, most)
         else:
             chosen = [(-1, each) for each in self._parts_of(node)]
         self._plan_below(node, chosen, most)
@@ -157,6 +158,8 @@ class Planner:
         indices: Any = range(len(streamers))
         if weights is not None and function is None:
             indices = np.flatnonzero(weights).tolist()
+        if not isinstance(streamers, list):  # each of them has to be made
+            most = max(1, most // _LAZILY)
         if len(indices) > most:
             node.n_left_out = len(indices) - most
             indices = sorted(self._random.sample(indices, most))

@@ -274,7 +274,11 @@ class Permuted:
     """Chooses every candidate once, in a random order."""
 
     def __init__(self, n_places: int, places: Any, rng: np.random.RandomState) -> None:
-        self._order = rng.permutation(n_places if places is None else places)
+        if places is not None:
+            self._order = rng.permutation(places)
+        else:  # the same as of a number, which takes twice the memory
+            self._order = np.arange(n_places, dtype=np.int32 if n_places < 2**31 else np.int64)
+            rng.shuffle(self._order)
         self._next: list[int] = []  # of the order, the next one last
         self._n_read = 0
         self.n_left = self.n_free = len(self._order)

@@ -214,8 +214,7 @@ class Run(MeteredRun):
     def _restore_slot(
         self, slot: int, place: int, number: int, limit: int, n_given: int, position: Any
     ) -> None:
-        if not 0 <= place < len(self.streamers):
-            raise positions.misfit("a mux", f"has no streamer number {place}")
+        self._check_place(place)
         self.ticks[slot] = repeat(True, sys.maxsize - n_given)
         self.places[slot], self.activation_numbers[slot] = place, number
         self.through_limit[slot] = limit - 1
@@ -237,6 +236,11 @@ class Run(MeteredRun):
         self.iterators[slot] = compress(
             islice(source, n_left) if limit else source, self.selectors[slot]
         )
+
+    def _check_place(self, place: int) -> None:
+        """Refuse a place of a state at which there is no streamer."""
+        if not 0 <= place < len(self.streamers):
+            raise positions.misfit("a mux", f"has no streamer number {place}")
 
     # What is open.
 
