@@ -1,13 +1,12 @@
-"""Print the table of the README: ``python -m benchmarks [--repeats N] [--only TEXT]``.
+"""Print what an item costs: ``python -m benchmarks [--repeats N] [--only TEXT] [--write]``.
 
 Three columns from one run: this library, pescador 3.0.0 (see ``harness``), and loops written by
 hand. The three take turns, and the minimum of several turns counts.
 """
 
-import argparse
 from typing import NamedTuple
 
-from .harness import machine, ours_and_peer, ratio
+from .harness import machine, ours_and_peer, parser_of, ratio, results
 
 TITLE_1000 = "StochasticMux, 1,000 streamers, 64 open, rate 16"
 MODES = ("with_replacement", "single_active", "exhaustive")
@@ -115,7 +114,7 @@ ALIKE = [
 
 def run(case, ours, peer, repeats):
     """Return the minimum for each column: ours, the peer's (or None), by hand."""
-    results = []
+    measured = []
     hand_name, *hand_arguments = case.by_hand
     for _ in range(min(repeats, case.max_repeats)):
         counts = case.n_first, case.n_items
@@ -125,15 +124,21 @@ def run(case, ours, peer, repeats):
             n_first = min(case.n_first, 2_000)
             theirs = peer.measure(case.name, case.arguments, n_first, case.n_items_peer)
         by_hand = ours.measure(hand_name, hand_arguments, *counts)
-        results.append((mine, theirs, by_hand))
-    return [None if column[0] is None else min(column) for column in zip(*results)]
+        measured.append((mine, theirs, by_hand))
+    return [None if column[0] is None else min(column) for column in zip(*measured)]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", default="", help="rows whose title holds this text")
     options = parser.parse_args()
+    with results("items", options.write):
+        print_table(options)
+
+
+def print_table(options):
+    """Print a row for each case, and the ratios between some."""
     print("| ns per item | pescador | 3.0.0 | by hand | times by hand | faster than 3.0.0 |")
     print("|---|---:|---:|---:|---:|---:|")
     costs = {}

@@ -4,7 +4,9 @@ The peer is the last public release of pescador, installed from PyPI into an env
 and used as a black box.
 """
 
+import argparse
 import contextlib
+import io
 import json
 import os
 import platform
@@ -14,6 +16,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
 PEER = "pescador==3.0.0"
 
 
@@ -65,11 +68,66 @@ def ours_and_peer(script):
             yield ours, peer
 
 
+def parser_of(module):
+    """Return a parser of options, of which one writes the results down."""
+    parser = argparse.ArgumentParser(description=module)
+    told = "write the tables into benchmarks/results, too, without goals"
+    parser.add_argument("--write", action="store_true", help=told)
+    return parser
+
+
+class _Both(io.TextIOBase):
+    """Writes to a stream, and keeps what was written."""
+
+    def __init__(self, stream):
+        self._stream, self.kept = stream, io.StringIO()
+
+    def write(self, text):
+        self.kept.write(text)
+        return self._stream.write(text)
+
+    def flush(self):
+        self._stream.flush()
+
+
+_written = []  # what is being written down
+
+
+@contextlib.contextmanager
+def results(name, is_written):
+    """Write down what is printed in the block, and of which commit it is."""
+    if not is_written:
+        yield
+        return
+    both = _Both(sys.stdout)
+    _written.append(name)
+    try:
+        with contextlib.redirect_stdout(both):
+            yield
+    finally:
+        _written.pop()
+    RESULTS.mkdir(exist_ok=True)
+    text = f"{both.kept.getvalue().rstrip()}\n\nMeasured at commit {commit()}.\n"
+    (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def commit():
+    """Return which commit this is, as far as that is known."""
+    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=7"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
 def ratio(value, goal, at_most):
-    """Return a ratio as text, marked where it misses its goal."""
+    """Return a ratio as text, marked where it misses its goal, but not in results."""
     if value is None:
         return "-"
     text = f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    if _written:
+        return text
     if goal is not None and (value > goal if at_most else value < goal):
         text += " (goal " + ("<= " if at_most else ">= ") + f"{goal:g})"
     return text

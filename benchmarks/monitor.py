@@ -4,7 +4,6 @@ Streams with and without one take turns. Of each, the quicker portions count, af
 An activation is its opening, its items, and its end.
 """
 
-import argparse
 import collections
 import itertools
 import time
@@ -13,7 +12,7 @@ import numpy as np
 
 from pescador import Monitor, ParallelStreamer, ShuffledMux, StochasticMux, Streamer, ZMQStreamer
 
-from .harness import machine, ratio
+from .harness import machine, parser_of, ratio, results
 from .parallel import print_table
 
 RATE = 16
@@ -96,9 +95,15 @@ def reports(sizes, n_turns):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="few items, one turn")
-    is_quick = parser.parse_args().quick
+    options = parser.parse_args()
+    with results("monitor", options.write):
+        print_tables(options.quick)
+
+
+def print_tables(is_quick):
+    """Print what it costs to monitor streams, and what reports cost."""
     n_items, n_turns = (2_000, 1) if is_quick else (20_000, 8)
     head = ["ns an item", "plain", "monitored", "more for 16 items", "times"]
     print_table(head, rows(n_items, n_turns))

@@ -8,7 +8,6 @@ workers make them. Then a model that needs a fixed time for each byte is put beh
 the time that the GPU waits for batches is measured, copies to it included.
 """
 
-import argparse
 import itertools
 import time
 from functools import partial
@@ -21,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from pescador import ParallelStreamer, RoundRobinMux, Streamer
 from pescador.adapters.torch import StreamDataset
 
-from .harness import machine
+from .harness import machine, parser_of, results
 
 MIB = 2**20
 N_SOURCES = 16
@@ -209,11 +208,17 @@ def pinned_copy(size):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="see that it runs")
-    plan = QUICK if parser.parse_args().quick else Plan()
+    options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(1, "PyTorch finds no GPU here\n")
+    with results("on_gpu", options.write):
+        print_all(QUICK if options.quick else Plan())
+
+
+def print_all(plan):
+    """Print where this is measured, and a table for each number of workers."""
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}. {machine()}")
     copies = ", ".join(f"{size} MiB {pinned_copy(size):.0f}" for size in plan.sizes)
     print(f"GB/s of copies from pinned memory alone: {copies}.")

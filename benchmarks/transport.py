@@ -6,11 +6,10 @@ bytes in one process, and a bare PAIR socket. All take turns, and the best of se
 PyTorch is used if it is installed: ``python -m pip install -e ".[benchmarks]"``.
 """
 
-import argparse
 import importlib.util
 from typing import NamedTuple
 
-from .harness import machine, ours_and_peer, ratio
+from .harness import machine, ours_and_peer, parser_of, ratio, results
 
 
 class Case(NamedTuple):
@@ -65,16 +64,21 @@ def cpu(measured):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    results = [(case, run(case, options.repeats)) for case in CASES]
+    with results("transport", options.write):
+        print_tables([(case, run(case, options.repeats)) for case in CASES])
+
+
+def print_tables(measured):
+    """Print the speed and the CPU time of each case."""
     print(
         "| items/s (MB/s) | pescador | 3.0.0 | DataLoader, tensors | DataLoader, arrays |", end=""
     )
     print(" bare PAIR | one memcpy | times 3.0.0 | of memcpy |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for case, best in results:
+    for case, best in measured:
         cells = [speed(best[how][0], case.n_bytes) if how in best else "-" for how in HOW]
         mine = best["pescador"][0]
         cells += [ratio(best["peer"][0] / mine, case.goal_peer, False)]
@@ -87,7 +91,7 @@ def main():
     )
     print(" DataLoader, arrays | bare PAIR |")
     print("|---|---:|---:|---:|---:|---:|")
-    for case, best in results:
+    for case, best in measured:
         cells = [cpu(best[how]) if how in best else "-" for how in HOW[:-1]]
         print(f"| {case.title} | {' | '.join(cells)} |")
     print()

@@ -63,7 +63,6 @@ html_theme_options = {"navigation_with_keys": True}
 
 # Where links lead that a page has to files of the repository which are no pages of the site.
 ELSEWHERE = {
-    r"\]\(\.\./README\.md": "](costs.md",
     r"\]\(\.\./ARCHITECTURE\.md": "](internals.md",
     r"\]\(\.\./CHANGELOG\.md": "](changes.md",
     r"\]\(\.\./examples/(\w+)\.py": r"](examples/\1.rst",

@@ -1,6 +1,7 @@
 """The benchmarks measure what they say, and can be run."""
 
 import itertools
+import re
 import sys
 import types
 from pathlib import Path
@@ -151,3 +152,63 @@ def test_a_gap_is_the_longest_one(benchmarks, monkeypatch):
     clock = types.SimpleNamespace(perf_counter=iter([0.0, 1.0, 4.0, 4.5]).__next__)
     monkeypatch.setattr(parallel, "time", clock)
     assert parallel.longest_gap("abc", 3) == 3000
+
+
+# What was measured.
+
+RESULTS = ROOT / "benchmarks" / "results"
+COSTS = {
+    "`for item in streamer.iterate(n)`": "for item in streamer.iterate(n), Streamer",
+    "`ShuffledMux`, 64 open": "ShuffledMux, 64 open",
+    "`StochasticMux`, 64 open of 1,000, `rate=16`": (
+        "StochasticMux, 1,000 streamers, 64 open, rate 16, with_replacement"
+    ),
+    "the same of 1,000,000": "the same, 1,000,000 streamers, with_replacement",
+    "`RoundRobinMux`, 512 open": "RoundRobinMux, 512 open",
+    "`ChainMux`, streams of 1,000": "ChainMux, streams of 1,000",
+}
+
+
+def cells_of(text):
+    """Return the rows of the tables in a text."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {title: cells for title, *cells in reversed(rows)}  # (the first of those alike)
+
+
+def test_the_results_have_every_row(benchmarks):
+    _, _, main = benchmarks
+    rows = cells_of((RESULTS / "items.md").read_text(encoding="utf-8"))
+    titles = [case.title for case in main.table()]
+    assert set(titles) <= set(rows)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.md")), ids=lambda path: path.stem)
+def test_results_say_where_they_are_from_and_no_goals(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.search(r"\nMeasured at commit [0-9a-f]{7}[0-9a-f]*\.\n$", text)
+    assert "cores, Linux; CPython" in text and "goal" not in text
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results():
+    told = cells_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    rows = cells_of((RESULTS / "items.md").read_text(encoding="utf-8"))
+    assert {title: told[title] for title in COSTS} == {
+        title: rows[row][:2] for title, row in COSTS.items()
+    }
+    one = told["an item of 1 MiB from a `ZMQStreamer` (microseconds)"]
+    text = (RESULTS / "transport.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| 1 MiB"))
+    speeds = [float(cell.split()[0].replace(",", "")) for cell in row.split("|")[2:4]]
+    assert [float(each) for each in one] == [round(1e6 / each) for each in speeds]
+
+
+def test_results_are_written_down_without_goals(benchmarks, monkeypatch, tmp_path, capsys):
+    from benchmarks import harness
+
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "results")
+    for is_written in (False, True):
+        with harness.results("some", is_written):
+            print(harness.ratio(3.0, 2.5, at_most=True))
+    assert capsys.readouterr().out == "3.00 (goal <= 2.5)\n3.00\n"
+    text = (tmp_path / "results" / "some.md").read_text(encoding="utf-8")
+    assert text.startswith("3.00\n\nMeasured at commit ")

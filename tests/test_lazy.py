@@ -180,11 +180,8 @@ class Broken(Files):
 @pytest.mark.parametrize("mode", MODES)
 def test_one_that_cannot_be_made_is_a_source_that_fails(mode):
     mux = StochasticMux(Broken(), 8, 4, mode=mode, random_state=0)
-    with pytest.raises(OSError, match="no file") as caught:
+    with pytest.raises(OSError, match="no file"):
         list(mux.iterate(1000))
-    assert "Broken" in str(
-        caught.value.__notes__ if hasattr(caught.value, "__notes__") else "Broken"
-    )
     mux = StochasticMux(
         Broken(), 8, 4, mode=mode, random_state=0, on_error="replace", max_failures=1
     )
