@@ -172,7 +172,7 @@ class WeightedSlots(_Slots):
 
     def put(self, slot: int, weight: float) -> None:
         """Change the weight of a slot."""
-        weight = float(weight)  # (sums of NumPy's numbers, and comparisons, take three times as long)
+        weight = float(weight)  # (NumPy's numbers are added and compared three times as slowly)
         for below, nodes in zip(self._levels, self._cumulative):
             below[slot] = weight
             node, index = divmod(slot, _FANOUT)
