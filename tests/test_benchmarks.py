@@ -154,6 +154,35 @@ def test_a_gap_is_the_longest_one(benchmarks, monkeypatch):
     assert parallel.longest_gap("abc", 3) == 3000
 
 
+def test_every_peer_is_measured_beside_ours(benchmarks, monkeypatch, capsys):
+    from benchmarks import peers, peers_worker
+
+    asked = []
+    monkeypatch.setattr(peers, "python_of", lambda peer: peer.packages[0])
+    monkeypatch.setattr(
+        peers,
+        "measured",
+        lambda python, name: asked.append(name) or (None if "grain" in name else 9),
+    )
+    peers.print_table(peers.PEERS)
+    assert set(asked) == set(peers_worker.MIXERS)
+    rows = cells_of(capsys.readouterr().out)
+    assert len(rows) == len(peers.PEERS) + 1
+    assert [row for row, cells in rows.items() if "failed" in cells] == [
+        "Grain `IterDataset.mix` (0.2.18)"
+    ]
+
+
+@pytest.mark.parametrize("name", ["pescador_all", "pescador_few_open"])
+def test_mixtures_that_are_compared_with_peers_do_not_end(benchmarks, monkeypatch, name):
+    from benchmarks import peers_worker
+
+    items = peers_worker.MIXERS[name]()
+    assert len(list(itertools.islice(items, 20_000))) == 20_000
+    monkeypatch.setattr(peers_worker, "SECONDS", 1e-3)
+    assert peers_worker.measure(items) > 0
+
+
 # What was measured.
 
 RESULTS = ROOT / "benchmarks" / "results"
