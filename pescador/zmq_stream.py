@@ -91,7 +91,7 @@ class ZMQStreamer(Streamer):
     A start costs about 5 milliseconds with "fork" (more in a large program), and the import of
     NumPy with the others. A small item costs about two microseconds; a large one is copied once,
     to shared memory on Linux, and twice more on its way through the socket elsewhere, or where
-    the arrays that are kept have filled the shared memory (four times ``max_bytes``, or four
+    the arrays that are kept have filled the shared memory (four times ``max_bytes``, or eight
     items where these are larger). Arrays that are kept while the program forks stay shared with
     its child: use ``copy=True`` if one of the two alters them.
 

@@ -20,8 +20,9 @@ import numpy as np
 
 PAGE = mmap.PAGESIZE
 _STEP = 2**20  # bytes by which the memory grows, at least
-_BLOCKS = 4  # times max_bytes, or the size of the largest item, that are used at most
-_LIKELY = 2**31  # bytes of addresses: for four items of half a gigabyte
+_BLOCKS = 4  # times max_bytes that are used at most
+_OF_LARGEST = 8  # the same, times the size of the largest item
+_LIKELY = 2**31  # bytes of addresses: for eight items of a quarter of a gigabyte
 
 
 def create(n_bytes: int) -> Holder | None:
@@ -102,7 +103,7 @@ class Allocator:
         if index is None:
             return None
         offset, available = self._free[index]
-        self._limit = max(self._limit, _BLOCKS * size)
+        self._limit = max(self._limit, _OF_LARGEST * size)
         if offset + size > self._limit or not self._commit(offset + size):
             return None
         if available == size:

@@ -589,16 +589,17 @@ def test_addresses_that_there_are_not(monkeypatch):
 
 
 def test_few_blocks_are_used_whatever_their_size():
-    """Four times the bytes that a process may be ahead, or four of the largest."""
+    """Four times the bytes that a process may be ahead, or eight of the largest."""
     reader = memory_module.create(1024 * PAGE)
     with reader.lent() as descriptor:
         writer = memory_module.attach(os.dup(descriptor), PAGE)
     with contextlib.closing(reader), contextlib.closing(writer):
-        assert [writer.allocate(1) for _ in range(5)] == [0, PAGE, 2 * PAGE, 3 * PAGE, None]
+        found = [writer.allocate(1) for _ in range(9)]
+        assert found == [*(n * PAGE for n in range(8)), None]
         # The others are in the way of one.
-        found = [writer.allocate(10 * PAGE) for _ in range(4)]
-        assert found == [4 * PAGE, 14 * PAGE, 24 * PAGE, None]
-        assert writer.allocate(1) == 34 * PAGE
+        found = [writer.allocate(10 * PAGE) for _ in range(8)]
+        assert found == [*((8 + 10 * n) * PAGE for n in range(7)), None]
+        assert writer.allocate(1) == 78 * PAGE
 
 
 # Processes that are forked while blocks are held.
