@@ -91,7 +91,7 @@ class BaseMux(Streamer):
     Attributes
     ----------
     streamers : list of Streamer
-        What is mixed.
+        What is mixed; a sequence, if streamers are made as they are opened.
     n_streams : int
         How many there are.
     weights : ndarray of float, shape (n_streams,)
@@ -350,8 +350,9 @@ class StochasticMux(BaseMux):
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
         function that yields them, or a Streamer of them, if they are finitely many. A sequence
-        that makes them (with ``__len__`` and ``__getitem__``, and not a list or tuple) is asked
-        for each one as it is opened, so that there may be many millions.
+        that makes them (a class with ``__len__`` and ``__getitem__``; derived from
+        ``collections.abc.Sequence``, if it has ``__iter__`` too) is asked for each one as it is
+        opened, so that there may be many millions.
     n_active : int >= 1
         The number of streams that are open at a time. More than there are streamers is
         allowed: in the modes ``"single_active"`` and ``"exhaustive"`` it means all.

@@ -165,6 +165,9 @@ class _Divider:
             _refuse_hidden(streamer)
             return streamer._remade(self.part)
         below = streamer.streamers if isinstance(streamer.streamers, list) else []
+        if streamer.n_streams and not below and _has_mux(streamer.streamers[0]):
+            rule = "reads streamers lazily that have muxes, so that these cannot be divided"
+            raise _validate.refuse("mux", streamer, rule, "give a list of them")
         n_muxes = sum(map(_has_mux, below))
         if n_muxes == len(below) > 0:
             return streamer._remade(self.part)
@@ -173,8 +176,9 @@ class _Divider:
             rule = f"mixes {n_muxes} streamers that have muxes with {n_sources} that have none"
             remedy = "give sources in a mux of their own, so that the lowest muxes can be divided"
             raise _validate.refuse("mux", streamer, rule, remedy)
-        if isinstance(streamer.streamers, list) and len(below) < self._count:
-            rule = f"has {len(below)} streamers, which are too few for {self._count} consumers"
+        n_streams = streamer.n_streams
+        if n_streams is not None and n_streams < self._count:
+            rule = f"has {n_streams} streamers, which are too few for {self._count} consumers"
             remedy = "cut its sources into more and smaller ones, or use fewer consumers"
             raise _validate.refuse("mux", streamer, rule, remedy)
         return self._part_of(streamer)

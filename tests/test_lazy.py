@@ -192,6 +192,57 @@ def test_one_that_cannot_be_made_is_a_source_that_fails(mode):
     assert all("no file" in each.error for each in stream.failures)
 
 
+class Flaky(Files):
+    """Cannot make the streamer that is asked for at one moment."""
+
+    def __init__(self, number, n=N, make=rows):
+        super().__init__(n, make)
+        self._number = number
+
+    def __getitem__(self, index):
+        made = super().__getitem__(index)
+        if self.n_made == self._number:
+            raise OSError("not now")
+        return made
+
+
+def drawing(number, seed):
+    rng = np.random.RandomState(seed)
+    while True:
+        yield {"file": number, "x": rng.rand()}
+
+
+class Drawing(Flaky):
+    def __getitem__(self, index):
+        super().__getitem__(index)
+        return Streamer(drawing, index, pescador.FRESH_SEED)
+
+
+class OfMuxes(Flaky):
+    def __getitem__(self, index):
+        super().__getitem__(index)
+        return ShuffledMux([Streamer(drawing, index, pescador.FRESH_SEED) for _ in range(2)])
+
+
+@pytest.mark.parametrize("make", [Drawing, OfMuxes])
+@pytest.mark.parametrize("number", [2, 5, 17])
+def test_one_that_cannot_be_made_at_once(make, number):
+    """It is a failure, as any other; with "retry" the items are those without it."""
+
+    def mux(number, **options):
+        return StochasticMux(make(number), 3, 5, random_state=0, **options)
+
+    with pytest.raises(OSError, match="not now"):
+        list(mux(number).iterate(300))
+    stream = mux(number, on_error="replace").iterate(300)
+    assert len(list(stream)) == 300 and stream.failures[0].count == 1
+    wanted = list(mux(0).iterate(300))
+    assert list(mux(number, on_error="retry").iterate(300)) == wanted
+    stream = mux(number, on_error="retry").iterate(300)
+    begun = list(itertools.islice(stream, 150))
+    assert begun + list(mux(0).resume(stream.state_dict())) == wanted
+
+
 # What else reads a tree.
 
 
@@ -203,6 +254,77 @@ def test_parts_are_read_lazily_too():
     part = shard(StochasticMux(files, 8, 4, random_state=0), 1, 4)
     assert all(item["file"] % 4 == 1 for item in part.iterate(500))
     assert files.n_made < 500
+
+
+def test_parts_that_cannot_be():
+    with pytest.raises(PescadorError, match="has 2 streamers, which are too few for 3"):
+        shard(StochasticMux(Files(2), 5, 4), 2, 3)
+    with pytest.raises(PescadorError, match="reads streamers lazily that have muxes"):
+        shard(StochasticMux(OfMuxes(0), 3, 4), 0, 2)
+
+
+def test_a_chain_reads_what_there_is():
+    class Growing(Files):
+        def grow(self):
+            self._n += 1
+
+    files = Growing(2)
+    chain = ChainMux(files)
+    assert [item["file"] for item in chain] == [0] * 7 + [1] * 7
+    stream = chain.iterate()
+    next(stream)
+    files.grow()
+    assert {item["file"] for item in stream} == {0, 1, 2}
+
+
+def test_a_list_of_another_kind_is_a_list():
+    given = collections.UserList([Streamer(rows, 0)])
+    mux = StochasticMux(given, 1, 4)
+    given[0] = None
+    assert next(mux.iterate())["file"] == 0
+
+
+def test_nothing_is_held_by_a_stream_that_is_over():
+    mux = lazily()
+    with mux as active:
+        stream = active.iterate(20)
+        next(stream)
+        held = active._run.streamers
+        assert held._open
+        stream.close()
+        assert not held._open
+
+
+@pytest.mark.parametrize("sort", [WAYS["here"], WAYS["process"]])
+def test_a_report_of_muxes_that_are_made_is_that_of_a_list(sort):
+    def inner(number):
+        files = [Streamer(rows, 3 * number + n) for n in range(3)]
+        return StochasticMux(files, 2, 5)
+
+    class Inner(Files):
+        def __getitem__(self, index):
+            return inner(index)
+
+    reports = []
+    for members in (Inner(4), [inner(n) for n in range(4)]):
+        mux = StochasticMux(members, 2, 12, random_state=0)
+        monitor = Monitor(sort(mux).iterate(4000))
+        list(monitor)
+        reports.append([row[:9] for row in monitor.report().sources])
+    assert [row[0] for row in reports[0]] == [row[0] for row in reports[1]]
+    assert [row[2:9] for row in reports[0]] == [row[2:9] for row in reports[1]]
+
+
+def test_a_monitor_keeps_no_mux_that_is_over():
+    class Inner(Files):
+        def __getitem__(self, index):
+            return StochasticMux([Streamer(rows, n) for n in range(3)], 2, 5)
+
+    monitor = Monitor(StochasticMux(Inner(100_000), 2, 12, random_state=0).iterate(20_000))
+    list(itertools.islice(monitor, 19_000))
+    found = monitor._meter
+    assert sum(mux._setup is not None for mux in found.muxes.values()) < 10
+    assert all(len(mux.periods) <= 1 for mux in found.muxes.values())
 
 
 def test_a_monitor_knows_them_by_number():

@@ -167,6 +167,27 @@ def test_counts_of_random_trees(number, caplog):
     check_random_trees(range(10 * number, 10 * number + 10), caplog)
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_counts_that_are_added_up_all_the_time(number, caplog, monkeypatch):
+    from pescador._streaming import meter
+
+    monkeypatch.setattr(meter, "LEAST_KEPT", 1)
+    monkeypatch.setattr(meter, "MOST_KEPT", 1 + number % 3)
+    check_random_trees(range(1000 + 15 * number, 1015 + 15 * number), caplog)
+
+
+def test_streams_are_counted_once_whenever_weights_change(monkeypatch):
+    from pescador._streaming import meter
+
+    monkeypatch.setattr(meter, "MOST_KEPT", 1)
+    monkeypatch.setattr(meter, "LEAST_KEPT", 1)
+    mux = ShuffledMux([Streamer(values, i) for i in range(3)], lambda n: [1, 1 + n // 1000, 2])
+    with Monitor(mux.iterate(5000)) as monitor:
+        for _ in range(5):
+            take(monitor, 1000)
+            assert sum(row.n_items for row in monitor.report().sources) == monitor.stream.n_given
+
+
 def check_random_trees(numbers, caplog):
     caplog.set_level(logging.CRITICAL)
     for number in numbers:

@@ -53,8 +53,10 @@ class _Told(NamedTuple):
 class _Setup:
     """The parameters of the runs of a mux over there."""
 
-    def __init__(self, promise: Promise | None, n_streams: int | None, part: Any) -> None:
-        self.promise, self.n_streams = promise, n_streams
+    def __init__(
+        self, promise: Promise | None, n_streams: int | None, part: Any, is_read_lazily: bool
+    ) -> None:
+        self.promise, self.n_streams, self.is_read_lazily = promise, n_streams, is_read_lazily
         self.part = None if part is None else tuple(part)
 
 
@@ -66,6 +68,7 @@ class _RemoteRun:
 
     def __init__(self, setup: _Setup, mux: MuxMeter, names: dict[int, tuple[str, bool]]) -> None:
         self.setup, self.mux = setup, mux
+        self.is_read_lazily = setup.is_read_lazily
         self._names = names
         self.open: dict[int, list[int]] = {}  # by activation: place, and how many items it gave
         self.marks: Any = {}
@@ -230,10 +233,10 @@ class Counted:
                 self._of.pop(each, None)
 
     def _begin_run(self, number: int, note: int) -> None:
-        path, is_new, promise, n_streams, part = self._notes.pop(note)
+        path, is_new, promise, *told = self._notes.pop(note)
         mux = self._meter.of_mux((*self._prefix, *path))
         if is_new:
-            self._setups[mux.path] = _Setup(from_json(promise), n_streams, part)
+            self._setups[mux.path] = _Setup(from_json(promise), *told)
         mux.is_background = True
         names = self._names.setdefault(mux.path, {})
         run = self._runs[number] = _RemoteRun(self._setups[mux.path], mux, names)

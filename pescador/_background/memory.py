@@ -117,7 +117,8 @@ class Allocator:
         """Make sure that there is memory up to ``end``, so that writing cannot fail."""
         if end <= self._committed:
             return True
-        end = min(max(end, self._committed + _STEP), len(self._map))
+        step = min(self._committed + _STEP, self._limit)
+        end = min(max(end, step), len(self._map))
         try:
             os.posix_fallocate(self._descriptor, self._committed, end - self._committed)
         except OSError:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import array
-import contextlib
-from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections import UserList
+from collections.abc import Iterator, MutableSequence, Sequence
+from typing import Any, NoReturn, overload
 
 import numpy as np
 
 from .._repr import named
 from .._streaming.recipe import Recipe
+from .._streaming.seeds import Seed
 from ..core import Streamer, as_streamer
-from .metered import NO_SOURCE
+from .metered import NO_SOURCE, Names
+from .setup import Setup
 from .stochastic_run import StochasticRun
 
 # What holds all that it gives.
-_LISTED = (list, tuple, range, memoryview, array.array, deque, np.ndarray, Streamer)
+_HOLDING = (tuple, range, memoryview, array.array, np.ndarray, MutableSequence, UserList, Streamer)
 
 
 def is_lazy(streamers: Any) -> bool:
     """Tell whether something is a sequence of the user's, which makes what it gives."""
-    if isinstance(streamers, _LISTED):
+    if isinstance(streamers, _HOLDING):
         return False
     return isinstance(streamers, Sequence) or _is_indexed(streamers)
 
@@ -35,8 +36,26 @@ def _is_indexed(streamers: Any) -> bool:
 
 
 def bounded(streamers: Any) -> Any:
-    """Return what ends at its length, if it has one (an IndexError need not tell it)."""
-    return LazyStreamers(streamers) if _is_indexed(streamers) else streamers
+    """Return what ends at its length, if it is known by its indices alone."""
+    return _Bounded(streamers) if _is_indexed(streamers) else streamers
+
+
+class _Bounded:
+    """What something gives that has a length, also if no IndexError says where it ends."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, index: int) -> Any:
+        if index >= len(self.given):
+            raise IndexError(index)
+        return self.given[index]
+
+    def __repr__(self) -> str:
+        return named(self.given)
 
 
 class LazyStreamers:
@@ -72,15 +91,42 @@ class LazyStreamers:
         index = self.indices[index]
         try:
             value = self.given[index]
-        except Exception:
-            # Met as any other source that fails; perhaps it does not the next time.
-            return Streamer(_made_again, self.given, index)
+        except Exception as error:
+            return Unmade(self.given, index, error)
         return as_streamer(value, index)
 
 
-def _made_again(streamers: Any, index: int) -> Iterator:
-    """Yield the items of a streamer that could not be made."""
-    yield from as_streamer(streamers[index], index)
+def not_made(streamers: Any, index: int) -> NoReturn:  # type: ignore[misc]
+    """Stand for what would give the items of a streamer that could not be made."""
+    yield from ()
+
+
+class Unmade(Streamer):
+    """Stands for a streamer that could not be made: it fails as it is opened, as any other source.
+
+    When it is opened again, the streamer is made anew.
+    """
+
+    def __init__(self, given: Any, index: int, error: Exception) -> None:
+        super().__init__(not_made, given, index)
+        self._given, self._index = given, index
+        self._error: Exception | None = error
+
+    def __getstate__(self) -> tuple[dict, dict]:
+        attributes, slots = super().__getstate__()
+        return {**attributes, "_error": None}, slots  # (which may not be one that can be pickled)
+
+    def _make(self) -> Recipe:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return as_streamer(self._given[self._index], self._index)
+
+    def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
+        return self._make()._open_run(parent, place, number)
+
+    def _open_at(self, parent: Seed, place: int, number: int, position: Any) -> Iterator:
+        return self._make()._open_at(parent, place, number, position)
 
 
 class Held:
@@ -117,16 +163,22 @@ class Held:
         if not held[1]:
             del self._open[place]
 
-    @contextlib.contextmanager
-    def held_if_opened(self, place: int) -> Iterator[list[bool]]:
-        """Keep a streamer from now on, if what is yielded says in the end that it is open."""
-        self.hold(place)
-        is_open = [False]
-        try:
-            yield is_open
-        finally:
-            if not is_open[0]:
-                self.let_go(place)
+    def clear(self) -> None:
+        """Keep nothing: the run is over."""
+        self._open.clear()
+
+
+class LazyNames(Names):
+    """The streamers of a mux, as text; whether they have muxes is found out from one of them."""
+
+    _has_muxes: bool | None = None
+
+    def has_mux(self, place: int) -> bool:
+        if self._has_muxes is False:
+            return False
+        if place not in self._has_mux:
+            self._has_muxes = self._has_mux[place] = self._finds_mux_in(self._streamers[place])
+        return self._has_mux[place]
 
 
 class LazyRun(StochasticRun):
@@ -135,21 +187,31 @@ class LazyRun(StochasticRun):
     __slots__ = ()
 
     streamers: Any
+    is_read_lazily = True
 
-    def __init__(self, setup: Any, seed: Any) -> None:
+    def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
-        self.streamers = Held(setup.streamers)
+        self.streamers = Held(setup.streamers)  # type: ignore[arg-type]
+
+    def names(self) -> LazyNames:
+        return LazyNames(self.setup.streamers, self.setup.mux)
 
     def put(self, slot: int, place: int, limit: int) -> bool:
-        with self.streamers.held_if_opened(place) as is_open:
-            is_open[0] = super().put(slot, place, limit)
-        return is_open[0]
+        self.streamers.hold(place)
+        try:
+            return super().put(slot, place, limit)
+        finally:
+            if self.sources[slot] is NO_SOURCE:
+                self.streamers.let_go(place)
 
     def _restore_slot(self, slot: int, place: int, *rest: Any) -> None:
         self._check_place(place)
-        with self.streamers.held_if_opened(place) as is_open:
+        self.streamers.hold(place)
+        try:
             super()._restore_slot(slot, place, *rest)
-            is_open[0] = self.sources[slot] is not NO_SOURCE
+        finally:
+            if self.sources[slot] is NO_SOURCE:
+                self.streamers.let_go(place)
 
     def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:
         was_open, place = self.sources[slot] is not NO_SOURCE, self.places[slot]
@@ -158,3 +220,9 @@ class LazyRun(StochasticRun):
         finally:
             if was_open:
                 self.streamers.let_go(place)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.streamers.clear()

@@ -44,12 +44,14 @@ class Names:
         if not isinstance(self._streamers, (list, tuple)):
             return False
         if place not in self._has_mux:
-            streamer = self._streamers[place]
-            is_plain = streamer._is_source() and not any(map(is_streamer, streamer._parts()))
-            self._has_mux[place] = not is_plain and any(
-                each._chooses() for each in streamers_of(streamer)
-            )
+            self._has_mux[place] = self._finds_mux_in(self._streamers[place])
         return self._has_mux[place]
+
+    @staticmethod
+    def _finds_mux_in(streamer: Recipe) -> bool:
+        if streamer._is_source() and not any(map(is_streamer, streamer._parts())):
+            return False
+        return any(each._chooses() for each in streamers_of(streamer))
 
 
 def _are_all(marks: list[Mark], mark: Mark) -> bool:
@@ -96,6 +98,7 @@ class MeteredRun(FailingRun):
     number: int
     told: Period
 
+    is_read_lazily = False  # the streamers: made as they are opened
     is_read_in_turn = False  # the streamers, perhaps lazily, so that they have no place here
 
     def __init__(self, setup: Setup, seed: Seed) -> None:

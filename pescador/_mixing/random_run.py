@@ -144,7 +144,9 @@ class PoolRun(Run):
             self.raise_if_all_failed()
 
     def has_gap(self) -> bool:
-        return self.is_replacing  # (to look at all of them takes long)
+        # (True whenever a slot is empty, but right after a state was restored, when the streams
+        # have marks of their own. To look at all slots takes long.)
+        return self.is_replacing
 
     def position_before_draw(self) -> dict:
         position = super().position_before_draw()

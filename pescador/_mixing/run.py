@@ -340,8 +340,9 @@ class Run(MeteredRun):
                 source = self.meter.opened_one(self, slot, place, source, begin)
             else:
                 self.readers[slot] = source
-                if self.marks is not None:
-                    self.marks[slot] = self.fresh
+                marks = self.marks  # (a report in another thread may replace it)
+                if marks is not None:
+                    marks[slot] = self.fresh
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
@@ -356,7 +357,8 @@ class Run(MeteredRun):
                 # (The common case is told here: another call would cost as much as the rest.)
                 stop = self.through_limit[slot]
                 is_usual = n_given and has_ended and stop != STOP_FAILED
-                if is_usual and (self.marks is None or self.marks[slot] is meter.usual):
+                marks = self.marks
+                if is_usual and (marks is None or marks[slot] is meter.usual):
                     ended = meter.ended
                     ended.append(self.places[slot])
                     ended.append(n_given)

@@ -168,6 +168,11 @@ class ChainRun(Run):
 
     is_read_in_turn = True
 
+    @property
+    def is_read_lazily(self) -> bool:  # type: ignore[override]
+        """Tell whether the streamers are made as they are opened."""
+        return self.setup.n_streams is None
+
     def named(self, place: int) -> int:
         return self.index
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .promises import FIRST, Period, Promise, expected
+from .promises import FIRST, Period, Promise, are_alike, expected
 from .sums import Sums
 
 STOP_FAILED = -2  # in place of a limit: the stream has failed
@@ -73,6 +73,7 @@ class MuxMeter:
         "has_short",
         "is_background",
         "is_promised",
+        "is_read_lazily",
         "items",
         "kept",
         "last_open",
@@ -122,6 +123,7 @@ class MuxMeter:
         self.names: Any = Known({})
         self.n_streams: int | None = None
         self.part: tuple[int, int] | None = None  # as of a `Setup`
+        self.is_read_lazily = False  # its streamers are made as they are opened
         self.last_open: Counter[int] = Counter()  # as its last run ended
         self.is_background = False  # its runs are in another process
         self._setup: Any = None  # of the last run
@@ -133,12 +135,14 @@ class MuxMeter:
         self.n_runs += 1
         if run.setup is not self._setup:
             self.names, self.n_streams = run.names(), run.setup.n_streams
-            self.part = run.setup.part
+            self.part, self.is_read_lazily = run.setup.part, run.is_read_lazily
             self.settle()
             for each in self.runs:
                 each.listed_marks()  # which are not the usual ones any more
             self._setup = run.setup
-            self.usual = Mark(0, 0, 1, Period(run.promise(FIRST)))
+            promise = run.promise(FIRST)
+            if not are_alike(promise, self.usual.period.promise):
+                self.usual = Mark(0, 0, 1, Period(promise))
         run.fresh, run.marks, run.looks = self.usual, None, True
         if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
             run.fresh = self.usual._replace()
@@ -344,8 +348,10 @@ class MuxMeter:
         for slot, place, n_given in run.open_streams():
             mark = marks[slot]
             n_carried = mark.n_carried + n_given - mark.n_counted
-            self._keep(place, n_given, mark)
+            self.kept.append((place, n_given, mark))
             marks[slot] = Mark(n_given, n_carried, 0, mark.period)
+        if len(self.kept) >= self.meter.most_kept:  # (not before: it may replace the marks)
+            self.settle()
 
     def begin_again(self) -> tuple:
         """Return what is known now, before something is read that has been before."""
@@ -361,6 +367,7 @@ class MuxMeter:
         self.n_runs += len(self.runs - runs)
         self.ended.clear()
         self._left.clear()
+        self._n_left = 0
         self.kept.clear()
         for run in self.runs:
             marks = run.listed_marks()
@@ -470,7 +477,7 @@ class Meter:
     def is_below_lazy(self, path: tuple[int, ...]) -> bool:
         """Tell whether a mux is below another one that reads its streamers lazily."""
         above = (self.muxes.get(path[:n]) for n in range(len(path)))
-        return any(mux is not None and mux.n_runs and mux.n_streams is None for mux in above)
+        return any(mux is not None and mux.n_runs and mux.is_read_lazily for mux in above)
 
     def _new(self, path: tuple[int, ...]) -> MuxMeter:
         return MuxMeter(path, self)

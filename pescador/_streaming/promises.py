@@ -30,6 +30,17 @@ class Promise(NamedTuple):
         return not (self.while_full and has_short) and not (needs_one_run and n_runs > 1)
 
 
+def are_alike(one: Promise | None, other: Promise | None) -> bool:
+    """Tell whether two muxes promise the same."""
+    if one is None or other is None:
+        return one is other
+    if one[1:] != other[1:]:
+        return False
+    if one.weights is None or other.weights is None:
+        return one.weights is other.weights
+    return np.array_equal(one.weights, other.weights)
+
+
 class Period:
     """Items that were chosen by the same weights."""
 

@@ -184,7 +184,9 @@ class RecordingMux(MuxMeter):
     def _tell_run(self, run: Any) -> None:
         is_new, self._told_setup = run.setup is not self._told_setup, run.setup
         promise = as_json(run.promise(FIRST)) if is_new else None
-        note = [list(self.path), is_new, promise, run.setup.n_streams, run.setup.part]
+        setup = run.setup
+        told = [setup.n_streams, setup.part, run.is_read_lazily]
+        note = [list(self.path), is_new, promise, *told]
         self.meter.tell(RUN, run.number, self.meter.note(note))
 
     def _tell_open(self, run: Any, slot: Any, place: int, n_opened: int) -> None:

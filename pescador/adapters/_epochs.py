@@ -58,6 +58,8 @@ class Epochs:
         self._next: dict[Any, int] = {}  # by reader: the number of the batch it reads next
         self._is_begun = self._is_over = False  # whether any, or all, were read in an epoch
         self._is_looking = False  # whether the epoch is there to build a model
+        # Who was reading as an epoch was left before its end, if somebody was.
+        self._left_by: set[Any] = set()
         self.is_in_epoch = False
 
     # Counting.
@@ -97,7 +99,7 @@ class Epochs:
         """Return the next batch of a reader's epoch."""
         with self._lock:
             if reader not in self._next:
-                self._next[reader] = self._first_of_new()
+                self._next[reader] = self._first_of_new(reader)
             number = self._next[reader]
             if number < self._base:
                 raise PescadorError(
@@ -109,12 +111,18 @@ class Epochs:
             self._note_taken(number)
             return batch
 
-    def _first_of_new(self) -> int:
+    def _first_of_new(self, reader: Any) -> int:
         """Return where a new reader begins.
 
         It is dropped unread if it comes after all has been read. (Or so it seems: one of those may
         have read a short epoch before its true reader comes.)
         """
+        if self._left_by and reader not in self._left_by:
+            _LOGGER.warning(
+                "an epoch was left before its end: batches that Keras had read ahead by then"
+                " are not trained with"
+            )
+        self._left_by = set()
         is_late = self._is_over and self.size > self._n_kept
         return self._first + self.size if is_late else self._first
 
@@ -166,19 +174,13 @@ class Epochs:
                 self.close()
                 self._restart(None)
             elif self._is_begun:
-                self._warn_of_rest()
+                if self._n_kept and not self._is_over:
+                    self._left_by = set(self._next)
                 self._first = self._upcoming()
             self._is_begun = self._is_over = False
             self._is_looking, self.is_in_epoch = is_looking, True
             self._forget(self._first)
             self._next = {each: n for each, n in self._next.items() if n > self._first}
-
-    def _warn_of_rest(self) -> None:
-        if self._n_kept and not self._is_over:
-            _LOGGER.warning(
-                "an epoch was left before its end: batches that Keras had read ahead by then"
-                " are not trained with"
-            )
 
     def end(self) -> None:
         """End an epoch."""
@@ -198,7 +200,8 @@ class Epochs:
             if self._n_kept and self._is_begun and (self.is_in_epoch or not self._is_over):
                 raise PescadorError(
                     "in an epoch, Keras on TensorFlow has read ahead, and nobody knows how far;"
-                    " call state_dict() between two epochs: in on_epoch_end of a callback"
+                    " call state_dict() between two epochs, in on_epoch_end of a callback, and give"
+                    " fit() no steps_per_epoch: the dataset has steps"
                 )
             n_before = self._upcoming() - self._base
             ahead = self._ahead[n_before : n_before + 1]

@@ -103,10 +103,22 @@ def test_the_rest_of_an_epoch_that_was_left_is_told(caplog):
     with pytest.raises(PescadorError, match="between two epochs"):
         read.state()
     read.end()
+    read.begin()
     with caplog.at_level(logging.WARNING, "pescador"):
-        read.begin()
+        assert read.take(object()) == 400
     assert "left before its end" in caplog.text
-    assert read.take(object()) == 400
+
+
+def test_a_reader_that_goes_on_in_the_next_epoch_loses_nothing(caplog):
+    """As Keras does that is told how many steps an epoch has."""
+    read = epochs(20)
+    reader, found = object(), []
+    for _ in range(5):
+        read.begin()
+        found += [read.take(reader) for _ in range(7)]
+        read.end()
+    assert found == [n**2 for n in range(35)]
+    assert not caplog.records
 
 
 def test_a_pass_that_was_left_begins_anew():

@@ -602,6 +602,18 @@ def test_few_blocks_are_used_whatever_their_size():
         assert writer.allocate(1) == 78 * PAGE
 
 
+def test_no_more_is_used_than_the_limit():
+    reader = memory_module.create_for(4 * PAGE)
+    with reader.lent() as descriptor:
+        known = os.dup(descriptor)
+        writer = memory_module.attach(os.dup(descriptor), 4 * PAGE)
+    with contextlib.closing(reader), contextlib.closing(writer):
+        while writer.allocate(PAGE) is not None:
+            pass
+        assert 512 * os.fstat(known).st_blocks == 16 * PAGE
+    os.close(known)
+
+
 # Processes that are forked while blocks are held.
 
 
