@@ -132,7 +132,7 @@ def test_it(search, fails_after):
     seeds = []
 
     def check(rng):
-        seeds.append(rng.integers(10**9))
+        seeds.append(rng.integers(2**62))  # (of which no two are alike by chance)
         print("drawn", seeds[-1])
         if len(seeds) > fails_after:
             raise ValueError("found")
