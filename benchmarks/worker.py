@@ -3,6 +3,7 @@
 A request is [name of a case, its arguments, items to read first, items to time].
 """
 
+import gc
 import itertools
 import json
 import os
@@ -28,10 +29,12 @@ def measure(name, arguments, n_first, n_items):
     iterator = getattr(cases, name)(*arguments)
     if callable(iterator):
         iterator(n_first)
+        gc.collect()
         start = time.perf_counter()
         iterator(n_items)
         return (time.perf_counter() - start) / n_items * 1e9
     drain(iterator, n_first)
+    gc.collect()  # (else it may pass over a million new streamers in the middle, or may not)
     start = time.perf_counter()
     drain(iterator, n_items)
     elapsed = time.perf_counter() - start
