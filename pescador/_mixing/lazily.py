@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 from collections import UserList
 from collections.abc import Iterator, MutableSequence, Sequence
-from typing import Any, NoReturn, overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class LazyStreamers:
         return as_streamer(value, index)
 
 
-def not_made(streamers: Any, index: int) -> NoReturn:  # type: ignore[misc]
+def not_made(streamers: Any, index: int) -> Iterator:
     """Stand for what would give the items of a streamer that could not be made."""
     yield from ()
 
@@ -109,7 +109,6 @@ class Unmade(Streamer):
 
     def __init__(self, given: Any, index: int, error: Exception) -> None:
         super().__init__(not_made, given, index)
-        self._given, self._index = given, index
         self._error: Exception | None = error
 
     def __getstate__(self) -> tuple[dict, dict]:
@@ -120,7 +119,8 @@ class Unmade(Streamer):
         error, self._error = self._error, None
         if error is not None:
             raise error
-        return as_streamer(self._given[self._index], self._index)
+        given, index = self.args
+        return as_streamer(given[index], index)
 
     def _open_run(self, parent: Seed, place: int, number: int) -> Iterator:
         return self._make()._open_run(parent, place, number)

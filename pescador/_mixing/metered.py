@@ -142,10 +142,14 @@ class MeteredRun(FailingRun):
 
     def listed_marks(self) -> list[Mark]:
         """Return the marks by slot, of which one may be altered."""
-        if self.marks is None:
-            assert self.meter is not None
-            self.marks = [self.meter.usual] * len(self.sources)
+        self.marks = self.seen_marks()
         return self.marks
+
+    def seen_marks(self) -> list[Mark]:
+        """Return the marks by slot, for a report, which alters nothing: it may be in a thread."""
+        marks, meter = self.marks, self.meter
+        assert meter is not None
+        return [meter.usual] * len(self.sources) if marks is None else marks
 
     def forget_marks(self, mark: Mark) -> None:
         """List the marks no more, if all have this one, and will."""

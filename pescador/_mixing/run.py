@@ -336,7 +336,7 @@ class Run(MeteredRun):
         self.sources[slot] = source
         self.through_limit[slot] = limit - 1
         if self.meter is not None:
-            if self.looks:
+            if begin:
                 source = self.meter.opened_one(self, slot, place, source, begin)
             else:
                 self.readers[slot] = source

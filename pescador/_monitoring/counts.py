@@ -179,7 +179,7 @@ def _copied(mux: MuxMeter) -> MuxCounts:
 
 def _add_open(counts: MuxCounts, sums: dict, run: Any) -> None:
     """Add the open streams of a run."""
-    marks = run.listed_marks()
+    marks = run.seen_marks()
     for slot, place, n_given in run.open_streams():
         mark: Mark = marks[slot]
         n_items = n_given - mark.n_counted

@@ -175,6 +175,7 @@ class MuxMeter:
             run.marks[slot] = run.fresh
         if len(self.ended) >= self.meter.most_kept:
             self.settle()
+            run.forget_marks(self.usual)
         now = perf_counter()
         run.looks = not (run.is_timed_elsewhere or self.meter.busy_until > now)
         if run.looks:
@@ -350,7 +351,7 @@ class MuxMeter:
             n_carried = mark.n_carried + n_given - mark.n_counted
             self.kept.append((place, n_given, mark))
             marks[slot] = Mark(n_given, n_carried, 0, mark.period)
-        if len(self.kept) >= self.meter.most_kept:  # (not before: it may replace the marks)
+        if len(self.kept) >= self.meter.most_kept:
             self.settle()
 
     def begin_again(self) -> tuple:
@@ -390,8 +391,6 @@ class MuxMeter:
         ended, self.ended = self.ended, []
         kept, self.kept = self.kept, []
         left, self._left, self._n_left = self._left, [], 0
-        for run in self.runs:
-            run.forget_marks(self.usual)
         if ended:
             numbers = np.fromiter(ended, np.int64, len(ended))
             self._add_usual(numbers[::2], numbers[1::2])

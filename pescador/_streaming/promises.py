@@ -25,7 +25,10 @@ class Promise(NamedTuple):
     in_long_runs: bool = False
 
     def holds(self, n_runs: int, has_short: bool) -> bool:
-        """Tell whether it does, for a mux that was started and whose streams ended so often."""
+        """Tell whether it does, for a mux that was started so often.
+
+        ``has_short``: whether a stream has ended before its limit.
+        """
         needs_one_run = self.among_open or self.in_long_runs
         return not (self.while_full and has_short) and not (needs_one_run and n_runs > 1)
 

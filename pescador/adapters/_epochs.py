@@ -16,10 +16,11 @@ _LOGGER = logging.getLogger("pescador")
 
 
 class Read(NamedTuple):
-    """A batch, and where the stream stood before it."""
+    """A batch, and where the stream stood before it; or the error that said it is not known."""
 
     batch: Any
     state: Any
+    error: PescadorError | None
 
 
 class Epochs:
@@ -87,7 +88,7 @@ class Epochs:
     def look(self, index: int) -> Any:
         """Return a batch that is to come, which comes again."""
         with self._lock:
-            return self._at(self._upcoming() + index).batch
+            return self._at(self._upcoming() + index, True).batch
 
     def _upcoming(self) -> int:
         """Return the number of the batch that comes next."""
@@ -106,7 +107,9 @@ class Epochs:
                     "Keras reads an epoch in a way that is not known here, so that batches would"
                     " be lost; use a stream of pescador.keras_tuples"
                 )
-            batch = self._at(number).batch
+            # (A state is dear: it is taken where it may be wanted, not before every batch.)
+            is_start = self._n_kept > 0 and (number - self._first) % self.size == 0
+            batch = self._at(number, is_start).batch
             self._next[reader] = number + 1
             self._note_taken(number)
             return batch
@@ -137,10 +140,15 @@ class Epochs:
         if n_read > self._n_kept:
             self._forget(number + 1)
 
-    def _at(self, number: int) -> Read:
+    def _at(self, number: int, with_state: bool) -> Read:
         while self._base + len(self._ahead) <= number:
-            state = self._state_of_stream()
-            self._ahead.append(Read(self._convert(self._read()), state))
+            state, error = None, None
+            if with_state:
+                try:
+                    state = self._state_of_stream()
+                except PescadorError as why:  # for whoever asks for it
+                    error = why
+            self._ahead.append(Read(self._convert(self._read()), state, error))
         return self._ahead[number - self._base]
 
     def _read(self) -> Any:
@@ -205,7 +213,11 @@ class Epochs:
                 )
             n_before = self._upcoming() - self._base
             ahead = self._ahead[n_before : n_before + 1]
-            return ahead[0].state if ahead else self._state_of_stream()
+            if not ahead:
+                return self._state_of_stream()
+            if ahead[0].error is not None:
+                raise ahead[0].error
+            return ahead[0].state
 
     def _state_of_stream(self) -> Any:
         return None if self._stream is None else self._stream.state_dict()

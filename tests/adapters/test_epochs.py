@@ -141,6 +141,30 @@ def test_a_reader_that_would_lose_batches_is_refused():
         read.take(slow)
 
 
+@pytest.mark.parametrize("n_kept", [0, KEPT])
+def test_states_are_taken_where_they_are_wanted(n_kept):
+    """Not before every batch; and one that cannot be taken is told to whoever asks for it."""
+    read = epochs(30, n_kept=n_kept)
+    read.look(0)
+    asked = []
+
+    def failing():
+        asked.append(None)
+        raise PescadorError("no state")
+
+    read._state_of_stream = failing
+    for _ in range(2):
+        read.begin()
+        reader = object()
+        for _ in range(30):
+            read.take(reader)
+        read.end()
+    assert len(asked) <= (2 if n_kept else 0)
+    read.look(0)
+    with pytest.raises(PescadorError, match="no state"):
+        read.state()
+
+
 @pytest.mark.parametrize("steps", [1, 3])
 def test_one_reader_keeps_nothing(steps):
     read = epochs(steps, n_kept=0)
