@@ -44,7 +44,9 @@ def _marks():
 
 
 def _threads():
-    return {thread: repr(thread) for thread in threading.enumerate()}
+    # (Not those of C code, which Python knows by dummies that cannot be waited for.)
+    found = [each for each in threading.enumerate() if not isinstance(each, threading._DummyThread)]
+    return {thread: repr(thread) for thread in found}
 
 
 def _children():
@@ -115,7 +117,7 @@ class LeakGuard:
         """Collect garbage, and let what has ended be gone."""
         gc.collect()
         multiprocessing.active_children()  # reaps those that have ended
-        for thread in set(threading.enumerate()) - set(self._before["thread"]):
+        for thread in set(_threads()) - set(self._before["thread"]):
             thread.join(TIMEOUT)
 
 
