@@ -85,6 +85,9 @@ TREES = {
     "batches": lambda: Streamer(
         buffer_stream, StochasticMux(inner_muxes(), 2, 12, random_state=3), 7
     ),
+    "passed on": lambda: Streamer(
+        StochasticMux([Streamer(values, i) for i in range(8)], 3, 8, random_state=1)
+    ),
     "shuffled": lambda: ShuffledMux(
         [Streamer(values, i, 7 * i) for i in range(8)], np.arange(1, 9) / 36, random_state=2
     ),
@@ -300,6 +303,10 @@ def test_an_item_that_cannot_be_sent_is_not_counted():
         list(monitor)
     report = monitor.report()
     assert (report.n_items, report.n_given) == (3, 3)
+    monitor = Monitor(WAYS["process"](Streamer(mux)).iterate())
+    with pytest.raises(pescador.DataError):
+        list(monitor)
+    assert monitor.report().n_items == 3
 
 
 def test_an_inner_mux_is_no_source_before_it_is_read():

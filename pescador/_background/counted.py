@@ -18,36 +18,39 @@ from .._streaming.recorder import (
     DROP,
     END,
     FACT,
+    IS_EMPTY,
+    IS_SHORT,
+    ITEM,
     LEAVE,
-    N_NUMBERS,
+    N_WORDS,
     NO_PROMISE,
     OPEN,
     PERIOD,
     RUN,
     SHORT,
+    WIDTH,
     Recorder,
+    ends_of_items,
     from_json,
 )
+from .activations import Activations
 
-_HEAD = struct.Struct("<QQQ")  # how many events, lengths and facts there are; all else is notes
-# What has happened before these belongs to other sums.
-_SPLITTING = {PERIOD, LEAVE, RUN, SHORT, NO_PROMISE}
+_HEAD = struct.Struct("<QQ")  # how many events and facts there are; all else is notes
 
 
-def packed(recorder: Recorder) -> bytes:
-    """Return what has been recorded up to the last mark, as it travels."""
-    *numbers, notes = recorder.take()
-    head = _HEAD.pack(*map(len, numbers))
-    return b"".join([head, *(each.tobytes() for each in numbers), json.dumps(notes).encode()])
+def packed(events: array, facts: array, notes: list) -> bytes:
+    """Return what has been recorded, as it travels."""
+    head = _HEAD.pack(len(events), len(facts))
+    return b"".join([head, events.tobytes(), facts.tobytes(), json.dumps(notes).encode()])
 
 
 class _Told(NamedTuple):
     """What has been told of some items."""
 
     first: int  # the number of items before these
-    lengths: np.ndarray
+    ends: np.ndarray  # how many events there are up to each item
     events: np.ndarray
-    facts: array
+    facts: np.ndarray  # a row of each
 
 
 class _Setup:
@@ -66,12 +69,14 @@ class _RemoteRun:
     sources = ()
     is_read_in_turn = False
 
-    def __init__(self, setup: _Setup, mux: MuxMeter, names: dict[int, tuple[str, bool]]) -> None:
-        self.setup, self.mux = setup, mux
+    def __init__(
+        self, number: int, setup: _Setup, mux: MuxMeter, names: dict, open_in: Activations
+    ) -> None:
+        self.told_as, self.setup, self.mux = number, setup, mux  # (its number over there)
         self.is_read_lazily = setup.is_read_lazily
-        self._names = names
-        self.open: dict[int, list[int]] = {}  # by activation: place, and how many items it gave
-        self.marks: Any = {}
+        self.names_here: dict[int, tuple[str, bool]] = names
+        self._open = open_in
+        self.marks: Any = None  # of those that have another one than `fresh`
         self.fresh: Any = None
         self.cells: Any = {}  # what it is known by where this is recorded in its turn
 
@@ -81,16 +86,25 @@ class _RemoteRun:
 
     def open_streams(self) -> list[tuple[int, int, int]]:
         """Return, of each open stream, its number, the place of its streamer, and what it gave."""
-        return [(number, *each) for number, each in self.open.items()]  # type: ignore[misc]
+        numbers, _, places, given = (each.tolist() for each in self._open.of_run(self.told_as))
+        return list(zip(numbers, places, given))
 
     def listed_marks(self) -> dict[int, Mark]:
-        """Return the marks, of which one may be altered."""
+        """Return the marks of all that are open, of which one may be altered."""
+        self.marks = self.seen_marks()
         return self.marks
 
-    seen_marks = listed_marks
+    def seen_marks(self) -> dict[int, Mark]:
+        """Return the same for a report, which alters nothing."""
+        numbers = self._open.of_run(self.told_as).numbers.tolist()
+        return {**dict.fromkeys(numbers, self.fresh), **(self.marks or {})}
 
-    def all_given(self, mark: Mark) -> None:
-        """Say nothing: there are no lists of them here."""
+    def all_given(self, mark: Mark) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return whose the open streams are, and what they gave, if all have this mark."""
+        if self.marks or self.fresh is not mark:
+            return None
+        _, _, places, given = self._open.of_run(self.told_as)
+        return places, given
 
     def has_set_aside(self) -> bool:
         """Tell nothing: over there it is known."""
@@ -98,7 +112,7 @@ class _RemoteRun:
 
     def names(self) -> Known:
         """Return what gives the streamer at a place as text."""
-        return Known(self._names)
+        return Known(self.names_here)
 
 
 class Counted:
@@ -133,23 +147,22 @@ class Counted:
         self._setups: dict[tuple[int, ...], _Setup] = {}  # the last of each mux
         self._names: dict[tuple[int, ...], dict[int, tuple[str, bool]]] = {}
         self._runs: dict[int, _RemoteRun] = {}
-        self._of: dict[int, _RemoteRun] = {}  # by activation
+        self._open = Activations()
+        self._is_recorded = isinstance(meter, Recorder)  # this too is in a background process
         # Of the first of those that were told: how many items, events and facts are counted.
         self._n_items = self._n_events = self._n_facts = 0
         meter.parts.add(self)
 
     def take(self, first: int, message: bytes) -> None:
         """Take what has been told of the items from one on."""
-        sizes = _HEAD.unpack_from(message)
-        parts, offset = [], _HEAD.size
-        for size in sizes:
-            parts.append(np.frombuffer(message, "<u8", size, offset))
-            offset += 8 * size
-        events, lengths, facts = parts
-        notes = json.loads(message[offset:])
+        n_events, n_facts = _HEAD.unpack_from(message)
+        n_numbers = n_events + n_facts
+        numbers = np.frombuffer(message, "<i8", n_numbers, _HEAD.size)
+        events, facts = numbers[:n_events], numbers[n_events:].reshape(-1, WIDTH)
+        notes = json.loads(message[_HEAD.size + 8 * n_numbers :])
         self._notes.update(enumerate(notes, self._n_notes))
         self._n_notes += len(notes)
-        self._told.append(_Told(first, np.cumsum(lengths), events, array("Q", facts.tolist())))
+        self._told.append(_Told(first, ends_of_items(events), events, facts))
 
     def settle(self) -> None:
         """Count what was handed out."""
@@ -159,102 +172,141 @@ class Counted:
         """Count up to an item; or all that was told, at the end."""
         while self._told:
             told = self._told[0]
-            n_of_these = min(n_items - told.first, len(told.lengths))
-            is_whole = is_end or n_of_these == len(told.lengths)
+            n_of_these = min(n_items - told.first, len(told.ends))
+            is_whole = is_end or n_of_these == len(told.ends)
             if n_of_these > self._n_items or is_end:
-                n_events = len(told.events) if is_end else int(told.lengths[n_of_these - 1])
+                n_events = len(told.events) if is_end else int(told.ends[n_of_these - 1])
                 events, self._n_events = told.events[self._n_events : n_events], n_events
                 self._n_items = n_of_these
-                self._count(told, events)
-            if not is_whole or (not is_end and not len(told.lengths)):
+                self._count(events, self._next_facts(told, int((events == FACT).sum())))
+            if not is_whole or (not is_end and not len(told.ends)):
                 return
             self._told.popleft()
             self._n_items = self._n_events = self._n_facts = 0
 
-    def _count(self, told: _Told, events: np.ndarray) -> None:
-        """Count events in their order, as many at a time as may be."""
-        here = np.flatnonzero(events == FACT)
-        facts = [self._next_fact(told.facts) for _ in range(len(here))]
-        begin, ended = 0, list[list[int]]()
-        for index, fact in zip(here.tolist(), facts):
-            if fact[0] in _SPLITTING:
-                self._add(events[begin:index], ended)
-                begin, ended = index, []
-            if fact[0] == END:  # (when its items have been counted)
-                ended.append(fact)
-            else:
-                self._obey(*fact)
-        self._add(events[begin:], ended)
-
-    def _next_fact(self, facts: array) -> list[int]:
+    def _next_facts(self, told: _Told, n: int) -> np.ndarray:
         begin = self._n_facts
-        end = self._n_facts = begin + 1 + N_NUMBERS[facts[begin]]
-        return facts[begin:end].tolist()
+        self._n_facts += n
+        return told.facts[begin : self._n_facts]
 
-    def _add(self, events: np.ndarray, ended: list[list[int]]) -> None:
-        """Add items to their activations, and close those that have ended."""
-        numbers, counts = np.unique(events[events != FACT], return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist()):
-            run = self._of[number]
-            run.open[number][1] += count
+    def _count(self, events: np.ndarray, facts: np.ndarray) -> None:
+        """Count events, of which those before another period belong to other sums."""
+        begin = n_facts = 0
+        splits = np.flatnonzero(facts[:, 0] == PERIOD).tolist()
+        here = np.flatnonzero(events == FACT)[splits].tolist() if splits else []
+        for index, fact in zip(here, splits):
+            self._count_alike(events[begin:index], facts[n_facts:fact])
+            self._reweigh(*facts[fact].tolist())
+            begin, n_facts = index + 1, fact + 1
+        self._count_alike(events[begin:], facts[n_facts:])
+
+    def _count_alike(self, events: np.ndarray, facts: np.ndarray) -> None:
+        """Count events of one period: what is opened, what is given, and then what ends."""
+        is_opening = facts[:, 0] == OPEN
+        others = facts[~is_opening].tolist()
+        for fact in others:
+            if fact[0] == RUN:
+                self._begin_run(*fact)
+        self._begin(facts[is_opening])
+        for fact in others:
+            self._obey(*fact)
+        given = events[events < END] & (ITEM - 1)
+        given = given[given >= N_WORDS]
+        self._open.add(given)
+        if self._is_recorded:
+            self._record(given)
+        self._end(events[events >= END])
+        for fact in others:
+            if fact[0] == LEAVE:
+                self._leave(self._runs.pop(fact[1]))
+
+    def _begin(self, facts: np.ndarray) -> None:
+        """Know of activations that have been opened."""
+        if not len(facts):
+            return
+        _, numbers, runs, places, n_opened, names = facts.T
+        self._open.open(numbers, runs, places)
+        for row in np.flatnonzero((names > 0) | (n_opened == 0)).tolist():
+            run, number = self._runs[int(runs[row])], int(numbers[row])
+            if names[row]:
+                run.names_here[int(places[row])] = tuple(self._notes.pop(int(names[row]) - 1))
+            if not n_opened[row]:
+                run.marks[number] = run.fresh._replace(n_opened=0)
+        if self._is_recorded:
+            for _, number, of_run, place, is_new, _ in facts.tolist():
+                run = self._runs[of_run]
+                run.mux.opened_elsewhere(run, number, place, is_new)
+
+    def _record(self, given: np.ndarray) -> None:
+        """Tell of items to whom this process tells."""
+        numbers, counts = np.unique(given, return_counts=True)
+        of = self._open.runs_of(numbers)
+        for number, count, of_run in zip(numbers.tolist(), counts.tolist(), of.tolist()):
+            run = self._runs[of_run]
             run.mux.gave(run, number, count)
-        for _, number, is_short, is_empty in ended:
-            run = self._of.pop(number)
-            run.mux.ended_elsewhere(run, number, bool(is_short), bool(is_empty))
-            del run.open[number], run.marks[number]
 
-    def _obey(self, kind: int, *numbers: int) -> None:
-        if kind == RUN:
-            self._begin_run(*numbers)
-        elif kind == OPEN:
-            self._open(*numbers)
-        elif kind == CARRY:
-            number, n_carried = numbers
-            run = self._of[number]
-            run.mux.carry(run, number, n_carried)
-        else:
-            self._of_run(kind, self._runs[numbers[0]], *numbers)
+    def _end(self, over: np.ndarray) -> None:
+        """Add up activations that are over."""
+        if not len(over):
+            return
+        is_short, is_empty = (over & IS_SHORT) != 0, (over & IS_EMPTY) != 0
+        ended = self._open.end(over & (ITEM - 1))
+        runs = np.unique(ended.runs).tolist()
+        for each in runs:
+            run = self._runs[each]
+            of_run = slice(None) if len(runs) == 1 else ended.runs == each
+            rows = (*(column[of_run] for column in ended), is_short[of_run], is_empty[of_run])
+            if self._is_recorded or run.marks:
+                self._end_each(run, rows)
+                continue
+            _, _, places, given, short, empty = rows
+            run.mux.all_ended_elsewhere((places, given), run.fresh.period, short, empty)
 
-    def _of_run(self, kind: int, run: _RemoteRun, number: int, *rest: int) -> None:
-        if kind == PERIOD:
-            note, is_restored = rest
-            run.mux.reweighed(run, from_json(self._notes.pop(note)), bool(is_restored))
+    @staticmethod
+    def _end_each(run: _RemoteRun, rows: Any) -> None:
+        numbers, _, *columns = (each.tolist() for each in rows)
+        for number, place, given, is_short, is_empty in zip(numbers, *columns):
+            mark = run.marks.pop(number, run.fresh)
+            run.mux.ended_elsewhere(
+                run, number, (place, given, mark), bool(is_short), bool(is_empty)
+            )
+
+    def _obey(self, kind: int, number: int, value: int, *_: int) -> None:
+        if kind == CARRY:
+            run = self._runs[int(self._open.runs_of(np.array([number]))[0])]
+            run.mux.carry(run, number, value)
         elif kind == DROP:
-            run.mux.drop_elsewhere(run, *rest)
+            self._runs[number].mux.drop_elsewhere(self._runs[number], value)
         elif kind == SHORT:
-            run.mux.short_elsewhere(run)
+            self._runs[number].mux.short_elsewhere(self._runs[number])
         elif kind == NO_PROMISE:
-            run.mux.breaks_promise(run)
-        elif kind == LEAVE:
-            run.mux.leave(run)
-            del self._runs[number]
-            for each in run.open:
-                self._of.pop(each, None)
+            self._runs[number].mux.breaks_promise(self._runs[number])
 
-    def _begin_run(self, number: int, note: int) -> None:
+    def _reweigh(self, _: int, number: int, note: int, is_restored: int, *rest: int) -> None:
+        run = self._runs[number]
+        run.mux.reweighed(run, from_json(self._notes.pop(note)), bool(is_restored))
+
+    def _leave(self, run: _RemoteRun) -> None:
+        run.mux.leave(run)
+        self._open.end_run(run.told_as)
+
+    def _begin_run(self, _: int, number: int, note: int, *rest: int) -> None:
         path, is_new, promise, *told = self._notes.pop(note)
         mux = self._meter.of_mux((*self._prefix, *path))
         if is_new:
             self._setups[mux.path] = _Setup(from_json(promise), *told)
         mux.is_background = True
         names = self._names.setdefault(mux.path, {})
-        run = self._runs[number] = _RemoteRun(self._setups[mux.path], mux, names)
+        run = _RemoteRun(number, self._setups[mux.path], mux, names, self._open)
+        self._runs[number] = run
         mux.join(run)
         run.marks, run.cells = {}, {}
-
-    def _open(self, number: int, run_number: int, place: int, n_opened: int, name: int) -> None:
-        run = self._of[number] = self._runs[run_number]
-        if name:
-            self._names[run.mux.path][place] = tuple(self._notes.pop(name - 1))
-        run.open[number] = [place, 0]
-        run.marks[number] = run.fresh if n_opened else run.fresh._replace(n_opened=0)
-        run.mux.opened_elsewhere(run, number, place, n_opened)
 
     def close(self) -> None:
         """Count nothing more; what was open in the process has gone with it."""
         self.settle()
         for run in list(self._runs.values()):
-            run.mux.leave(run)
+            self._leave(run)
         self._runs.clear()
         self._told.clear()
         self._meter.parts.discard(self)

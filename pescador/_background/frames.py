@@ -93,7 +93,7 @@ class Packer:
         self._reset()
 
     def _reset(self) -> None:
-        self._first += sum(run.n_items for run in self._runs)
+        self._first += self.n_waiting
         self._runs = []
         self._run: _Run | None = None
         self._keys: tuple | None = None  # of the run, if it takes the fast path
@@ -104,7 +104,12 @@ class Packer:
     @property
     def n_items(self) -> int:
         """The number of items that have been added."""
-        return self._first + sum(run.n_items for run in self._runs)
+        return self._first + self.n_waiting
+
+    @property
+    def n_waiting(self) -> int:
+        """How many items are in the message."""
+        return sum(run.n_items for run in self._runs)
 
     def add(self, item: Any, number: int | None = None) -> int:
         """Put an item into the message; return what it costs.

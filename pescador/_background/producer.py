@@ -13,13 +13,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import numpy as np
 
 from .._streaming.opener import IN_PLACE
 from .._streaming.positions import n_given_at, position_of
+from .._streaming.recipe import Recipe
 from .._streaming.recorder import Recorder
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
@@ -40,7 +41,7 @@ _POSITION_EVERY = 1.0  # seconds between two messages that say where the source 
 
 def produce(parent: Parent, task: Task, invitation: bytes, descriptor: int | None) -> None:
     """Make the items of one activation of a streamer, and send them."""
-    recorder = Recorder() if task.is_metered else None
+    recorder = Recorder(_is_mux(task.streamer)) if task.is_metered else None
     with parent.undisturbed():
         shared = memory.attach(descriptor, task.max_bytes)
         packer = Packer(shared, max(1, task.max_bytes // _MESSAGES))
@@ -79,6 +80,11 @@ def seed_globals(seed: Seed, bits: Any = None) -> None:
     np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
     np.random.seed(words.view(np.uint32))
     random.seed(words.tobytes())
+
+
+def _is_mux(streamer: Recipe) -> bool:
+    """Tell whether a streamer is a mux, whose items are given as they are."""
+    return streamer._chooses() and not (streamer._passes_on() or streamer._has_own_iterate())
 
 
 class _Source:
@@ -144,9 +150,13 @@ class _Sender:
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""
         packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
-        items, add = source.items(), packer.add if self.recorder is None else self._add_marked
+        items = source.items()
+        made: Iterator = items
+        add: Callable[[Any], int] = packer.add
+        if self.recorder is not None:
+            made, add = self.recorder.marked(items), self._add_marked
         try:
-            for item in items:
+            for item in made:
                 with lock:
                     is_first = not packer.fullness
                     cost = add(item)
@@ -169,15 +179,13 @@ class _Sender:
             items.close()
 
     def _add_marked(self, item: Any) -> int:
-        """Pack an item, and mark off what belongs to it."""
-        assert self.recorder is not None
+        """Pack an item; or leave it out of what has been given."""
         try:
-            cost = self._packer.add(item)
+            return self._packer.add(item)
         except Exception:
-            self.recorder.forget_items()
+            assert self.recorder is not None
+            self.recorder.forget_items(self._packer.n_waiting)
             raise
-        self.recorder.mark_item()
-        return cost
 
     def _send_position(self, source: _Source) -> None:
         """Send where the source stands: a resumed stream can go on from there."""
@@ -195,15 +203,16 @@ class _Sender:
         if self._packer.fullness:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
             if self.recorder is not None:
-                self._send_counts(self.recorder)
+                self._send_counts(self.recorder, self._packer.n_waiting)
             self._caller.send(self._packer.take())
             self._sent = time.monotonic()
         while self._warnings:  # (after the items, which have been counted)
             self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
 
-    def _send_counts(self, recorder: Recorder) -> None:
-        """Send what the muxes have done; it belongs to the items that are sent next."""
-        self._caller.send(self._packer.note_of_these(Kind.COUNTS, packed(recorder)))
+    def _send_counts(self, recorder: Recorder, n_items: int | None = None) -> None:
+        """Send what the muxes have done for the items that are sent next, or all that is left."""
+        told = packed(*recorder.take(n_items))
+        self._caller.send(self._packer.note_of_these(Kind.COUNTS, told))
 
     def send_failure(self, *facts: Any) -> None:
         """Send what is to be known of a failure, after the items that came before it."""
@@ -268,7 +277,6 @@ class _Sender:
         with self._lock:
             self._flush()
             if self.recorder is not None:
-                self.recorder.mark_end()
                 self._send_counts(self.recorder)
             self._caller.send(self._packer.mark(kind))
 

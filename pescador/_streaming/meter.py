@@ -10,7 +10,8 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -103,8 +104,8 @@ class MuxMeter:
         # (Without tuples, which Python would have to track. One by one is quickest; an interrupt
         # in between ends the run, see `leave`.)
         self.ended: list[int] = []
-        # The same of those that were open as their run was over.
-        self._left: list[tuple[np.ndarray, np.ndarray]] = []
+        # The same of many at a time, and to which period they belong.
+        self._left: list[tuple[Period, np.ndarray, np.ndarray]] = []
         self._n_left = 0
         self.kept: list[tuple[int, int, Mark]] = []
         self._sums = Sums()
@@ -242,6 +243,12 @@ class MuxMeter:
         if len(self.kept) >= self.meter.most_kept:
             self.settle()
 
+    def _keep_all(self, streams: tuple[np.ndarray, np.ndarray], period: Period) -> None:
+        self._left.append((period, *streams))
+        self._n_left += len(streams[0])
+        if self._n_left >= self.meter.most_kept or len(self._left) >= LEAST_KEPT:
+            self.settle()
+
     def failed_one(self, run: Any) -> None:
         """Hear that a stream has failed, and that the run goes on: its streamer gives less."""
         self.has_short = True
@@ -291,17 +298,29 @@ class MuxMeter:
     def gave(self, run: Any, number: int, n_items: int) -> None:
         """Hear that a stream has given so many items more."""
 
-    def ended_elsewhere(self, run: Any, number: int, is_short: bool, is_empty: bool) -> None:
+    def ended_elsewhere(
+        self, run: Any, number: int, ended: tuple[int, int, Mark], is_short: bool, is_empty: bool
+    ) -> None:
         """Hear that a stream is over: perhaps before its limit, or without an item."""
-        place, n_given = run.open[number]
-        self._keep(place, n_given, run.marks[number])
+        self._keep(*ended)
+        place, *_ = ended
         self.has_short = self.has_short or is_short
         if is_empty:
             self.empty[place] = self.empty.get(place, 0) + 1
 
+    def all_ended_elsewhere(
+        self, streams: tuple[np.ndarray, np.ndarray], period: Period, is_short: Any, is_empty: Any
+    ) -> None:
+        """Hear the same of many: of which places, what they gave; all of it counts in a period."""
+        self._keep_all(streams, period)
+        self.has_short = self.has_short or bool(is_short.any())
+        for place in streams[0][np.flatnonzero(is_empty)].tolist():
+            self.empty[place] = self.empty.get(place, 0) + 1
+
     def carry(self, run: Any, number: int, n_carried: int) -> None:
         """Hear that a stream goes on with what others have left, after so many items of these."""
-        run.marks[number] = run.marks[number]._replace(n_carried=n_carried)
+        mark = run.marks.get(number, run.fresh)
+        run.marks[number] = mark._replace(n_carried=n_carried)
 
     def short_elsewhere(self, run: Any) -> None:
         """Hear that a stream has failed."""
@@ -330,12 +349,9 @@ class MuxMeter:
         """Add up what the open streams of a run have given, now that it is over."""
         if len(self.ended) % 2:
             self.ended.pop()  # an interrupt came in between: it counts as open
-        found = run.all_given(self.usual) if run.sources else None
+        found = run.all_given(self.usual)
         if found is not None:
-            self._left.append(found)
-            self._n_left += len(found[0])
-            if self._n_left >= self.meter.most_kept:
-                self.settle()
+            self._keep_all(found, self.usual.period)
             return
         marks = run.listed_marks()
         for slot, place, n_given in run.open_streams():
@@ -393,18 +409,20 @@ class MuxMeter:
         left, self._left, self._n_left = self._left, [], 0
         if ended:
             numbers = np.fromiter(ended, np.int64, len(ended))
-            self._add_usual(numbers[::2], numbers[1::2])
-        if left:
-            self._add_usual(*map(np.concatenate, zip(*left)))
+            self._add_all(self.usual.period, numbers[::2], numbers[1::2])
+        for period, group in groupby(left, itemgetter(0)):
+            _, *streams = zip(*group)
+            self._add_all(period, *map(np.concatenate, streams))
         for each in kept:
             self._add(*each)
             if len(self.periods) > MOST_PERIODS:
                 self._fold()
 
-    def _add_usual(self, places: np.ndarray, given: np.ndarray) -> None:
+    def _add_all(self, period: Period, places: np.ndarray, given: np.ndarray) -> None:
         """Add up streams from their openings to their limits."""
-        self._sums.add(places, given)
-        self._add_to(self.usual.period, int(given.sum()), int(given @ given))
+        if len(places):
+            self._sums.add(places, given)
+            self._add_to(period, int(given.sum()), int(given @ given))
 
     def _add(self, place: int, n_given: int, mark: Mark) -> None:
         """Add up a stream."""

@@ -1,17 +1,20 @@
 """A meter in a background process: it also keeps what happens in its order, to be told elsewhere.
 
-What is kept is a list of events, one for each item of each mux, which are marked off after every
-item of the process. An event is the number of the activation that has given an item; or it is
-`FACT`, and more is said in the list of facts.
+What is kept is an array of events. For each item of each mux it is the number of the activation
+that has given it, with the bit `ITEM` if that completes an item of the process (as it does in the
+outermost mux; where there is none, a word of its own does so). An activation that is over is its
+number and `END`; and `FACT` says that more is told in the list of facts. For items all is added in
+C, by what an item passes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import compress, repeat
 from operator import iadd, length_hint
 from typing import Any
 
@@ -20,20 +23,13 @@ import numpy as np
 from .meter import Mark, Meter, MuxMeter
 from .promises import FIRST, Promise
 
-FACT = 0  # in place of an activation, which are counted from 1
-#: What facts are about; how many numbers follow is in `N_NUMBERS`.
-RUN, LEAVE, OPEN, END, CARRY, DROP, PERIOD, NO_PROMISE, SHORT = range(9)
-N_NUMBERS = {
-    RUN: 2,
-    LEAVE: 1,
-    OPEN: 5,
-    END: 3,
-    CARRY: 2,
-    DROP: 2,
-    PERIOD: 3,
-    NO_PROMISE: 1,
-    SHORT: 1,
-}
+FACT, AGAIN = 0, 1  # in place of an activation
+N_WORDS = 2  # that are no activations
+ITEM = 1 << 59  # a bit beside the number of an activation, or alone
+END, IS_SHORT, IS_EMPTY = 1 << 60, 1 << 61, 1 << 62  # bits beside the number of an activation
+#: What facts are about; each is one of these, and up to five numbers, filled up with zeros.
+RUN, LEAVE, OPEN, CARRY, DROP, PERIOD, NO_PROMISE, SHORT = range(8)
+WIDTH = 6
 
 
 def as_json(promise: Promise | None) -> list | None:
@@ -54,17 +50,26 @@ def from_json(told: list | None) -> Promise | None:
     return Promise(weights, *rest)
 
 
-class Recorder(Meter):
-    """Keeps what happens, until it is taken."""
+def ends_of_items(events: np.ndarray) -> np.ndarray:
+    """Return how many events there are up to the end of each item."""
+    return np.flatnonzero((events >= ITEM) & (events < END)) + 1
 
-    def __init__(self) -> None:
+
+class Recorder(Meter):
+    """Keeps what happens, until it is taken.
+
+    ``is_of_mux`` says that the items are those of a mux, as it gives them.
+    """
+
+    def __init__(self, is_of_mux: bool) -> None:
         super().__init__()
-        self.events: list[int] = []
+        self.is_of_mux = is_of_mux
+        self.events = array("q")
         self.facts: list[int] = []
         self.notes: list[Any] = []  # what facts say in words
-        self._lengths: list[int] = []  # events of each item that has been marked off
-        self._n_marked = [0, 0, 0]  # events, facts and notes up to the last mark
-        self._n_activations = self._n_runs = self._n_notes = 0
+        self.n_activations = N_WORDS - 1
+        self._n_runs = self._n_notes = 0
+        self._cutting = threading.Lock()  # what is kept: another thread may send it
 
     def _new(self, path: tuple[int, ...]) -> MuxMeter:
         return RecordingMux(path, self)
@@ -74,15 +79,10 @@ class Recorder(Meter):
         self._n_runs += 1
         return self._n_runs
 
-    def number_of_activation(self) -> int:
-        """Return a number for another activation."""
-        self._n_activations += 1
-        return self._n_activations
-
-    def tell(self, *fact: int) -> None:
+    def tell(self, kind: int, a: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> None:
         """Keep a fact: what it is about, and its numbers."""
         if not self.is_reading_again:
-            self.facts.extend(fact)
+            self.facts += kind, a, b, c, d, e
             self.events.append(FACT)
 
     def note(self, value: Any) -> int:
@@ -92,28 +92,34 @@ class Recorder(Meter):
             self._n_notes += 1
         return self._n_notes - 1
 
-    def mark_item(self) -> None:
-        """Note that an item is complete: what has happened belongs to it."""
-        n_events = len(self.events)
-        self._lengths.append(n_events - self._n_marked[0])
-        self._n_marked = [n_events, len(self.facts), len(self.notes)]
+    def marked(self, items: Iterator) -> Iterator:
+        """Return an iterator of the same items that marks off what has happened for each."""
+        if self.is_of_mux:
+            return items
+        return compress(items, map(iadd, repeat(self.events), repeat(array("q", [ITEM]))))
 
-    def forget_items(self) -> None:
-        """Leave out the items since the last mark: what came of them cannot be sent."""
-        n_marked = self._n_marked[0]
-        self.events[n_marked:] = [each for each in self.events[n_marked:] if each == FACT]
+    def forget_items(self, n_items: int) -> None:
+        """Leave out all but the first items: what came of the others cannot be sent."""
+        n_kept = self._n_events(np.array(self.events), n_items)
+        facts = [each for each in self.events[n_kept:] if each == FACT or each & END]
+        self.events[n_kept:] = array("q", facts)
 
-    def mark_end(self) -> None:
-        """Note that nothing more will happen."""
-        self._n_marked = [len(self.events), len(self.facts), len(self.notes)]
+    def take(self, n_items: int | None = None) -> tuple[array, array, list]:
+        """Return events, facts and notes of the next items, or all there are, and forget them."""
+        with self._cutting:
+            # (The other thread may add something meanwhile.)
+            events = self.events[:]
+            known = np.frombuffer(events, np.int64)
+            n_events = len(events) if n_items is None else self._n_events(known, n_items)
+            n_numbers = WIDTH * np.count_nonzero(known[:n_events] == FACT)
+            facts, notes = array("q", self.facts[:n_numbers]), self.notes.copy()
+            del self.events[:n_events], self.facts[:n_numbers], self.notes[: len(notes)]
+        return events[:n_events], facts, notes
 
-    def take(self) -> tuple[array, array, array, list]:
-        """Return the events, how many belong to each item, facts and notes, up to the last mark."""
-        n_events, n_facts, n_notes = self._n_marked
-        events, facts, notes = self.events[:n_events], self.facts[:n_facts], self.notes[:n_notes]
-        del self.events[:n_events], self.facts[:n_facts], self.notes[:n_notes]
-        lengths, self._lengths, self._n_marked = self._lengths, [], [0, 0, 0]
-        return array("Q", events), array("Q", lengths), array("Q", facts), notes
+    @staticmethod
+    def _n_events(events: np.ndarray, n_items: int) -> int:
+        """Return how many events belong to the first items."""
+        return int(ends_of_items(events)[n_items - 1]) if n_items else 0
 
     @contextlib.contextmanager
     def as_known(self) -> Iterator[None]:
@@ -121,12 +127,13 @@ class Recorder(Meter):
         if self.is_reading_again:
             yield
             return
-        n_events = len(self.events)
+        self.events.append(AGAIN)
         try:
             with super().as_known():
                 yield
         finally:
-            del self.events[n_events:]
+            with self._cutting:
+                del self.events[self.events.index(AGAIN) :]
             for mux in self.muxes.values():
                 mux.announce_all()  # type: ignore[attr-defined]
 
@@ -134,17 +141,19 @@ class Recorder(Meter):
 class RecordingMux(MuxMeter):
     """Tells of a mux what happens in its runs."""
 
-    __slots__ = ("_gone", "_is_known_broken", "_named", "_told_setup")
+    __slots__ = ("_bits", "_is_known_broken", "_left_runs", "_named", "_over", "_told_setup")
 
     meter: Recorder
 
     def __init__(self, path: tuple[int, ...], meter: Recorder) -> None:
         super().__init__(path, meter)
+        self._bits = ITEM if meter.is_of_mux and not path else 0
         self._told_setup: Any = None
         self._named: set[int] = set()
         self._is_known_broken = False  # that no shares are promised any more
-        # Facts that could not be told while what has been before was read again:
-        self._gone: list[tuple[int, ...]] = []
+        # What was over while what has been before was read again, and could not be told:
+        self._over: list[int] = []  # activations
+        self._left_runs: list[int] = []
 
     def join(self, run: Any) -> None:
         super().join(run)
@@ -156,9 +165,11 @@ class RecordingMux(MuxMeter):
 
     def announce_all(self) -> None:
         """Tell what has changed while nothing could be told."""
-        gone, self._gone = self._gone, []
-        for fact in gone:
-            self.meter.tell(*fact)
+        over, self._over = self._over, []
+        self.meter.events.extend(over)
+        left, self._left_runs = self._left_runs, []
+        for number in left:
+            self.meter.tell(LEAVE, number)
         for run in self.runs:
             self.announce(run)
 
@@ -190,17 +201,19 @@ class RecordingMux(MuxMeter):
         self.meter.tell(RUN, run.number, self.meter.note(note))
 
     def _tell_open(self, run: Any, slot: Any, place: int, n_opened: int) -> None:
-        number = run.cells[slot][0] = self.meter.number_of_activation()
-        name = 0
+        meter, name = self.meter, 0
+        number = meter.n_activations = meter.n_activations + 1
+        run.cells[slot][0] = number | self._bits
         if place not in self._named:
             self._named.add(place)
-            name = 1 + self.meter.note([self.names(place), self.names.has_mux(place)])
-        self.meter.tell(OPEN, number, run.number, place, n_opened, name)
+            name = 1 + meter.note([self.names(place), self.names.has_mux(place)])
+        meter.facts += OPEN, number, run.number, place, n_opened, name
+        meter.events.append(FACT)
 
     def add_slots(self, run: Any, n: int) -> None:
         super().add_slots(run, n)
         for _ in range(n):
-            run.cells.append([0])
+            run.cells.append(array("q", [0]))
             run.selectors.append(None)
             self._make_selector(run, len(run.cells) - 1)
 
@@ -229,14 +242,15 @@ class RecordingMux(MuxMeter):
             self._tell_open(run, slot, run.named(run.places[slot]), 0)
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
-        is_short = has_ended and self.is_short(run, slot, n_given)
-        number = run.cells[slot][0]
-        if not number:
+        over = run.cells[slot][0] | END
+        if over == END:
             return  # it has not been told of
         if self.meter.is_reading_again:
-            self._gone.append((END, number, False, False))
-        else:
-            self.meter.tell(END, number, is_short, is_short and not n_given)
+            self._over.append(over)
+            return
+        if has_ended and self.is_short(run, slot, n_given):
+            over |= IS_SHORT if n_given else IS_SHORT | IS_EMPTY
+        self.meter.events.append(over)
 
     def failed_one(self, run: Any) -> None:
         self.meter.tell(SHORT, run.number)
@@ -268,7 +282,7 @@ class RecordingMux(MuxMeter):
     def leave(self, run: Any) -> None:
         super().leave(run)
         if run.number and self.meter.is_reading_again:
-            self._gone.append((LEAVE, run.number))
+            self._left_runs.append(run.number)
         elif run.number:
             self.meter.tell(LEAVE, run.number)
 
@@ -280,14 +294,17 @@ class RecordingMux(MuxMeter):
         self.kept.clear()  # it is counted elsewhere
 
     def opened_elsewhere(self, run: Any, number: int, place: int, n_opened: int) -> None:
-        run.cells[number] = [0]
+        run.cells[number] = array("q", [0])
         self._tell_open(run, number, place, n_opened)
 
     def gave(self, run: Any, number: int, n_items: int) -> None:
         self.meter.events.extend(n_items * run.cells[number])
 
-    def ended_elsewhere(self, run: Any, number: int, is_short: bool, is_empty: bool) -> None:
-        self.meter.tell(END, run.cells.pop(number)[0], is_short, is_empty)
+    def ended_elsewhere(
+        self, run: Any, number: int, ended: tuple[int, int, Mark], is_short: bool, is_empty: bool
+    ) -> None:
+        over = run.cells.pop(number)[0] | END | is_short * IS_SHORT | is_empty * IS_EMPTY
+        self.meter.events.append(over)
 
     def carry(self, run: Any, number: int, n_carried: int) -> None:
         super().carry(run, number, n_carried)
