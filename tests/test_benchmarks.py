@@ -231,6 +231,17 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
     assert [float(each) for each in one] == [round(1e6 / each) for each in speeds]
 
 
+def test_the_figures_of_the_comparison_are_those_of_the_results():
+    text = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    told, *others = [line.split("|")[-2].strip() for line in re.findall(r"^\| \*\*.*", text, re.M)]
+    peers = cells_of((RESULTS / "peers.md").read_text(encoding="utf-8"))
+    rows = [row for title, row in peers.items() if title.endswith(")") and "64 open" not in title]
+    ours = sorted(int(row[1]) for row in rows)
+    assert told == f"{ours[0]} to {ours[-1]}"
+    others += re.findall(r"([\d,]+) ns an item in", text)
+    assert sorted(filter(None, others)) == sorted(row[0] for row in rows)
+
+
 def test_results_are_written_down_without_goals(benchmarks, monkeypatch, tmp_path, capsys):
     from benchmarks import harness
 
