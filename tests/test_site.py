@@ -115,6 +115,7 @@ def site(tmp_path_factory):
     made = shutil.ignore_patterns("_build", "__pycache__", "examples")
     shutil.copytree(DOCS, folder / "docs", ignore=made)
     shutil.copytree(ROOT / "examples", folder / "examples")
+    shutil.copytree(ROOT / "benchmarks" / "results", folder / "benchmarks" / "results")
     for path in ROOT.glob("*.md"):
         shutil.copy(path, folder)
     options = ["-q", "-W", "--keep-going", "-b", "html"]
