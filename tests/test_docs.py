@@ -404,7 +404,7 @@ def run_block(code, namespace, path, line):
 # is missing is left out, and the test of the page is skipped, which says so. Anything else that is
 # missing is an error.
 FRAMEWORKS = {"keras", "torch"}
-OPTIONAL = {"h5py", "pyarrow"} | FRAMEWORKS
+OPTIONAL = {"datasets", "fsspec", "h5py", "pyarrow"} | FRAMEWORKS
 BACKENDS = [each for each in KERAS_BACKENDS if importlib.util.find_spec(each)]
 
 
@@ -488,6 +488,7 @@ def framework_environment(folder):
         **os.environ,
         "PYTHONPATH": str(Path(pescador.__path__[0]).parent),
         "OMP_NUM_THREADS": "1",  # models are small: more threads only wait for each other
+        "HF_HOME": str(folder / "huggingface"),
         "KERAS_HOME": str(folder / "keras"),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),
     }
@@ -546,19 +547,26 @@ def test_code_on_pages_runs(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_pages_have_no_code_without_a_language(path):
     """Such code would not be run."""
-    fences = re.findall(r"^[ ]*(?:```|:::)[^\n]*", path.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [each.strip(" `:") for each in fences[1::2]] == [""] * (len(fences) // 2)
-    assert all(each.strip(" `:") for each in fences[::2])
-
-
-# The front page says it further down; the list of changes is not for reading from the beginning.
-GUIDES = [path for path in sorted(ROOT.glob("docs/*.md")) if path.stem not in ("index", "changes")]
-
-
-@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.name)
-def test_pages_begin_with_what_their_readers_can_do(path):
     text = path.read_text(encoding="utf-8")
-    assert re.match(r"# [^\n]+\n\nAfter (?:a look at )?this page you (?:can|know) ", text)
+    opened = []  # a directive may be in another one
+    for fence, info in re.findall(r"^[ ]*(```+|:::+)[ ]*([^\n]*)", text, re.MULTILINE):
+        if opened and not info:
+            assert fence == opened.pop()
+        else:
+            assert info
+            opened.append(fence)
+    assert not opened
+
+
+# The list of changes is that of the repository.
+TEXTS = [path for path in PAGES if path.suffix == ".md" and path.stem != "changes"]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_pages_begin_with_a_title_and_a_paragraph_of_text(path):
+    text = path.read_text(encoding="utf-8")
+    assert re.match(r"# [^\n]+\n\n[A-Z`][^\n]{20,}", text)
+    assert "After this page you" not in text
 
 
 def test_the_readme_shows_code():

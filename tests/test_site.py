@@ -15,7 +15,15 @@ import pescador
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TIMEOUT = 300  # seconds; only ever used up by a build that hangs
-TOOLS = ("sphinx", "myst_parser", "numpydoc", "sphinx_gallery", "furo", "matplotlib")
+TOOLS = (
+    "sphinx",
+    "myst_parser",
+    "numpydoc",
+    "sphinx_design",
+    "sphinx_gallery",
+    "furo",
+    "matplotlib",
+)
 
 
 def load(name):
