@@ -1,6 +1,7 @@
 """The benchmarks measure what they say, and can be run."""
 
 import itertools
+import random
 import re
 import sys
 import types
@@ -181,6 +182,51 @@ def test_mixtures_that_are_compared_with_peers_do_not_end(benchmarks, monkeypatc
     assert len(list(itertools.islice(items, 20_000))) == 20_000
     monkeypatch.setattr(peers_worker, "SECONDS", 1e-3)
     assert peers_worker.measure(items) > 0
+
+
+@pytest.fixture
+def files(benchmarks, tmp_path):
+    """Return the module of the whole job, a folder of files for it, and the rows of each class."""
+    from benchmarks import job
+
+    return job, tmp_path, np.array(job.make_files(tmp_path, 60))
+
+
+@pytest.mark.parametrize("program", ["pescador_here", "pescador_process"])
+def test_a_whole_job_reads_every_row_once(files, program):
+    job, folder, n_rows = files
+    found = job.measured(program, None, "epoch", folder, 60)
+    assert found["is_whole"] and found["counts"] == n_rows.tolist()
+    assert found["memory"] > 10 and found["cpu"] > 0
+    row = job.row_of("ours", found, found["n_batches"], n_rows / n_rows.sum())
+    assert row[0] == "ours" and "~" not in "".join(row) and row[-1] == "0.00"
+
+
+def test_a_job_that_takes_too_long_is_stopped_and_estimated(files):
+    job, folder, _ = files
+    found = job.measured("pescador_here", None, "endless", folder, 0)
+    assert (found["n_batches"], found["is_whole"]) == (1, False)
+    title, seconds, *_ = job.row_of("ours", found, 1000, np.full(20, 0.05))
+    assert seconds == f"~{1000 * found['seconds']:,.0f}"
+
+
+def test_every_program_of_the_whole_job_is_there(files):
+    job, folder, _ = files
+    worker = sys.modules["benchmarks.job_worker"]
+    assert {program for program, _ in job.PROGRAMS.values()} == set(worker.PROGRAMS)
+    assert {peer for _, peer in job.PROGRAMS.values()} - {peer.name for peer in job.PEERS} == {None}
+    with pytest.raises(SystemExit, match="no_such_program"):
+        job.measured("no_such_program", None, "epoch", folder, 1)
+
+
+def test_the_rows_that_peers_mix_by_hand_are_all_of_them(files):
+    _, folder, n_rows = files
+    worker = sys.modules["benchmarks.job_worker"]
+    paths = [path for of_class in worker.files_of(folder) for path in of_class]
+    rng = random.Random(0)
+    labels = [int(row["Y"]) for row in worker.mixed(paths, rng)]
+    assert np.bincount(labels).tolist() == n_rows.tolist()
+    assert {int(row["Y"]) for row in itertools.islice(worker.endless(paths[:2], rng), 2000)} == {0}
 
 
 # What was measured.
