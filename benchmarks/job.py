@@ -103,10 +103,11 @@ def row_of(title, found, n_batches, wanted):
     factor = 1 if found["is_whole"] else n_batches / found["n_batches"]
     about = "" if factor == 1 else "~"
     shares = np.array(found["counts"]) / sum(found["counts"])
-    off = 100 * np.abs(shares - wanted).max()
+    # (Of a part of an epoch nothing is promised.)
+    off = f"{100 * np.abs(shares - wanted).max():.2f}" if wanted is not None else "-"
     n_per_second = found["n_batches"] / found["seconds"]
     times = [f"{about}{factor * found[name]:,.0f}" for name in ("seconds", "cpu")]
-    rest = [f"{found['memory']:,.0f}", f"{found['n_open']}", f"{off:.2f}"]
+    rest = [f"{found['memory']:,.0f}", f"{found['n_open']}", off]
     return [title, *times, f"{n_per_second:,.0f}", *rest]
 
 
@@ -116,7 +117,8 @@ def rows_of(plan, folder, options):
     for title, how in PROGRAMS.items():
         if options.only.lower() in title.lower():
             found = measured(*how, kind, folder, options.seconds)
-            yield row_of(title, found, n_batches, wanted)
+            is_partial = kind == "epoch" and not found["is_whole"]
+            yield row_of(title, found, n_batches, None if is_partial else wanted)
 
 
 def print_tables(options):

@@ -29,7 +29,7 @@ PEERS = (
     Peer(
         "torchdata `MultiNodeWeightedSampler`",
         "torchdata",
-        ("torchdata==0.11.0", "torch==2.13.0"),
+        ("torchdata==0.11.0", "torch==2.13.0", "numpy"),
         "a state of every source",
     ),
     Peer("lhotse `LazyIteratorMultiplexer`", "lhotse", ("lhotse==1.33.0", "urllib3"), "nothing"),
