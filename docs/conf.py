@@ -26,6 +26,7 @@ extensions = [
     "sphinx_design",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
+    "sphinx-mathjax-offline",  # formulas are set by files of the site itself
 ]
 exclude_patterns = ["_build", "examples/*.ipynb", "examples/*.py", "sg_execution_times.rst"]
 suppress_warnings = ["config.cache"]  # the gallery's options cannot be pickled, and need not be
@@ -34,7 +35,8 @@ nitpick_ignore = [("py:obj", "keras.Model.fit")]
 
 # Pages are Markdown; those of the reference are reStructuredText.
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_fence_as_directive = {"math"}
 
 # Docstrings have their types in words.
 default_role = "py:obj"
@@ -100,9 +102,13 @@ def can_run(path):
     return all(map(importlib.util.find_spec, names))
 
 
-def quick(gallery_conf, script_vars):
+# Examples whose pictures show how good a formula is: with few items, dots lie beside the lines.
+FULL = ("mixing", "shares")
+
+
+def arguments(gallery_conf, script_vars):
     """Return the arguments that an example is run with."""
-    return ["--quick"]
+    return [] if Path(script_vars["src_file"]).stem in FULL else ["--quick"]
 
 
 class InOrder:
@@ -143,7 +149,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": rf"/({runnable})\.py$",
     "within_subsection_order": InOrder,
-    "reset_argv": quick,
+    "reset_argv": arguments,
     "notebook_extensions": set(),  # programs with options are no notebooks
     "download_all_examples": False,
     "show_signature": False,

@@ -12,13 +12,15 @@ measured, lines are the formulas of docs/muxanalysis.md.
 # activation, so that two activations of one source can be told apart.
 
 import argparse
-import itertools
+import functools
+from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 import pescador
 
@@ -28,9 +30,10 @@ WEIGHTS = np.array([1, 1, 2, 2, 4, 4, 8, 8, 16, 16])
 
 @pescador.streamable
 def source(number, activation):
-    """Yield, for ever, which source this is, and which activation of it."""
+    """Yield, for ever, one number for both: which activation this is, and of which source."""
+    item = activation * N_STREAMERS + number
     while True:
-        yield number, activation
+        yield item
 
 
 def simulate(n_active, rate, n_items, seed=0, weights=None, n_turnovers=None):
@@ -45,9 +48,12 @@ def simulate(n_active, rate, n_items, seed=0, weights=None, n_turnovers=None):
         streamers, n_active, rate, weights, random_state=seed, weighting="active"
     )
     n_before = int(n_turnovers * n_active * rate)
-    values = itertools.chain.from_iterable(mux.iterate(n_before + n_items))
-    items = np.fromiter(values, dtype=np.int64).reshape(-1, 2)[n_before:]
-    return items.T
+    items = np.fromiter(mux.iterate(n_before + n_items), dtype=np.int64)[n_before:]
+    return items % N_STREAMERS, items // N_STREAMERS
+
+
+# Several pictures show the same run.
+run = functools.lru_cache(maxsize=None)(simulate)
 
 
 # %%
@@ -76,19 +82,28 @@ def draws(n, n_active):
 # The formulas.
 
 
+def correlations(n_distances, n_active, rate):
+    """Return the probabilities that two items are of one activation: 1, 2, ... items apart."""
+    more = 1 - np.cumsum(limits(rate, n_distances)[:n_distances])  # P(L > 0), P(L > 1), ...
+    stays = 1 - np.cumsum(more) / rate  # P(the slot's next item is of it too), the next but one
+    found = np.zeros(n_distances)
+    chances = np.zeros(n_distances)  # of how many items of the slot lie between the two
+    chances[0] = 1
+    for k in range(n_distances):
+        found[k] = chances @ stays / n_active
+        chances += (np.roll(chances, 1) - chances) / n_active
+    return found
+
+
 def correlation(distance, n_active, rate):
     """Return the probability that two items are of one activation."""
-    at_least = 1 - np.cumsum(limits(rate, distance + 1)) + limits(rate, distance + 1)
-    # P(the next k + 1 items of the slot are of the same activation), for k = 0, 1, ...
-    stays = 1 - np.cumsum(at_least[1:]) / rate
-    return draws(distance - 1, n_active) @ stays[:distance] / n_active
+    return correlations(distance, n_active, rate)[-1]
 
 
 def design_effect(size, n_active, rate):
     """Return by how much the variance of a batch is larger than that of independent draws."""
     distances = np.arange(1, size)
-    each = np.array([correlation(distance, n_active, rate) for distance in distances])
-    return 1 + 2 * ((1 - distances / size) * each).sum()
+    return 1 + 2 * (1 - distances / size) @ correlations(size - 1, n_active, rate)
 
 
 def n_distinct(size, n_active, rate):
@@ -183,88 +198,115 @@ def measured_wave(n_active, rate, n_turnovers, n_seeds):
 
 
 # %%
-# Six plots. What is drawn, and why it is so, is in docs/muxanalysis.md.
+# Six pictures. What is drawn, and why it is so, is in docs/muxanalysis.md.
 
 
-def plot_correlation(axes, n_items, rate=16):
+def new_axes(title, xlabel, ylabel):
+    """Return what to draw on."""
+    _, axes = plt.subplots(figsize=(4.4, 3.2), dpi=200, layout="constrained")
+    axes.set_title(title, fontsize="medium")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def use_logs(axes, xticks, yticks=None):
+    """Make axes logarithmic, with these ticks only."""
+    for axis, ticks in ((axes.xaxis, xticks), (axes.yaxis, yticks)):
+        if ticks is not None:
+            axes.set(**{f"{axis.axis_name}scale": "log"})
+            axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+            axis.set_minor_locator(NullLocator())
+
+
+def draw(axes, dots, line, label):
+    """Draw what was measured as dots, and the formula as a line of the same colour."""
+    (drawn,) = axes.plot(*line, linewidth=1, label=label)
+    axes.plot(*dots, "o", color=drawn.get_color(), markersize=3.5)
+    axes.legend(fontsize="small", frameon=False)
+
+
+def draw_correlation(n_items, rate=16):
+    axes = new_axes("Do two items come from one activation?", "distance in items", "probability")
+    use_logs(axes, [1, 10, 100, 1000])
     distances = np.unique(np.geomspace(1, 2000, 25).astype(int))
     for n_active in (8, 32):
-        _, activations = simulate(n_active, rate, n_items)
+        _, activations = run(n_active, rate, n_items)
         dots = [measured_correlation(activations, each) for each in distances]
-        line = [correlation(each, n_active, rate) for each in distances]
-        draw(axes, distances, dots, line, f"n_active={n_active}")
-    axes.set(xscale="log", xlabel="distance in items", ylabel="P(same activation)")
+        line = np.arange(1, 2001), correlations(2000, n_active, rate)
+        draw(axes, (distances, dots), line, f"n_active={n_active}")
 
 
-def plot_distinct(axes, n_items, rate=16):
-    sizes = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256])
+def draw_distinct(n_items, rate=16):
+    axes = new_axes("How many activations does a batch have?", "items in a batch", "activations")
+    use_logs(axes, [1, 4, 16, 64, 256], [1, 10, 100])
+    sizes, every = 2 ** np.arange(9), np.arange(1, 257)
     for n_active in (8, 32, 128):
-        _, activations = simulate(n_active, rate, n_items)
+        _, activations = run(n_active, rate, n_items)
         dots = [measured_distinct(activations, size) for size in sizes]
-        draw(axes, sizes, dots, n_distinct(sizes, n_active, rate), f"n_active={n_active}")
-    axes.loglog()
-    axes.set(xlabel="batch size", ylabel="activations in a batch")
+        line = every, n_distinct(every, n_active, rate)
+        draw(axes, (sizes, dots), line, f"n_active={n_active}")
 
 
-def plot_effect(axes, n_items, size=128):
-    sizes_of_set = np.array([2, 4, 8, 16, 32, 64])
+def draw_effect(n_items, size=128):
+    axes = new_axes(
+        f"How much do batches of {size} vary?", "n_active", "variance; independent draws: 1"
+    )
+    use_logs(axes, [2, 4, 8, 16, 32, 64], [2, 4, 8, 16, 32])
+    numbers, every = 2 ** np.arange(1, 7), np.geomspace(2, 64, 41)
     for rate in (4, 16, 64):
-        dots = [measured_effect(simulate(n, rate, n_items)[0], size) for n in sizes_of_set]
-        line = [design_effect(size, n, rate) for n in sizes_of_set]
-        draw(axes, sizes_of_set, dots, line, f"rate={rate}")
-    axes.loglog()
-    axes.set(xlabel="n_active (memory)", ylabel=f"variance of batches of {size}")
+        dots = [measured_effect(simulate(n, rate, n_items // 2)[0], size) for n in numbers]
+        line = every, [design_effect(size, n, rate) for n in every]
+        draw(axes, (numbers, dots), line, f"rate={rate}")
 
 
-def plot_gaps(axes, n_items, rate=16):
+def draw_gaps(n_items, rate=16):
+    axes = new_axes("How far apart are the items of a source?", "items", "P(gap is longer)")
+    use_logs(axes, [1, 10, 100, 1000], [0.03, 0.1, 0.3, 1])
     gaps = np.unique(np.geomspace(1, 2000, 20).astype(int))
+    every = np.unique(np.geomspace(1, 2000, 80).astype(int))
     for n_active in (8, 32):
-        measured = measured_gaps(simulate(n_active, rate, n_items)[0])
+        measured = measured_gaps(run(n_active, rate, n_items)[0])
         dots = [(measured > gap).mean() for gap in gaps]
-        line = gap_survival(gaps, n_active, rate, 1 / N_STREAMERS)
-        draw(axes, gaps, dots, line, f"n_active={n_active}")
-    axes.loglog()
-    axes.set(xlabel="gap between items of a source", ylabel="P(gap is longer)")
+        line = every, gap_survival(every, n_active, rate, 1 / N_STREAMERS)
+        draw(axes, (gaps, dots), line, f"n_active={n_active}")
 
 
-def plot_stays(axes, n_items, rate=16):
+def draw_stays(n_items, rate=16):
+    axes = new_axes('How long does a stream stay under "active"?', "weight", "items of the mux")
+    use_logs(axes, [1, 2, 4, 8, 16], [20, 50, 100, 200])
     for n_active in (2, 8):
         places, activations = simulate(n_active, rate, n_items, weights=WEIGHTS)
         dots = [measured_gap_inside(places, activations, each) for each in range(len(WEIGHTS))]
-        line = rate * gap_inside(WEIGHTS, n_active)
-        draw(axes, WEIGHTS, rate * np.array(dots), line, f"n_active={n_active}")
-    axes.loglog()
-    axes.set(xlabel='weight, under "active"', ylabel="stay in items of the mux")
+        line = WEIGHTS, rate * gap_inside(WEIGHTS, n_active)
+        draw(axes, (WEIGHTS, rate * np.array(dots)), line, f"n_active={n_active}")
 
 
-def plot_waves(axes, n_items):
-    turnovers = np.arange(1, 7)
-    for rate in (16, 32, 64):
-        dots = measured_wave(64, rate, 7, max(1, n_items // (7 * 64 * rate)))[1:]
-        draw(axes, turnovers, dots, wave(turnovers + 0.5, rate), f"rate={rate}")
-    axes.set(xlabel="items / (n_active * rate)", ylabel="swing of replacements")
+def draw_waves(n_items, n_turnovers=5):
+    axes = new_axes(
+        "How do replacements swing at first?", "turnovers: n_active * rate items", "swing / mean"
+    )
+    middles, every = np.arange(1, n_turnovers) + 0.5, np.linspace(1, n_turnovers, 41)
+    for rate in (32, 64):
+        dots = measured_wave(512, rate, n_turnovers, 1 + n_items // 18_000)[1:]
+        draw(axes, (middles, dots), (every, wave(every, rate)), f"rate={rate}")
+    axes.set_xticks(range(1, n_turnovers + 1))
 
 
-def draw(axes, x, dots, line, label):
-    """Draw what was measured as dots, and the formula as a line of the same colour."""
-    (drawn,) = axes.plot(x, line, linewidth=1, label=label)
-    axes.plot(x, dots, ".", color=drawn.get_color())
-    axes.legend(fontsize="small")
-
-
-PLOTS = (plot_correlation, plot_distinct, plot_effect, plot_gaps, plot_stays, plot_waves)
+PICTURES = (draw_correlation, draw_distinct, draw_effect, draw_gaps, draw_stays, draw_waves)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="draw fewer items")
-    parser.add_argument("--out", default="mixing.png", help="where to save the plot")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where to save the pictures")
     options = parser.parse_args()
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
-    for plot, each in zip(PLOTS, axes.flat):
-        plot(each, 10_000 if options.quick else 100_000)
-    figure.savefig(options.out)
-    print(f"saved {options.out}: dots are measured, lines are the formulas")
+    print("dots are measured, lines are the formulas")
+    for draw_picture in PICTURES:
+        draw_picture(10_000 if options.quick else 200_000)
+        path = options.folder / f"mixing_{draw_picture.__name__.removeprefix('draw_')}.png"
+        plt.savefig(path)
+        print(f"saved {path}")
 
 
 if __name__ == "__main__":

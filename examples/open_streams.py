@@ -2,12 +2,12 @@
 Which streams are open
 ======================
 
-Six sources, A of 4 items to F of 24, mixed by every mux in every mode. Each source notes when a
-stream of it is opened, read and closed; the pictures show these notes.
+Six sources, A with 2 items to F with 12, are mixed by every mux. Each source notes when a stream of
+it is opened, read and closed; the pictures show these notes.
 """
 
 # %%
-# A source that takes notes. Closing an iterator calls its ``close()``, if it has one.
+# A source that takes notes. Closing a stream calls the ``close()`` of its iterator, if it has one.
 
 import argparse
 from pathlib import Path
@@ -19,8 +19,9 @@ import matplotlib.pyplot as plt
 
 import pescador
 
-LENGTHS = {"A": 4, "B": 8, "C": 12, "D": 16, "E": 20, "F": 24}
-N_ITEMS = 110
+LENGTHS = {"A": 2, "B": 4, "C": 6, "D": 8, "E": 10, "F": 12}
+N_ITEMS = 60
+SEED = 0
 
 
 class Notes:
@@ -72,19 +73,19 @@ class NotedStream:
 
 
 # %%
-# The muxes. Where streams are replaced, three are open at a time, and each may give nine items.
+# The muxes. Where streams are replaced, three are open at a time, and each may give five items.
 
 
 def stochastic(mode):
     """Return what makes a `StochasticMux`."""
     return lambda sources: pescador.StochasticMux(
-        sources, 3, rate=9, mode=mode, dist="constant", random_state=1
+        sources, 3, rate=5, mode=mode, dist="constant", random_state=SEED
     )
 
 
 def round_robin(mode):
     """Return what makes a `RoundRobinMux`."""
-    return lambda sources: pescador.RoundRobinMux(sources, mode, random_state=1)
+    return lambda sources: pescador.RoundRobinMux(sources, mode, random_state=SEED)
 
 
 def chain(mode):
@@ -94,19 +95,17 @@ def chain(mode):
 
 FIGURES = {
     "StochasticMux": {
-        f'mode="{mode}"': stochastic(mode)
-        for mode in ("with_replacement", "single_active", "exhaustive")
+        mode: stochastic(mode) for mode in ("with_replacement", "single_active", "exhaustive")
     },
     "ShuffledMux": {
-        "equal weights": lambda sources: pescador.ShuffledMux(sources, random_state=1),
         "weights 1, 1, 1, 1, 1, 5": lambda sources: pescador.ShuffledMux(
-            sources, [1, 1, 1, 1, 1, 5], random_state=1
-        ),
+            sources, [1, 1, 1, 1, 1, 5], random_state=SEED
+        )
     },
     "RoundRobinMux": {
-        f'mode="{mode}"': round_robin(mode) for mode in ("exhaustive", "cycle", "permuted_cycle")
+        mode: round_robin(mode) for mode in ("exhaustive", "cycle", "permuted_cycle")
     },
-    "ChainMux": {f'mode="{mode}"': chain(mode) for mode in ("exhaustive", "cycle")},
+    "ChainMux": {mode: chain(mode) for mode in ("exhaustive", "cycle")},
 }
 
 
@@ -120,8 +119,9 @@ def observe(make_mux, n_items=N_ITEMS):
 
 
 # %%
-# The pictures. A bar is a stream while it is open, a dot is an item, and a line ends a bar where
-# the source had no more items. Bars of one source that overlap are two streams of it.
+# The pictures. A bar is a stream while it is open, and a dot is an item. A red line ends a bar
+# where the mux found that the source had no more items. Bars that overlap are two streams of one
+# source.
 
 
 def draw(axes, streams):
@@ -129,22 +129,22 @@ def draw(axes, streams):
     names = list(LENGTHS)
     for each in streams:
         row = names.index(each.name)
-        axes.barh(row, each.closed - each.opened, 0.7, each.opened, color="tab:blue", alpha=0.35)
-        axes.plot([t + 0.5 for t in each.items], [row] * len(each.items), "k.", markersize=3)
+        axes.barh(row, each.closed - each.opened, 0.8, each.opened, color="tab:blue", alpha=0.35)
+        axes.plot([t + 0.5 for t in each.items], [row] * len(each.items), "k.", markersize=3.5)
         if each.has_ended:
-            axes.plot([each.closed] * 2, [row - 0.35, row + 0.35], color="tab:red", linewidth=2)
-    axes.set(xlim=(0, N_ITEMS), ylim=(len(names) - 0.5, -0.5), ylabel="source")
+            axes.plot([each.closed] * 2, [row - 0.4, row + 0.4], color="tab:red", linewidth=1.5)
+    axes.set(xlim=(0, N_ITEMS), ylim=(len(names) - 0.5, -0.5))
     axes.set_yticks(range(len(names)), names)
+    axes.tick_params(labelsize=8, left=False)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def picture(name, makers):
-    """Return a figure with a panel for every mode of a mux."""
-    size = (5, 0.5 + 1.6 * len(makers))
-    figure, panels = plt.subplots(len(makers), figsize=size, dpi=144, layout="constrained")
-    for axes, (title, make_mux) in zip(panels, makers.items()):
-        draw(axes, observe(make_mux))
-        axes.set_title(f"{name}, {title}", fontsize="medium")
-    panels[-1].set_xlabel("items of the mux so far")
+def picture(name, title, make_mux):
+    """Return a picture of a mux in one of its modes."""
+    figure, axes = plt.subplots(figsize=(3.2, 1.9), dpi=200, layout="constrained")
+    draw(axes, observe(make_mux))
+    axes.set_title(f"{name}, {title}", fontsize=9)
+    axes.set_xlabel("items of the mux so far", fontsize=9)
     return figure
 
 
@@ -154,9 +154,10 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path(), help="where to save the pictures")
     options = parser.parse_args()
     for name, makers in FIGURES.items():
-        path = options.folder / f"open_{name}.png"
-        picture(name, makers).savefig(path)
-        print(f"saved {path}")
+        for number, (title, make_mux) in enumerate(makers.items(), start=1):
+            path = options.folder / f"open_{name}_{number}.png"
+            picture(name, title, make_mux).savefig(path)
+            print(f"saved {path}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullLocator
 
 import pescador
 
@@ -57,9 +58,9 @@ def deviations(n_items):
 
 def plot(shares, n_items, path):
     """Save a plot of the shares under both rules."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    limits = [0.004, 1]
-    axes.loglog(limits, limits, color="0.7", linewidth=1, label="as asked for")
+    figure, axes = plt.subplots(figsize=(4.4, 4.2), dpi=200, layout="constrained")
+    limits, ticks = [0.004, 1], [0.01, 0.03, 0.1, 0.3, 1]
+    axes.loglog(limits, limits, color="0.5", linewidth=1, label="as asked for")
     axes.loglog(WEIGHTS, shares["active"], "s", label='weighting="active"')
     axes.errorbar(
         WEIGHTS,
@@ -68,8 +69,13 @@ def plot(shares, n_items, path):
         fmt="o",
         label='weighting="share"',
     )
+    axes.set_title("Shares asked for, and shares that come", fontsize="medium")
     axes.set(xlim=limits, ylim=limits, xlabel="share asked for", ylabel="share of the items")
-    axes.legend()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize="small", frameon=False)
     figure.savefig(path)
 
 
@@ -78,7 +84,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="draw fewer items")
     parser.add_argument("--out", default="shares.png", help="where to save the plot")
     options = parser.parse_args()
-    n_items = 50_000 if options.quick else 1_000_000
+    n_items = 50_000 if options.quick else 500_000
     shares = {rule: realised(rule, n_items) for rule in RULES}
     print("asked for   active    share   (+- standard deviation)")
     for row in zip(WEIGHTS, shares["active"], shares["share"], deviations(n_items)):

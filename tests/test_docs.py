@@ -581,8 +581,11 @@ PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
 # What examples are there to make.
-OUTPUTS = {"many_files.png", "mixing.png", "shares.png"}
-OUTPUTS |= {f"open_{mux}Mux.png" for mux in ("Stochastic", "Shuffled", "RoundRobin", "Chain")}
+OUTPUTS = {"many_files.png", "shares.png"}
+OUTPUTS |= {f"mixing_{what}.png" for what in ("correlation", "distinct", "effect", "gaps")}
+OUTPUTS |= {f"mixing_{what}.png" for what in ("stays", "waves")}
+OUTPUTS |= {f"open_{mux}Mux_{n}.png" for mux in ("Stochastic", "RoundRobin") for n in (1, 2, 3)}
+OUTPUTS |= {"open_ShuffledMux_1.png", "open_ChainMux_1.png", "open_ChainMux_2.png"}
 
 # What an example needs beyond the packages of the tests: one of each group.
 NEEDED = {

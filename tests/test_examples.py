@@ -181,17 +181,13 @@ def open_at_once(streams, n_items):
     [
         ("StochasticMux", "with_replacement", 3),
         ("StochasticMux", "single_active", 3),
-        ("ShuffledMux", "equal weights", 6),
+        ("ShuffledMux", "weights 1, 1, 1, 1, 1, 5", 6),
         ("ChainMux", "cycle", 1),
     ],
 )
 def test_the_pictures_show_as_many_open_streams_as_they_say(mux, mode, n_open):
     pictures = load("open_streams")
-    modes = {
-        title.removeprefix('mode="').rstrip('"'): make
-        for title, make in pictures.FIGURES[mux].items()
-    }
-    counts = open_at_once(pictures.observe(modes[mode]), pictures.N_ITEMS)
+    counts = open_at_once(pictures.observe(pictures.FIGURES[mux][mode]), pictures.N_ITEMS)
     assert {n for n, _ in counts} == {n_open}
     assert (max(most for _, most in counts) > 1) == (mode == "with_replacement")
 
@@ -199,7 +195,7 @@ def test_the_pictures_show_as_many_open_streams_as_they_say(mux, mode, n_open):
 def test_the_pictures_show_every_source_once_in_an_epoch():
     pictures = load("open_streams")
     for mux in ("StochasticMux", "RoundRobinMux", "ChainMux"):
-        streams = pictures.observe(pictures.FIGURES[mux]['mode="exhaustive"'])
+        streams = pictures.observe(pictures.FIGURES[mux]["exhaustive"])
         assert sorted(each.name for each in streams) == list(pictures.LENGTHS)
         assert sum(len(each.items) for each in streams) < pictures.N_ITEMS
 

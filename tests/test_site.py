@@ -22,6 +22,7 @@ TOOLS = (
     "sphinx_design",
     "sphinx_gallery",
     "furo",
+    "sphinx-mathjax-offline",
     "matplotlib",
 )
 
@@ -69,6 +70,11 @@ def test_the_contents_name_every_page():
     assert pages - {"index"} <= set(index.splitlines())
 
 
+def test_the_picture_of_a_mixture_is_as_drawn():
+    pictures = load("pictures")
+    assert pictures.PATH.read_text(encoding="utf-8") == pictures.mixture()
+
+
 # The check of links.
 
 GOOD = {
@@ -114,20 +120,28 @@ def test_a_site_without_pages_is_a_fault(tmp_path):
 # The site as a whole, where the tools for it are installed. (The extra "docs" has them.)
 
 
+# Examples whose pictures are on pages: on which, and how many.
+PICTURES = {
+    "open_streams": ("muxing.html", 9),
+    "mixing": ("muxanalysis.html", 6),
+    "shares": ("muxanalysis.html", 1),
+}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Build the site from a copy, and run the one example whose pictures a page shows."""
+    """Build the site from a copy, and run the examples whose pictures pages show."""
     for name in TOOLS:
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp("site")
     made = shutil.ignore_patterns("_build", "__pycache__", "examples")
     shutil.copytree(DOCS, folder / "docs", ignore=made)
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    shutil.copytree(ROOT / "benchmarks" / "results", folder / "benchmarks" / "results")
+    for part in ("examples", "benchmarks/results"):
+        shutil.copytree(ROOT / part, folder / part)
     for path in ROOT.glob("*.md"):
         shutil.copy(path, folder)
     options = ["-q", "-W", "--keep-going", "-b", "html"]
-    options += ["-D", "sphinx_gallery_conf.filename_pattern=open_streams"]
+    options += ["-D", f"sphinx_gallery_conf.filename_pattern=/({'|'.join(PICTURES)})[.]py$"]
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *options, folder / "docs", folder / "html"],
         cwd=folder,
@@ -144,11 +158,22 @@ def test_links_of_the_site_lead_somewhere(site):
     assert CHECK.faults(site) == []
 
 
-def test_the_pictures_are_on_the_page_about_muxes(site):
-    text = (site / "muxing.html").read_text(encoding="utf-8")
-    pictures = [path.name for path in (site / "_images").glob("sphx_glr_open_streams_00*.png")]
-    assert len(pictures) == 4
+@pytest.mark.parametrize("example", PICTURES)
+def test_pages_show_all_pictures_of_an_example(site, example):
+    page, number = PICTURES[example]
+    text = (site / page).read_text(encoding="utf-8")
+    pictures = [path.name for path in (site / "_images").glob(f"sphx_glr_{example}_00*.png")]
+    assert len(pictures) == number
     assert all(name in text for name in pictures)
+
+
+def test_formulas_are_set_by_files_of_the_site(site):
+    loads = {
+        path.name: "_static/mathjax/tex-chtml.js" in path.read_text(encoding="utf-8")
+        for path in site.glob("*.html")
+    }
+    assert [name for name, does in loads.items() if does] == ["muxanalysis.html"]
+    assert (site / "_static" / "mathjax" / "tex-chtml.js").is_file()
 
 
 def test_pages_fit_and_search_works_in_a_browser(site):

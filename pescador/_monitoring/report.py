@@ -49,8 +49,8 @@ class Report:
 
     Notes
     -----
-    The promised share and its standard deviation are those of the page on what a mux gives of each
-    streamer (docs/muxanalysis.md). With nested muxes, shares are products, and so are those
+    The promised share and its standard deviation are those of the page on the statistics of
+    mixing (docs/muxanalysis.md). With nested muxes, shares are products, and so are those
     promised. If nothing is wrong, ``abs(z) > 5.5`` happens to a source once in a million reports
     or less.
 
