@@ -130,9 +130,14 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Build the site from a copy, and run the examples whose pictures pages show."""
+    """Build the site from a copy, and run the examples whose pictures pages show.
+
+    Or return the one that the variable ``SITE`` names.
+    """
     for name in TOOLS:
         pytest.importorskip(name)
+    if "SITE" in os.environ:
+        return Path(os.environ["SITE"])
     folder = tmp_path_factory.mktemp("site")
     made = shutil.ignore_patterns("_build", "__pycache__", "examples")
     shutil.copytree(DOCS, folder / "docs", ignore=made)
