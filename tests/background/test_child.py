@@ -288,6 +288,12 @@ def environment():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
+def raise_reported(child):
+    """Raise the error of a process, however long it takes to start and to fail."""
+    assert select.select(child.pollable, [], [], TIMEOUT)[0]
+    child.raise_error()
+
+
 # Start, and orders.
 
 
@@ -305,7 +311,7 @@ def test_start_without_a_descriptor(method):
     try:
         child.send_first(b"", None)
         with pytest.raises(ValueError) as caught:
-            child.raise_error()
+            raise_reported(child)
         assert caught.value.args == (b"", None)
     finally:
         child.close(5)
@@ -382,7 +388,7 @@ def test_a_main_that_looks_by_itself_whether_to_stop_is_not_interrupted(main):
 def test_errors_arrive_as_themselves(method, error):
     with running(fail, error, method) as (child, _):
         with pytest.raises(type(error)) as caught:
-            child.raise_error()
+            raise_reported(child)
     assert caught.value.args == error.args
     assert type(caught.value.__cause__) is RemoteTraceback
     assert "test_child.py" in str(caught.value.__cause__)
@@ -392,7 +398,7 @@ def test_errors_arrive_as_themselves(method, error):
 def test_interrupts_that_the_source_raises_arrive():
     with running(fail, KeyboardInterrupt("its own")) as (child, _):
         with pytest.raises(KeyboardInterrupt, match="its own"):
-            child.raise_error()
+            raise_reported(child)
 
 
 @pytest.mark.parametrize(
@@ -413,7 +419,7 @@ def test_errors_that_cannot_cross_are_told(main, task, name):
     with running(main, task) as (child, _):
         expected = DeadlyToPrint if isinstance(task, DeadlyToPrint) else WorkerError
         with pytest.raises(expected) as caught:
-            child.raise_error()
+            raise_reported(child)
     if expected is WorkerError:
         assert caught.match(name)
     assert "Traceback" in str(caught.value.__cause__)
@@ -422,7 +428,7 @@ def test_errors_that_cannot_cross_are_told(main, task, name):
 def test_text_that_utf8_cannot_hold_does_not_hide_an_error():
     with running(fail, ValueError("\ud800")) as (child, _):
         with pytest.raises(ValueError) as caught:
-            child.raise_error()
+            raise_reported(child)
     assert caught.value.args == ("\ud800",)
     assert "\\ud800" in str(caught.value.__cause__)
 
@@ -431,7 +437,7 @@ def test_a_large_error_arrives():
     """Larger than the pipe's buffer."""
     with running(fail, ValueError("x" * 10**7)) as (child, _):
         with pytest.raises(ValueError) as caught:
-            child.raise_error()
+            raise_reported(child)
     assert caught.value.args == ("x" * 10**7,)
 
 
@@ -488,7 +494,7 @@ def test_signs_of_life_of_an_error():
         assert select.select(child.pollable, [], [], TIMEOUT)[0] == [child.link.fileno()]
         assert not child.has_died  # it waits to be asked for the error itself
         with pytest.raises(ValueError):
-            child.raise_error()
+            raise_reported(child)
 
 
 @pytest.mark.parametrize("has_pidfd", [True, False])
