@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._streaming.meter import Known, Mark, Meter, MuxMeter
+from .._streaming.marks import Known, Mark
+from .._streaming.meter import Meter
+from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Promise
 from .._streaming.recorder import (
     CARRY,

@@ -1,4 +1,4 @@
-"""What a run tells a meter, if it has one: see `_streaming.meter`."""
+"""What a run tells a meter, if it has one: see `_streaming.mux_meter`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from .. import _validate
 from .._repr import is_streamer
-from .._streaming.meter import Mark, Meter, MuxMeter
+from .._streaming.marks import Mark
+from .._streaming.meter import Meter
+from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Period, Promise
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed

@@ -19,7 +19,7 @@ import numpy as np
 from .._repr import of_items
 from .._streaming import positions
 from .._streaming.failures import log_late
-from .._streaming.meter import STOP_FAILED
+from .._streaming.marks import STOP_FAILED
 from .._streaming.opener import Expected, Opener
 from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying

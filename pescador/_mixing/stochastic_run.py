@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
-from .._streaming.meter import MuxMeter
+from .._streaming.mux_meter import MuxMeter
 from .._streaming.opener import Expected
 from .._streaming.promises import Promise
 from .._streaming.seeds import Seed

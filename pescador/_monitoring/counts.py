@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .._streaming.meter import Known, Mark, Meter, MuxMeter
+from .._streaming.marks import Known, Mark
+from .._streaming.meter import Meter
+from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Period, Promise, expected
 
 Path = tuple[int, ...]

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from .meter import Mark, Meter, MuxMeter
+from .marks import Mark
+from .meter import Meter
+from .mux_meter import MuxMeter
 from .promises import FIRST, Promise
 
 FACT, AGAIN = 0, 1  # in place of an activation
