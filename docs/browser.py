@@ -1,6 +1,7 @@
-"""Look at a built site with a browser: do pages fit a wide and a narrow window, does search work?
+"""Look at a built site with a browser, in a wide and a narrow window, light and dark.
 
-A page of ours loads every page of the site in a frame, measures it, and sends back what it found.
+A page of ours loads every page of the site in a frame, and sends back what is wrong with it:
+structure, labels, width, contrast, pictures, errors and search (see ``browser.js``).
 """
 
 import contextlib
@@ -17,7 +18,24 @@ from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1400, 390)  # pixels: a desk, and a telephone
-SOUGHT, FOUND_AT = "StochasticMux", "reference/mixing.html"
+# What somebody may search for, and the pages that answer it: one of them must be found.
+SEARCHES = {
+    "rank": ["ranks.html"],
+    "multi-GPU": ["ranks.html"],
+    "distributed": ["ranks.html"],
+    "audio": ["recipes.html", "disk.html"],
+    "tokens": ["recipes.html", "examples/mixture_of_texts.html"],
+    "S3": ["disk.html", "recipes.html"],
+    "Hugging Face": ["frameworks.html", "recipes.html"],
+    "pad": ["recipes.html", "maps.html", "reference/shaping.html"],
+    "collate": ["recipes.html", "maps.html"],
+    "bucket": ["recipes.html", "maps.html", "reference/shaping.html"],
+    "shuffle buffer": ["maps.html", "recipes.html", "reference/shaping.html"],
+    "validation split": ["recipes.html", "reproducibility.html"],
+    "webdataset": ["recipes.html", "disk.html"],
+    "TFRecord": ["recipes.html", "disk.html"],
+    "StochasticMux": ["reference/mixing.html", "muxing.html"],
+}
 TIMEOUT = 300  # seconds, in all
 
 SWITCHES = [
@@ -29,50 +47,29 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-port=0",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--window-size=1500,1000",
 ]
 
-LOOKER = """
-<!doctype html><meta charset="utf-8"><iframe id="frame" style="border: 0; height: 900px"></iframe>
-<script>
-const frame = document.getElementById("frame");
-const faults = [];
-const wait = milliseconds => new Promise(resolve => setTimeout(resolve, milliseconds));
-
-async function open(page, width) {
-  frame.style.width = width + "px";
-  await new Promise(resolve => { frame.onload = resolve; frame.src = page; });
-  return frame.contentDocument;
-}
-
-async function measure(page, width) {
-  const root = (await open(page, width)).documentElement;
-  if (root.scrollWidth > root.clientWidth)
-    faults.push(`${page}: is ${root.scrollWidth} pixels wide in a window of ${width}`);
-  for (const image of root.querySelectorAll("img"))
-    if (!image.complete || !image.naturalWidth)
-      faults.push(`${page}: ${image.getAttribute("src")}: is not shown`);
-}
-
-async function search(word, place) {
-  const page = await open("search.html?q=" + word, WIDTHS[0]);
-  for (let n = 0; n < 200; n++) {
-    for (const link of page.querySelectorAll("#search-results li a"))
-      if (link.getAttribute("href").startsWith(place)) return;
-    await wait(50);
-  }
-  faults.push(`search.html: does not find ${word} at ${place}`);
-}
-
-async function look() {
-  for (const width of WIDTHS) for (const page of PAGES) await measure(page, width);
-  await search(SOUGHT, FOUND_AT);
-}
-
-look().catch(error => faults.push("the check itself failed: " + error)).finally(
-  () => fetch("/found", {method: "POST", body: JSON.stringify(faults)}));
-</script>
+HERE = Path(__file__).parent
+LOOKER = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">
+<iframe id="frame" style="border: 0; height: 900px"></iframe>
+<script>{values}{script}</script>
 """
+# Put at the beginning of every page: keep what goes wrong on it.
+LISTENER = b"""<script>
+{
+  const found = window.faults = [];
+  const say = console.error;
+  console.error = (...words) => { found.push(words.join(" ")); say(...words); };
+  const keep = ({message, reason, target}) =>
+    found.push(String(message ?? reason ?? `${target.src ?? target.href} is not loaded`));
+  for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
+    addEventListener(kind, keep, true);
+}
+</script>"""
 
 
 def find():
@@ -87,14 +84,23 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.looker, self.found, self.missing = looker, found, missing
         super().__init__(*args, **kwargs)
 
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # a page that was left
+            super().handle()
+
     def do_GET(self):
         if self.path != "/look":
-            super().do_GET()
-            return
+            page = Path(self.translate_path(self.path))
+            if page.suffix != ".html" or not page.is_file():
+                return super().do_GET()
+            text = page.read_bytes().replace(b"<head>", b"<head>" + LISTENER, 1)
+        else:
+            text = self.looker
         self.send_response(200)
-        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(self.looker)
+        self.wfile.write(text)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -103,8 +109,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.found.put(json.loads(body))
 
     def send_error(self, code, *args, **kwargs):
-        if self.path != "/favicon.ico":
-            self.missing.append(f"{self.path}: was asked for, and gave error {code}")
+        self.missing.append(f"{self.path}: was asked for, and gave error {code}")
         super().send_error(code, *args, **kwargs)
 
     def log_message(self, *args):
@@ -112,12 +117,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(site, found, missing):
+def serving(site, searches, found, missing):
     """Serve a site; give the address of the page that looks at it."""
-    names = sorted(str(path.relative_to(site)) for path in site.rglob("*.html"))
-    values = {"WIDTHS": WIDTHS, "PAGES": names, "SOUGHT": SOUGHT, "FOUND_AT": FOUND_AT}
+    names = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    values = {"WIDTHS": WIDTHS, "PAGES": names, "SEARCHES": searches}
     lines = [f"const {name} = {json.dumps(value)};" for name, value in values.items()]
-    looker = LOOKER.replace("<script>", "<script>" + "".join(lines)).encode()
+    script = (HERE / "browser.js").read_text(encoding="utf-8")
+    looker = LOOKER.format(values="".join(lines), script=script).encode()
     handler = functools.partial(
         Handler, directory=str(site), looker=looker, found=found, missing=missing
     )
@@ -131,12 +137,12 @@ def serving(site, found, missing):
             thread.join()
 
 
-def faults(site, program):
-    """Return a line for every page that does not fit, lacks something, or cannot be searched."""
+def faults(site, program, searches=SEARCHES):
+    """Return a line for everything that a browser finds wrong with a site."""
     found, missing = queue.Queue(), []
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
-        serving(Path(site), found, missing) as address,
+        serving(Path(site), searches, found, missing) as address,
     ):
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         with subprocess.Popen(

@@ -1,7 +1,8 @@
 """Check a built site: ``python docs/check_site.py SITE``.
 
-Every link inside the site must lead somewhere, and nothing that a page needs may come from
-elsewhere. If there is a Chromium, it looks at the pages as well (see ``browser.py``).
+Every link inside the site must lead somewhere, those to other sites must be well-formed, and
+nothing that a page needs may come from elsewhere. If there is a Chromium, it looks at the pages as
+well (see ``browser.py``).
 """
 
 import argparse
@@ -14,6 +15,10 @@ from urllib.parse import unquote, urlsplit
 # Attributes that name what a page loads by itself; a link is only followed by who reads it.
 LOADED = {("img", "src"), ("script", "src"), ("source", "srcset"), ("link", "href")}
 FOLLOWED = {("a", "href")}
+OUTSIDE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.I)
+WELL_FORMED = re.compile(
+    r"https://([\w-]+\.)+[a-z]{2,}(:\d+)?([/?#][^\s<>\"]*)?|mailto:[^\s@]+@[^\s@]+", re.I
+)
 
 
 class Page(HTMLParser):
@@ -59,11 +64,13 @@ def _text(path):
 
 def fault_of(link, is_loaded, path, pages, site):
     """Return what is wrong with a link of the page at ``path``, if anything is."""
-    parts = urlsplit(link)
-    if parts.scheme == "data":
+    if link.startswith("data:") and is_loaded:
         return None
-    if parts.scheme or parts.netloc:
-        return "is loaded from elsewhere" if is_loaded else None
+    if OUTSIDE.match(link):
+        if is_loaded:
+            return "is loaded from elsewhere"
+        return None if WELL_FORMED.fullmatch(link) else "is no well-formed address of https"
+    parts = urlsplit(link)
     target = path
     if parts.path:
         target = (path.parent / unquote(parts.path)).resolve()

@@ -55,12 +55,17 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 html_theme = "furo"
+pygments_dark_style = "a11y-high-contrast-dark"
 html_title = f"pescador {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+html_favicon = "_static/icon.svg"
+html_domain_indices = False  # of modules: there is one
+templates_path = ["_templates"]
 html_theme_options = {"navigation_with_keys": True}
 
 
@@ -80,8 +85,15 @@ def follow_links(app, docname, source):
             source[0] = re.sub(pattern, target, source[0])
 
 
+def give_levels(app, pagename, templatename, context, doctree):
+    """Give the captions in the sidebar, which Sphinx marks as headings, a level."""
+    key = "furo_navigation_tree"
+    context[key] = context[key].replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app):
     app.connect("source-read", follow_links)
+    app.connect("html-page-context", give_levels, priority=900)  # after the theme
 
 
 def can_run(path):

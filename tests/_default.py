@@ -38,6 +38,15 @@ _ONLY_FULL = {
         "test_random_trees_on_actors_that_are_lost": "long; another test loses actors of one tree",
         "test_a_source_that_hangs_is_killed_and_at_last_an_error": "test_parallel.py has processes",
     },
+    "test_browser.py": dict.fromkeys(
+        (
+            "test_a_browser_finds_the_fault",
+            "test_a_browser_finds_nothing_without_the_fault",
+            "test_a_browser_finds_requests_that_fail",
+            "test_a_page_must_be_among_the_first_five_results",
+        ),
+        "a browser takes long to start; these are for who changes the check of the site",
+    ),
     "test_ray.py": dict.fromkeys(
         (
             "test_the_same_items",

@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("_sources")
 
 COLLECTED = pytest.StashKey()
 # pytest-xdist leaves each of these files to one process: their tests share what takes long to make.
-IN_ONE_PROCESS = ("tests/test_faults.py", "tests/test_wheel.py")
+IN_ONE_PROCESS = ("tests/test_browser.py", "tests/test_faults.py", "tests/test_wheel.py")
 
 
 def pytest_addoption(parser):

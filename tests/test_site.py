@@ -99,6 +99,12 @@ GOOD = {
         ("index.html", '<script src="https://example.org/x.js"></script>', "from elsewhere"),
         ("index.html", '<link rel="stylesheet" href="//example.org/x.css">', "from elsewhere"),
         ("index.html", '<a href="../secret.html">x</a>', "outside"),
+        ("index.html", '<a href="https://example.org:80/a/?b=c#d">x</a>', None),
+        ("index.html", '<a href="http://example.org">x</a>', "well-formed"),
+        ("index.html", '<a href="https://example">x</a>', "well-formed"),
+        ("index.html", '<a href="https:/example.org">x</a>', "well-formed"),
+        ("index.html", '<a href="https://example.org/a b">x</a>', "well-formed"),
+        ("index.html", '<a href="//example.org">x</a>', "well-formed"),
         ("look.css", "@import 'https://example.org/x.css';", "from elsewhere"),
         ("look.css", "a { background: url(//example.org/a.png) }", "from elsewhere"),
     ],
@@ -181,7 +187,7 @@ def test_formulas_are_set_by_files_of_the_site(site):
     assert (site / "_static" / "mathjax" / "tex-chtml.js").is_file()
 
 
-def test_pages_fit_and_search_works_in_a_browser(site):
+def test_a_browser_finds_no_fault(site):
     browser = load("browser")
     program = browser.find()
     if program is None:
