@@ -200,7 +200,6 @@ class Consumer:
                 path, *facts = json.loads(message.text)
                 self._failures.note((*self._path, *path), *facts)
             elif message.kind == Kind.COUNTS and self._counted is not None:
-                self._counted.settle()  # so that no more is kept than a message
                 self._counted.take(self._n_items, message.text)
             else:
                 break

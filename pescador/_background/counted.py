@@ -7,6 +7,7 @@ import struct
 from array import array
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from .._streaming.recorder import (
 from .activations import Activations
 
 _HEAD = struct.Struct("<QQ")  # how many events and facts there are; all else is notes
+_MOST_WAITING = 2**13  # events, until they are counted: NumPy takes as long for a few of them
 
 
 def packed(events: array, facts: array, notes: list) -> bytes:
@@ -144,6 +146,7 @@ class Counted:
         self._n_handed_out = n_handed_out
         self.bytes_ahead = bytes_ahead
         self._told: deque[_Told] = deque()
+        self._n_waiting = 0  # events of these
         self._notes: dict[int, Any] = {}  # those that no fact has referred to yet
         self._n_notes = 0
         self._setups: dict[tuple[int, ...], _Setup] = {}  # the last of each mux
@@ -157,6 +160,8 @@ class Counted:
 
     def take(self, first: int, message: bytes) -> None:
         """Take what has been told of the items from one on."""
+        if self._n_waiting > _MOST_WAITING:
+            self.settle()
         n_events, n_facts = _HEAD.unpack_from(message)
         n_numbers = n_events + n_facts
         numbers = np.frombuffer(message, "<i8", n_numbers, _HEAD.size)
@@ -165,6 +170,7 @@ class Counted:
         self._notes.update(enumerate(notes, self._n_notes))
         self._n_notes += len(notes)
         self._told.append(_Told(first, ends_of_items(events), events, facts))
+        self._n_waiting += n_events
 
     def settle(self) -> None:
         """Count what was handed out."""
@@ -172,6 +178,7 @@ class Counted:
 
     def advance(self, n_items: int, is_end: bool = False) -> None:
         """Count up to an item; or all that was told, at the end."""
+        self._join(n_items)
         while self._told:
             told = self._told[0]
             n_of_these = min(n_items - told.first, len(told.ends))
@@ -183,8 +190,21 @@ class Counted:
                 self._count(events, self._next_facts(told, int((events == FACT).sum())))
             if not is_whole or (not is_end and not len(told.ends)):
                 return
-            self._told.popleft()
+            self._n_waiting -= len(self._told.popleft().events)
             self._n_items = self._n_events = self._n_facts = 0
+
+    def _join(self, n_items: int) -> None:
+        """Make one of what was told of items that have all been handed out."""
+        whole: list[_Told] = []
+        while self._told and 0 < len(self._told[0].ends) <= n_items - self._told[0].first:
+            whole.append(self._told.popleft())
+        if len(whole) > 1:
+            starts = accumulate((len(each.events) for each in whole), initial=0)
+            ends = np.concatenate([start + each.ends for start, each in zip(starts, whole)])
+            events = np.concatenate([each.events for each in whole])
+            facts = np.concatenate([each.facts for each in whole])
+            whole = [_Told(whole[0].first, ends, events, facts)]
+        self._told.extendleft(whole)
 
     def _next_facts(self, told: _Told, n: int) -> np.ndarray:
         begin = self._n_facts
@@ -311,4 +331,5 @@ class Counted:
             self._leave(run)
         self._runs.clear()
         self._told.clear()
+        self._n_waiting = 0
         self._meter.parts.discard(self)
