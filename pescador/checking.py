@@ -1,4 +1,4 @@
-"""A dry run of a tree of streamers, which tells what is likely to be wrong."""
+"""A dry run of a tree of streamers, which says what is probably wrong."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def check(
     n_sources: int | None = 256,
     max_seconds: float = 5.0,
 ) -> tuple:
-    """Tell what is likely to be wrong with a tree of streamers, before a night of training.
+    """Say what is probably wrong with a tree of streamers, before a long training.
 
-    The sources of the tree are opened and read a little, here in the program, and the muxes, maps
-    and processes above them are looked at. Nothing is left open, and no process is started.
+    It reads a few items of every source, in this process, and looks at the muxes, maps and
+    processes above them. It leaves nothing open, and starts no process.
 
     Parameters
     ----------
     streamer : Streamer
         The tree: what a training loop iterates over.
     n_items : int >= 1
-        How many items to read at most: of the stream, and of each source. Of a source that a
-        rate closes, only as many are read as it may give until then, and a few more.
+        How many items to read at most, from the stream and from each source. If a rate closes a
+        source earlier, only a few items more than the source may give.
     seed : int in 0..2**32 - 1
-        Chooses which streamers of a large mux are looked at, and fixes what sources draw meanwhile
-        from the global generators of NumPy and ``random`` and from `FRESH_SEED`.
+        Chooses which streamers of a large mux are read, and fixes what sources draw meanwhile from
+        the global generators of NumPy and ``random`` and from `FRESH_SEED`.
     n_sources : int >= 1, optional
-        About how many sources to look at: of a mux with more of them a sample, and of one that is
-        read lazily the first, eight times fewer. None: all.
+        About how many sources to read: of a larger mux a sample; of a mux that is read lazily the
+        first ones, eight times fewer. None: all.
     max_seconds : float > 0
-        About how long it may take. A source that hangs in an item is waited for; Ctrl-C then
-        tells which one it is.
+        About how long it may take. It cannot interrupt a source that hangs: press Ctrl-C, and the
+        error names the source.
 
     Returns
     -------
@@ -50,11 +50,11 @@ def check(
         The findings, the worst first; empty when all is well. A finding is a named tuple:
         ``severity`` ("error", "warning" or "note"), ``kind`` (a short name, see Notes),
         ``place`` (the index of a streamer in the outermost mux, then in the mux there, and so
-        on), ``streamer`` (as text), ``message``, ``remedy``, and ``others``: the places and
-        streamers of which the same is to say. Printed, the tuple is a report; its ``to_dict()`` is
-        for JSON, and its ``without(kinds)`` and ``at_least(severity)`` are parts of it.
-        ``n_sources`` is how many sources were read, ``n_left_out`` how many streamers were left out
-        on purpose, ``is_complete`` whether there was time to read as far as was asked for.
+        on), ``streamer`` (as text), ``message``, ``remedy``, and ``others``: more places and
+        streamers with the same finding. Print the tuple for a report. Its ``to_dict()`` is for
+        JSON. Its ``without(kinds)`` and ``at_least(severity)`` leave findings out. ``n_sources`` is
+        how many sources were read, ``n_left_out`` how many streamers were left out on purpose, and
+        ``is_complete`` whether there was time to read everything.
 
     Raises
     ------
@@ -65,36 +65,38 @@ def check(
     -----
     The kinds are:
 
-    - ``"begins-alike"``: a source draws at random, and begins with the same items whenever it is
+    - ``"begins-alike"``: a source draws random numbers, and gives the same ones whenever it is
       opened; or it draws from a generator that is copied to a process.
     - ``"rest-unreached"``: a source always begins with the same items, and a rate closes it
-      before it gets to the others.
-    - ``"weights-decide-little"``: weights choose among the open streams only.
+      before the others.
+    - ``"weights-decide-little"``: weights choose only among the open streams.
     - ``"n-active"``: more streams are open than there are streamers.
-    - ``"never-read"``: its weight is 0; or the stream before it in a chain never ends; or all slots
-      of the mux are taken by endless streams. (Only those are known for endless that end in a
-      ``while True`` without a way out, and muxes that begin again.)
-    - ``"never-ends"``: an endless stream among others, in a mux that reads each to its end.
-    - ``"shared-generator"``: a random generator that several sources draw from.
-    - ``"empty"``, ``"fails"``: a source without an item, or with an error.
-    - ``"not-read"``: sources that there was no time for; a note, if it was for one item of each.
-    - ``"one-shot"``: an iterator that can be read only once. It is not read, nor what needs it.
-    - ``"items-differ"``: keys, dtypes or shapes that most other sources of a mux do not have; or a
-      source whose dtypes change.
-    - ``"few-for-a-batch"``: a `buffer_stream` that gets too few items for one batch.
-    - ``"cannot-cross"``, ``"not-picklable"``: what cannot go to another process, and what the start
-      methods "spawn" and "forkserver" cannot send there; a note, where neither is used.
-    - ``"costs-more"``: a process or worker whose items take less than 5 microseconds to make.
-    - ``"would-save"``: sources without one whose items take more than a millisecond.
-    - ``"starts-often"``: a mux that starts a process again and again, for few items each.
+    - ``"never-read"``: a source has weight 0; or it comes after an endless stream in a chain; or
+      endless streams take all slots of its mux. (A stream is known to be endless if its function
+      ends in a ``while True`` that it cannot leave, or if it is a mux that begins again.)
+    - ``"never-ends"``: a mux reads each of its streams to the end, and one of them is endless.
+    - ``"shared-generator"``: several sources draw from one random generator.
+    - ``"empty"``, ``"fails"``: a source gives nothing, or raises an error.
+    - ``"not-read"``: there was no time to read some sources (a note, if the first item of each was
+      read).
+    - ``"one-shot"``: an iterator can be read only once. It is not read, nor is what needs it.
+    - ``"items-differ"``: a source has other keys, dtypes or shapes than most sources of its mux; or
+      its dtypes change.
+    - ``"few-for-a-batch"``: a `buffer_stream` gets too few items for one batch.
+    - ``"cannot-cross"``: an item cannot go to another process.
+    - ``"not-picklable"``: the start methods "spawn" and "forkserver" cannot send a streamer to a
+      process (a note, if neither is used).
+    - ``"costs-more"``: items of a process or worker take less than 5 microseconds to make.
+    - ``"would-save"``: items of sources in the program take more than a millisecond to make.
+    - ``"starts-often"``: a mux starts a process again and again, for few items each.
 
-    Every source is opened for its first item before any is read on, and time is shared out among
-    them. No items are kept.
+    The first item of every source is read before any source is read further. The sources share the
+    time. No items are kept.
 
-    The streamer gives the same afterwards as it would have: the generators of NumPy and ``random``
-    are put back, and so are those among the arguments of sources, in their objects, and in the
-    globals and closures of their functions. What else a source does when it is read, stays done:
-    a file that it writes, a list that it empties.
+    Afterwards the streamer gives the same items as without a check. The generators of NumPy and
+    ``random`` are reset, and so are generators among the arguments of sources, in their objects,
+    and in the globals and closures of their functions. Other effects of a source remain: a file
+    that it writes, a list that it empties.
 
     Examples
     --------

@@ -102,8 +102,8 @@ class Streamer:
         ``__wrapped__``); or a class whose instances are iterable. An iterator that can only be
         read once (a generator object, an open file) is accepted, and can be started once.
     *args, **kwargs
-        What to call it with. They are handed over as they are, never copied; but a streamer
-        among them is replaced by a copy of itself that takes its seed from the run, and
+        The arguments to call it with. They are handed over as they are, never copied, with two
+        exceptions: a streamer is replaced by a copy that takes its seed from the run, and
         `FRESH_SEED` by an integer (see Notes).
 
     Attributes
@@ -122,8 +122,8 @@ class Streamer:
     Raises
     ------
     PescadorError
-        If ``streamer`` is none of the above, or arguments are given for something that cannot
-        be called. A run raises it when a one-shot iterator is started a second time.
+        If ``streamer`` is none of the above, or if it has arguments and cannot be called. In a
+        run, if an iterator that can only be read once is started a second time.
 
     See Also
     --------
@@ -135,15 +135,17 @@ class Streamer:
     (``active.stream_``), counted by ``streamer.active`` and closed at the end of the block.
 
     ``Streamer(noisy, X, random_state=pescador.FRESH_SEED)`` gives every activation a seed of its
-    own, from 0 to 2**32 - 1. No two activations by one run of a mux, or passes of one ``cycle()``,
-    get the same; others do by chance, once in 2**32 pairs. One seed at the root fixes them all.
+    own, from 0 to 2**32 - 1. In one run of a mux, no two activations get the same seed, nor do two
+    passes of one ``cycle()``. Others do by chance, once in 2**32 pairs. One seed in the outermost
+    mux fixes them all.
 
-    An iterable or iterator with ``state_dict()`` and ``load_state_dict(state)``, or ``get_state()``
-    and ``set_state(state)``, is resumed by these; its state has to fit JSON (or to be bytes). Every
-    activation reads a deep copy of it, or a new one if ``streamer`` is its class.
+    An iterable or iterator may have methods for its state: ``state_dict()`` and
+    ``load_state_dict(state)``, or ``get_state()`` and ``set_state(state)``. Then resuming uses
+    these. The state must fit JSON, or be bytes. Every activation reads a deep copy of the object,
+    or a new object if ``streamer`` is its class.
 
-    An item costs what the source takes for it plus the cost of a Python frame; an activation
-    costs the same whatever the arguments hold.
+    An item costs the time of the source, and one Python frame. The cost of an activation does not
+    depend on the size of the arguments.
 
     Examples
     --------
@@ -528,11 +530,12 @@ class Streamer:
         Parameters
         ----------
         state : dict, str or path-like
-            What `Stream.state_dict` returned, of a run of this streamer or one made alike; also
-            in another process, and from JSON. Or the file that `Stream.save` wrote.
+            The result of `Stream.state_dict`, for a run of this streamer or of one made in the same
+            way; also from another process, or read from JSON. Or the path of a file that
+            `Stream.save` wrote.
         max_iter : int >= 0, optional
-            The largest number of items that are still to come; None for what was left of the
-            limit that the run had, inf for no limit.
+            The largest number of items that are still to come. None for what was left of the limit
+            of the run, inf for no limit.
 
         Returns
         -------
@@ -546,12 +549,11 @@ class Streamer:
 
         Notes
         -----
-        Every open source is started again and moved to where it stood: a list, a range, an array,
-        or an object with a state of its own (see `Streamer`) at once, anything else by reading
-        again what its activation had given. Maps of this
-        library (but for `cache`) and muxes are moved by moving what they read. A source that draws
-        from the global generators of NumPy or Python draws other numbers than it had: give it
-        `FRESH_SEED`, or a seed of its own.
+        Every source that was open is started again, and moved to where it stood. A list, a range,
+        an array, or an object with a state of its own (see `Streamer`) moves at once. Anything else
+        reads again what its activation had given. Muxes, and maps of this library (except `cache`),
+        move what they read. A source that draws from the global generators of NumPy or Python draws
+        other numbers than before: give it `FRESH_SEED`, or a seed of its own.
 
         Examples
         --------

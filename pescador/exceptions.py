@@ -1,4 +1,4 @@
-"""Every error the library raises of its own accord."""
+"""The errors of the library."""
 
 
 class PescadorError(Exception):

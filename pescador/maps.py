@@ -1,8 +1,8 @@
 """Maps: iterators over the items of another iterator.
 
-A map takes any iterable, checks its arguments when it is called, and returns an iterator that
-can be closed and shared among threads. If it started what it reads (a streamer, say), it closes
-that when it ends.
+A map takes any iterable, and checks its arguments when it is called. It returns an iterator that
+can be closed and shared among threads. If the map has started the iterable (a streamer, say), it
+closes it at its own end.
 """
 
 from __future__ import annotations
@@ -121,29 +121,28 @@ def buffer_stream(
     Parameters
     ----------
     stream : iterable of dict
-        Items that all have the same keys. A value is an array, a scalar or a string. Values of
-        one key have the same shape (but along ``axis``); dtypes are promoted as NumPy does.
+        Items with the same keys. A value is an array, a scalar or a string. Values of one key have
+        the same shape (except along ``axis``). Their dtypes are promoted as in NumPy.
     buffer_size : int >= 1
         The number of items in a batch.
     partial : bool
         Whether to yield the short batch that may remain at the end.
     axis : int, optional
-        None stacks the values along a new first axis. A number concatenates them along that
-        axis of theirs.
+        None stacks the values along a new first axis. A number concatenates them along that axis.
 
     Yields
     ------
     dict
-        Each key, with an array of shape (buffer_size, ...), or the concatenation. Batches share
-        no memory with the items: a source may reuse its buffers.
+        For each key an array of shape (buffer_size, ...), or the concatenation. Batches share no
+        memory with the items, so a source may reuse its buffers.
 
     Raises
     ------
     PescadorError
         At once, if an argument is wrong.
     DataError
-        For an item that is not a mapping, lacks a key or has an additional one, or does not fit
-        the others. It names the position of the item (from 0) and the key, and has a cause.
+        If an item is not a mapping, lacks a key, has an additional key, or does not fit the others.
+        The error names the position of the item (from 0) and the key.
 
     Notes
     -----
@@ -298,7 +297,7 @@ def keras_tuples(
         The keys of x and y. A string gives an array, a sequence of strings a list of arrays,
         None gives None. One of the two must be given.
     weights : str or sequence of str, optional
-        The keys of the sample weights, likewise; None: tuples have two members.
+        The keys of the sample weights, in the same way. None: tuples have two members.
 
     Yields
     ------
@@ -347,9 +346,8 @@ def _check_cache(stream: Any, n_cache: Any, prob: Any = 0.5, random_state: Any =
 def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any = None) -> Iterator:
     """Reuse items: mix new ones with a random selection of past ones.
 
-    The first ``n_cache`` items pass through and fill the cache. From then on, each item is a
-    new one with probability ``prob``, which replaces a random cached one, or else a random
-    cached one.
+    The first ``n_cache`` items pass through and fill the cache. Then, with probability ``prob``,
+    an item is a new one, and replaces a random cached item. Otherwise it is a random cached item.
 
     Parameters
     ----------
@@ -360,12 +358,12 @@ def cache(stream: Iterable, n_cache: int, prob: float = 0.5, random_state: Any =
     prob : float, 0 < prob <= 1
         The probability of a new item.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
-        Where the seed comes from, once, when the first item is asked for.
+        Where the seed comes from, once, at the first item.
 
     Yields
     ------
     object
-        Items. Those that come from the cache are copies: changing one changes no other.
+        Items. An item from the cache is a copy: you can change it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a stream has done: shares, openings, failures, and who made the loop wait."""
+"""What a stream has done: shares, openings, failures, and which source the loop waited for."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Monitor:
         What `Streamer.iterate`, `Streamer.cycle` or `Streamer.resume` returns; it may have begun.
         Iterate the monitor in its place.
     progress : bool
-        Whether to show a progress bar (needs the package tqdm), with the items a second, how many
-        streams are open, how much of the time the loop has waited, and how many sources failed.
+        Whether to show a progress bar (needs the package tqdm), with the items per second, the
+        number of open streams, how much of the time the loop has waited, and the failures.
     total : int >= 0, optional
         How many items there will be, for the progress bar; None: the stream's own bound.
 
@@ -42,17 +42,18 @@ class Monitor:
     Raises
     ------
     PescadorError
-        If ``stream`` is no stream, or has a monitor already; if tqdm is needed and not installed.
+        If ``stream`` is not a stream, or has a monitor already; if tqdm is needed and not
+        installed.
 
     Notes
     -----
-    What counts is what was handed out since the monitor was made: what resuming, or a new worker,
-    reads again does not count. The numbers are exact between any two items, also across
-    `ZMQStreamer` and `ParallelStreamer`. A stream in which a background process has begun to make
-    items is started again where it stands.
+    The monitor counts the items that are handed out after it was made. Items that resuming or a new
+    worker reads again do not count. The numbers are exact between any two items, also with a
+    `ZMQStreamer` or a `ParallelStreamer`. If a background process has begun to make items, the
+    stream is started again where it stands.
 
-    An item costs some 10 ns more, and an activation about half a microsecond, a tenth of what it
-    takes. A background process also says whose items it sends, and what it opens.
+    An item costs some 15 ns more, and an activation about half a microsecond, a tenth of what it
+    takes. A background process also says which source each item comes from, and what it opens.
 
     Examples
     --------
@@ -143,9 +144,9 @@ class Monitor:
 
         Notes
         -----
-        It may be called at any time, between two items. It takes time for each streamer that was
-        opened so far, some 25 ms for 100,000, and about as much again if all of them are open; its
-        rows are made when they are read.
+        You can call it at any time between two items. It takes some 25 ms if 100,000 streamers were
+        opened so far, and about twice as long if all of them are open. The rows of the report are
+        made when they are read.
         """
         muxes, known = counts_of(self._meter), self._failures()
         seconds, waited = self.times()

@@ -70,33 +70,32 @@ class BaseMux(Streamer):
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
-        function that yields them, or a Streamer of them, if they are finitely many.
+        function that yields them, or a Streamer of them, if their number is finite.
     weights : array_like of float, shape (n_streams,), or callable, optional
         Finite numbers >= 0, at least one of them positive. Copied, never altered. A function
-        of the number of items so far returns them anew at item 0 and every 1,000th item of a
-        run; it should depend on that number alone.
+        ``f(n_items)`` is called at item 0 and every 1,000th item of a run, and returns the weights
+        from then on. It should depend on that number alone.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
-        What an error in a source does: it comes out of the mux, with a note that says where it
-        comes from; it ends that stream alone, and is logged as a warning; or the source is opened
-        again.
+        What an error in a source does. "raise": it comes out of the mux, with a note that says
+        which streamer failed. "replace": it ends only that stream, and is logged as a warning.
+        "retry": the source is opened again at the item at which it failed, as resuming does.
     max_failures : int >= 1
-        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
-        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
-        Meanwhile the mux waits.
+        With "replace": after how many failures in a run a streamer is left out. When none is left,
+        the last error is raised. With "retry": after how many failures in a row at one item the mux
+        does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
+        30 s at most.
 
     Attributes
     ----------
     streamers : list of Streamer
         What is mixed; a sequence, if streamers are made as they are opened.
     n_streams : int
-        How many there are.
+        The number of streamers.
     weights : ndarray of float, shape (n_streams,)
-        The weights, scaled to sum to one; equal if none were given. Those of item 0, if they are
-        given by a function.
+        The weights, scaled to sum to one; equal if none were given. If a function gives them, the
+        weights of item 0.
     random_state : object
         As given.
     rng : module, RandomState or Generator
@@ -107,7 +106,7 @@ class BaseMux(Streamer):
     Raises
     ------
     PescadorError
-        If an argument is wrong. An empty collection is an error, but for `ChainMux`.
+        If an argument is wrong. An empty collection is an error, except for `ChainMux`.
 
     Examples
     --------
@@ -338,66 +337,66 @@ class BaseMux(Streamer):
 
 
 class StochasticMux(BaseMux):
-    """Mix a bounded random working set of streamers.
+    """Mix many streamers at random, with a few of them open at a time.
 
-    ``n_active`` streams are open at a time. Each item comes from one of them, drawn at random
-    by weight; a stream that ends, or has given as many items as it was allowed, is replaced by a
-    stream of another streamer, chosen uniformly among those of positive weight. That lets
-    shares drift towards equality; with ``weighting="share"`` they are the weights.
+    ``n_active`` streams are open at a time. Each item comes from one of them, drawn at random by
+    weight. A stream is closed when it ends, or when it reaches its limit of about ``rate`` items.
+    Then a streamer for the next stream is chosen uniformly among those of positive weight. So the
+    shares of the streamers drift towards equality. With ``weighting="share"``, they are the
+    weights.
 
     Parameters
     ----------
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers. Also a generator
-        function that yields them, or a Streamer of them, if they are finitely many. A sequence
-        that makes them (a class with ``__len__`` and ``__getitem__``; derived from
-        ``collections.abc.Sequence``, if it has ``__iter__`` too) is asked for each one as it is
-        opened, so that there may be many millions.
+        function that yields them, or a Streamer of them, if their number is finite. Many millions
+        of streamers can be a sequence that makes each one when it is opened: a class with
+        ``__len__`` and ``__getitem__`` (derived from ``collections.abc.Sequence``, if it has
+        ``__iter__`` too).
     n_active : int >= 1
-        The number of streams that are open at a time. More than there are streamers is
-        allowed: in the modes ``"single_active"`` and ``"exhaustive"`` it means all.
+        The number of streams that are open at a time. It may be larger than the number of
+        streamers: in the modes ``"single_active"`` and ``"exhaustive"`` that means all.
     rate : float > 0 or None
-        The expected number of items that a stream gives before it is replaced (if it does not
-        end before), and at least 1. None: until it ends by itself.
+        The mean limit of a stream: how many items it may give before it is replaced, at least 1.
+        None: no limit.
     weights : array_like of float, shape (n_streams,), or callable, optional
-        How likely each streamer's stream is to be drawn from, relative to the others that are
-        open (but see ``weighting``). Finite, >= 0, at least one positive. A streamer of weight 0
-        is never opened. A function ``f(n_items)`` returns the weights from that item on: it is
+        How likely the stream of each streamer is to be drawn, relative to the other open streams
+        (but see ``weighting``). Finite, >= 0, at least one positive. A streamer of weight 0 is
+        never opened. A function ``f(n_items)`` returns the weights from that item on: it is
         called at item 0 and every 1,000th item of a run, and when the mux is made.
     mode : {"with_replacement", "single_active", "exhaustive"}
         Which streamers may be opened: any at any time, even twice at once; each at most once at
-        a time; or each once, the mux ending when all of them have.
+        a time; or each once, and the mux ends when all have ended.
     prune_empty_streams : bool
-        If true, a streamer whose activation gave nothing is not activated again in the run. If
-        false it may be; when every candidate in turn gave nothing, the mux ends.
+        If true, a streamer whose activation gave nothing is not opened again in the run. If
+        false, it may be; the mux ends when all candidates, one after the other, gave nothing.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
-        Where a run gets its seed, once, when it starts. An integer names one sequence of
-        items; None follows ``np.random.seed``, or takes the seed from the mux above.
+        Where a run gets its seed, once, when it starts. An integer always gives the same items.
+        None takes the seed from the mux above, or from ``np.random``.
     dist : {"poisson", "constant", "binomial"}
-        How the number of items a stream may give is drawn. The mean is ``rate`` in each case
-        (for ``rate >= 1``). Poisson: 1 + Poisson(rate - 1). Constant: ``rate``, or one of the
-        two whole numbers next to it. Binomial: 1 + Binomial(N, q) of variance ``rate * p``,
-        where p is the draw probability of the slot; at most ``rate - 1``, the Poisson's
-        variance, and no less than a whole number of that mean can have. (Above a rate of 2**30,
-        a rounded normal variable stands for Poisson and binomial.)
+        The distribution of the limits. The mean is ``rate`` in each case (for ``rate >= 1``).
+        Poisson: 1 + Poisson(rate - 1). Constant: ``rate``, or one of the two whole numbers next
+        to it. Binomial: 1 + Binomial(N, q) with variance ``rate * p``, where p is the probability
+        that the slot is drawn. The variance is at most ``rate - 1``, as for Poisson, and at least
+        the smallest one of whole numbers with this mean. (Above a rate of 2**30, Poisson and
+        binomial are rounded normal variables.)
     weighting : {"active", "share"}, optional
-        What weights decide; None is "active", with a warning where that may surprise. Active:
-        which of the open streams is drawn from. Share: which streamer is opened, so that the
-        fraction of the items that come from streamer i is ``weights[i]``, for any ``n_active``,
-        ``rate`` and ``dist``. A stream that ends before its limit is then started again for the
-        rest. It needs a ``rate`` and, in the mode ``"single_active"``, shares of at most
-        ``1 / n_active``; it is not possible in the mode ``"exhaustive"``.
+        What weights decide; None is "active", with a warning if the shares may surprise. Active:
+        which of the open streams is drawn. Share: which streamer is opened, so that the fraction
+        of the items from streamer i is ``weights[i]``, for any ``n_active``, ``rate`` and
+        ``dist``. Then a stream that ends before its limit is started again for the rest. "share"
+        needs a ``rate``; in the mode ``"single_active"`` it needs shares of at most
+        ``1 / n_active``; it does not work in the mode ``"exhaustive"``.
     on_error : {"raise", "replace", "retry"}
-        What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; it ends that stream alone, is logged as a warning, and a streamer is
-        chosen for the next one as after any other end; or the source is opened again.
+        What an error in a source does. "raise": it comes out of the mux, with a note that says
+        which streamer failed. "replace": it is logged as a warning, and ends only that stream,
+        which is replaced as after any other end. "retry": the source is opened again at the item at
+        which it failed, as resuming does.
     max_failures : int >= 1
-        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
-        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
-        Meanwhile the mux waits.
-        In the mode ``"exhaustive"`` a streamer is opened once, whether it fails or not.
+        With "replace": after how many failures in a run a streamer is left out. When none is left,
+        the last error is raised. With "retry": after how many failures in a row at one item the mux
+        does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
+        30 s at most. In the mode ``"exhaustive"`` a streamer is opened once, even if it fails.
 
     Attributes
     ----------
@@ -409,8 +408,8 @@ class StochasticMux(BaseMux):
     Raises
     ------
     PescadorError
-        If an argument is wrong, or ``streamers`` is empty. A run raises it if the weights that a
-        function returns are wrong; the message names the item.
+        If an argument is wrong, or ``streamers`` is empty. In a run, if a function returns wrong
+        weights; the message names the item.
 
     See Also
     --------
@@ -420,10 +419,10 @@ class StochasticMux(BaseMux):
 
     Notes
     -----
-    An item costs the same for any number of streamers and, with equal weights, of open streams;
-    with unequal weights, a replacement takes time logarithmic in ``n_active``, or in the number
-    of streamers for ``weighting="share"``. The seed fixes every choice and, through the seeds
-    derived from it, every mux below this one.
+    The time for an item does not grow with the number of streamers, nor, with equal weights, with
+    ``n_active``. With unequal weights, a replacement takes time logarithmic in ``n_active``, or in
+    the number of streamers for ``weighting="share"``. The seed fixes every choice, also in every
+    mux below this one.
 
     Examples
     --------
@@ -436,7 +435,7 @@ class StochasticMux(BaseMux):
     >>> sorted(epoch) == list(range(50))
     True
 
-    Nine items of ten from the first streamer, although three streams are open at a time:
+    Nine of ten items come from the first streamer, although three streams are open at a time:
 
     >>> mux = pescador.StochasticMux(
     ...     [["a"] * 9, ["b"] * 99], 3, 8, [0.9, 0.1], weighting="share", random_state=0
@@ -444,7 +443,7 @@ class StochasticMux(BaseMux):
     >>> 8500 < sum(item == "a" for item in mux.iterate(10_000)) < 9500
     True
 
-    Ever more of the second one, until each gives half of the items:
+    The second streamer gives more and more, until each gives half of the items:
 
     >>> def curriculum(n_items):
     ...     return [1, min(n_items / 5000, 1)]
@@ -562,22 +561,22 @@ class ShuffledMux(BaseMux):
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
     weights : array_like of float, shape (n_streams,), or callable, optional
-        The fraction of items that come from each streamer, up to a factor. Finite, >= 0, at
-        least one positive. A streamer of weight 0 is not opened. A function ``f(n_items)``
+        The fractions of items that come from each streamer; their sum does not matter. Finite,
+        >= 0, at least one positive. A streamer of weight 0 is not opened. A function ``f(n_items)``
         returns the weights from that item on: it is called at item 0 and every 1,000th item of
         a run, and when the mux is made.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
-        What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; it ends that stream alone, is logged as a warning, and its
-        streamer is started again; or the source is opened again where it failed.
+        What an error in a source does. "raise": it comes out of the mux, with a note that says
+        which streamer failed. "replace": it is logged as a warning, and ends only that stream,
+        and its streamer is started again. "retry": the source is opened again at the item at
+        which it failed, as resuming does.
     max_failures : int >= 1
-        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
-        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
-        Meanwhile the mux waits.
+        With "replace": after how many failures in a run a streamer is left out. When none is left,
+        the last error is raised. With "retry": after how many failures in a row at one item the mux
+        does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
+        30 s at most.
 
     Attributes
     ----------
@@ -597,7 +596,7 @@ class ShuffledMux(BaseMux):
 
     Notes
     -----
-    An item costs the same for any number of streamers, while none of them ends.
+    The time for an item does not grow with the number of streamers, while none of them ends.
 
     Examples
     --------
@@ -633,22 +632,22 @@ class RoundRobinMux(BaseMux):
     streamers : iterable
         What to mix: streamers, or iterables, which are wrapped in streamers.
     mode : {"exhaustive", "cycle", "permuted_cycle", "shortest"}
-        What follows a pass: nothing; another one; or another one in a new random order (then
-        the first pass has a random order too). A pass that gives nothing ends the mux.
-        ``"shortest"`` ends the mux at the turn of the first stream that has no more (one that
-        fails, with ``on_error="replace"``, is left out instead).
+        What follows a pass. "exhaustive": nothing. "cycle": another pass. "permuted_cycle": another
+        pass in a new random order; the first pass has a random order, too. "shortest": the mux ends
+        at the turn of the first stream that has no more items (but a stream that fails, with
+        ``on_error="replace"``, is left out). A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
-        What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; it ends that stream alone, is logged as a warning, and it is left
-        out for the rest of the pass; or the source is opened again.
+        What an error in a source does. "raise": it comes out of the mux, with a note that says
+        which streamer failed. "replace": it is logged as a warning, and ends only that stream,
+        which is left out for the rest of the pass. "retry": the source is opened again at the item
+        at which it failed, as resuming does.
     max_failures : int >= 1
-        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
-        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
-        Meanwhile the mux waits.
+        With "replace": after how many failures in a run a streamer is left out. When none is left,
+        the last error is raised. With "retry": after how many failures in a row at one item the mux
+        does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
+        30 s at most.
 
     Attributes
     ----------
@@ -699,32 +698,32 @@ class ChainMux(BaseMux):
     Parameters
     ----------
     streamers : iterable, generator function or Streamer
-        What to read: streamers, or iterables, which are wrapped in streamers. Anything but a
-        list or tuple is read lazily, one streamer at a time, and afresh in every pass, so that
-        there may be endlessly many. It may be empty.
+        What to read: streamers, or iterables, which are wrapped in streamers. A list or tuple is
+        read at once. Anything else is read lazily, one streamer at a time, and again in every
+        pass, so it may be endless. It may be empty.
     mode : {"exhaustive", "cycle"}
         What follows a pass: nothing, or another one. A pass that gives nothing ends the mux.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     on_error : {"raise", "replace", "retry"}
-        What an error in a source does. It comes out of the mux, with a note that says where it
-        comes from; it ends that stream alone, is logged as a warning, and the next one
-        is read; or the source is opened again.
+        What an error in a source does. "raise": it comes out of the mux, with a note that says
+        which streamer failed. "replace": it is logged as a warning, and ends only that stream,
+        and the next one is read. "retry": the source is opened again at the item at
+        which it failed, as resuming does.
     max_failures : int >= 1
-        With ``on_error="replace"``, after how many failures in a run a streamer is left out. When
-        none is left, the last error is raised. With ``on_error="retry"`` a source is opened again
-        at the item at which it failed, as resuming does, after 0.1 s, then after twice as long each
-        time, 30 s at most; after so many failures in a row at one item it is as with "replace".
-        Meanwhile the mux waits.
-        In a chain that is read lazily, a streamer is known by its number in the pass, and 10,000
-        failures in a row without an item are too many as well.
+        With "replace": after how many failures in a run a streamer is left out. When none is left,
+        the last error is raised. With "retry": after how many failures in a row at one item the mux
+        does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
+        30 s at most.
+        If streamers are read lazily, failures are counted for the number of a streamer in the pass,
+        and 10,000 failures in a row without an item raise the last error.
 
     Attributes
     ----------
     streamers : list of Streamer, or object
-        What is read: what was given, if it is read lazily.
+        What is read; as given, if it is read lazily.
     n_streams : int or None
-        How many there are; None if they are read lazily.
+        The number of streamers; None if they are read lazily.
     random_state, rng
         See `BaseMux`.
     mode, on_error, max_failures
@@ -816,7 +815,7 @@ class Mux(StochasticMux):
     prune_empty_streams : bool
         As for `StochasticMux`.
     revive : bool
-        Without replacement: whether a streamer may be opened again once its stream has ended.
+        Without replacement: whether a streamer may be opened again after its stream has ended.
     random_state : None, int >= 0, RandomState, Generator or SeedSequence
         Where a run gets its seed, once, when it starts.
     lam, pool_weights, prune_empty_seeds, seed_pool : object

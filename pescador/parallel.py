@@ -23,8 +23,8 @@ _START_TIMEOUT = 120
 class ParallelStreamer(Streamer):
     """A streamer whose sources are opened and read on many workers, with the same items.
 
-    Muxes, and the maps above them, stay in the program; what they open does not. The items and
-    their order are those of ``streamer`` itself, for any number of workers.
+    Muxes, and the maps that read them, stay in the program. The items and their order are those of
+    ``streamer`` itself, for any number of workers.
 
     Parameters
     ----------
@@ -34,48 +34,48 @@ class ParallelStreamer(Streamer):
     n_workers : int >= 1
         The number of workers.
     backend : {"processes", "threads", "ray"}
-        What they are. Processes: items are as for `ZMQStreamer`, dicts of arrays. Threads, for
-        sources that wait or release the GIL: items may be anything. "ray": actors of a Ray cluster
-        that the program has started, on any of its machines; items are as for processes.
+        What workers are. "processes": items are dicts of arrays, as for `ZMQStreamer`. "threads",
+        for sources that wait or release the GIL: items may be anything. "ray": actors of a Ray
+        cluster that the program has started, on any of its machines; items as for processes.
     threads_per_worker : int >= 1
         How many sources a worker works on at a time; for sources that wait. Not for threads.
     n_ahead : int >= 0, optional
         How many activations may be open before their turn; None: 2 for each worker (times its
-        threads). No more than ``n_active`` of every mux and ``n_ahead`` sources are open.
+        threads). At most ``n_active`` of every mux and ``n_ahead`` sources are open.
     max_bytes : int >= 1
-        How far all workers together may run ahead, in bytes (128 an item included for its form;
-        with threads, what is no array counts no more than these).
+        How far all workers together may run ahead, in bytes. An item counts its arrays and 128
+        bytes more (with threads, only arrays directly in a dict, tuple or list).
     item_timeout : float > 0, optional
-        How many seconds a source may stand still, in opening or at an item, while the program
-        waits; None for as long as it takes. Its process is then killed, and what that had open is
-        opened again in another one. With threads it is an error at once.
+        How many seconds the program waits for a source to open or to make an item; None for no
+        limit. Then its process is killed, and another process opens the same sources again. With
+        threads it is an error at once.
     start_timeout : float > 0
-        How many seconds a worker may take until it has started. Not for threads.
+        How many seconds a worker has to start. Not for threads.
     timeout : float > 0 or None
-        How many seconds a source has to end once nobody wants more of it; then its process is
-        killed, and a thread is left to itself. None to wait for as long as it takes.
+        How many seconds a source has to end when it is closed; then its process is killed, or its
+        thread is left running. None for no limit.
     start_method : {"fork", "spawn", "forkserver"}, optional
         How ``multiprocessing`` starts processes; None for its default.
     copy : bool
         As for `ZMQStreamer`. For processes only.
     worker_init : callable, optional
-        What every worker calls first, without arguments: to open a connection, or to set how
-        many threads a library may use. Not for threads.
+        A function that every worker calls first, without arguments: to open a connection, or to
+        limit the threads of a library. Not for threads.
     ray_remote_args : dict, optional
-        What ``ray.remote`` takes for an actor, such as ``{"num_cpus": 2}``. By default an actor
-        needs one CPU, and they are spread over the nodes. For Ray only.
+        Arguments of ``ray.remote`` for an actor, such as ``{"num_cpus": 2}``. By default an actor
+        needs one CPU, and actors are spread over the nodes. For Ray only.
 
     Raises
     ------
     PescadorError
-        If an argument is wrong or belongs to another backend; if there is no mux in ``streamer``;
-        when a run starts, if something has to be pickled and cannot be, or in a process that may
-        not start others (use threads there).
+        If an argument is wrong or belongs to another backend; if there is no mux in ``streamer``.
+        When a run starts, if something has to be pickled and cannot be, or if this process may not
+        start others (then use threads).
     WorkerError
         In place of an item at which workers have died three times; it names the source. It is a
-        TimeoutError too if they had to be killed, since nothing came for ``item_timeout`` seconds.
+        TimeoutError too if nothing came for ``item_timeout`` seconds.
     DataError
-        In place of an item that cannot cross.
+        In place of an item that cannot be sent.
 
     See Also
     --------
@@ -83,32 +83,30 @@ class ParallelStreamer(Streamer):
 
     Notes
     -----
-    An exception in a source comes out in the place where the item would have been, with its own
-    type, whenever the worker met it; those of opening and closing too. One of an item that nobody
-    asked for does not.
+    An exception in a source comes out in the place of the item, with its own type; exceptions of
+    opening and closing too. If nobody asks for the item, its exception is not raised.
 
-    Processes start when they are needed, and end with the stream; inside a mux, with their
-    activation. A start costs about 10 milliseconds with "fork", and the import of NumPy with the
-    others. A small item costs some microseconds, more where each activation gives few. A large one
-    is copied once, to shared memory on Linux.
+    Processes start when they are needed, and end with the stream. A start costs about 10
+    milliseconds with "fork"; with the other methods it costs the import of NumPy. A small item
+    costs some microseconds, more if each activation gives few items. A large item is copied once,
+    to shared memory on Linux.
 
-    A worker that dies is replaced by another one, and its sources are opened again where they
-    stood: nothing is lost, nothing comes twice, and a line is logged. On Ray, so is one whose node
-    is gone.
+    If a worker dies, or on Ray its node, another worker opens its sources again where they stood.
+    Nothing is lost, nothing comes twice, and a line is logged.
 
-    A state (``stream.state_dict()``) counts what was handed out. It is that of ``streamer`` itself,
-    so it fits any number of workers, and none.
+    A state (``stream.state_dict()``) counts the items that were handed out. It is a state of
+    ``streamer`` itself, so it fits any number of workers, and none.
 
-    A streamer with an iterator among its arguments that can be read only once runs in the program,
-    and so does a `ZMQStreamer` inside the tree. What a source keeps in its arguments is not seen
-    by other activations of it, and effects on other things come in any order.
+    A streamer with an argument that can be read only once (an iterator) runs in the program, and so
+    does a `ZMQStreamer` inside the tree. Other activations of a source do not see what it changes
+    in its arguments. Other side effects come in any order.
 
-    In a process, the global generators of NumPy and ``random`` are seeded for each activation, so
-    what a source draws from them is the same for any number of workers (of one thread each), but
-    not as without them. Threads share them: use ``FRESH_SEED``.
+    In a process, the global generators of NumPy and ``random`` are seeded for each activation. So a
+    source draws the same numbers for any number of workers (of one thread each), but others without
+    workers. Threads share these generators: use ``FRESH_SEED``.
 
-    Threads copy arrays directly in a dict, tuple or list, since a source may use them again;
-    anything else is the same object.
+    Threads copy arrays directly in a dict, tuple or list, because a source may use them again. Any
+    other object is handed out as it is.
 
     Examples
     --------

@@ -22,35 +22,35 @@ __all__ = ["Shard", "shard"]
 def shard(streamer: Any, index: int, count: int, steps: int | None = None) -> Streamer:
     """Return the part of a tree for one of several consumers.
 
-    The lowest muxes are divided: consumer ``index`` of ``count`` gets the streamers ``index``,
-    ``index + count``, and so on, of each of them. All else stays as it is. Together, the parts of
-    a tree that ends give every item once.
+    The lowest muxes are divided. Of each, consumer ``index`` of ``count`` gets the streamers
+    ``index``, ``index + count``, and so on. The rest of the tree stays as it is. If the tree ends,
+    its parts together give every item once.
 
     Parameters
     ----------
     streamer : Streamer
-        A tree with a mux in it. Maps, `ZMQStreamer` and `ParallelStreamer` are followed, and every
-        mux among the arguments of a function is divided alike.
+        A tree with a mux in it. The mux may be inside maps, a `ZMQStreamer` or a
+        `ParallelStreamer`. If a function has several muxes among its arguments, all are divided.
     index : int, 0 <= index < count
-        Which consumer this is: the rank.
+        The number of this consumer: the rank.
     count : int >= 1
-        How many there are.
+        The number of consumers.
     steps : int >= 1, optional
-        How many items every part gives in a pass: exactly so many. It begins again if it is over
-        before. None: each part gives what it has, so that some may be over earlier than others.
+        The exact number of items that every part gives in a pass. A shorter part begins again.
+        None: each part gives what it has, so some may end earlier than others.
 
     Returns
     -------
     Streamer
-        With seeds of its own for each ``index`` and ``count``. For a ``count`` of 1 it gives the
-        items of ``streamer``.
+        The part, with seeds of its own for each ``index`` and ``count``. With ``count=1`` it gives
+        the items of ``streamer``.
 
     Raises
     ------
     PescadorError
         If a number is out of its range; if there is no mux to divide; if a mux has fewer streamers
-        than there are consumers, or has both muxes and sources, or if a part of it has no weight:
-        the error names the mux. Where ``steps`` are asked for, a pass raises it if it has no items.
+        than there are consumers, or has both muxes and sources, or if all weights of a part are 0
+        (the error names the mux). With ``steps``, also in a pass without items.
 
     See Also
     --------
@@ -58,13 +58,13 @@ def shard(streamer: Any, index: int, count: int, steps: int | None = None) -> St
 
     Notes
     -----
-    Shares hold between muxes, and within the part of a divided mux among its streamers;
-    ``n_active`` and ``rate`` stay. A function of weights counts the items of the part. A `ChainMux`
-    that is read lazily is divided as it is read, and its parts may be empty.
+    Shares between muxes stay the same. In the part of a divided mux, shares are in proportion to
+    the weights of its streamers. ``n_active`` and ``rate`` stay the same. If ``weights`` is a
+    function, it counts the items of the part. A `ChainMux` that is read lazily is divided as it is
+    read, and its parts may be empty.
 
-    The parts for another ``count`` are other streams: they give other items in another order, and
-    a state of one does not fit the other. Reports and failures name a source by where the whole
-    tree has it.
+    With another ``count``, the parts give other items in another order, and a state does not fit.
+    Reports and failures name a source by its path in the whole tree.
 
     Examples
     --------
@@ -99,8 +99,8 @@ class Shard(Streamer):
     index, count : int
         Which part it is, of how many.
     first_pass : int >= 0
-        With which pass of ``cycle()`` a run begins: epochs after the first one, for a loop that
-        starts a run for each of them.
+        The number of the pass of ``cycle()`` with which a run begins. It is for a loop that starts
+        a new run for each epoch.
 
     Attributes
     ----------

@@ -78,8 +78,8 @@ def get_rng(random_state: Any) -> Any:
     Returns
     -------
     module, RandomState or Generator
-        ``np.random`` for None; a new RandomState for an integer or a SeedSequence; the very
-        object that was given if it is a RandomState or a Generator.
+        ``np.random`` for None; a new RandomState for an integer or a SeedSequence; for a
+        RandomState or a Generator the same object.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def get_rng(random_state: Any) -> Any:
 
 
 class Deprecated:
-    """The default value of a parameter that nobody should give any more."""
+    """The default value of a deprecated parameter: it says that nothing was given."""
 
     def __repr__(self) -> str:
         return "<DEPRECATED parameter>"

@@ -21,8 +21,8 @@ _LAST_PORT = 65535
 class ZMQStreamer(Streamer):
     """A streamer whose items are made in a background process.
 
-    The stream is the same, item by item; the process makes the next items while the program
-    works on the last ones. It helps where a source is slow: it reads files, decodes, or computes.
+    The items are the same. The process makes the next items while the program works on the last
+    ones. This helps if a source is slow: if it reads files, decodes, or computes.
 
     Parameters
     ----------
@@ -35,33 +35,33 @@ class ZMQStreamer(Streamer):
         How many ports it tries.
     copy : bool
         With False, the arrays of an item of 8 KiB or more may lie in memory that is shared with
-        the background process, which uses it again when they are gone. With True, every array
-        gets memory of its own, for one more copy. What the arrays hold is the same.
+        the background process. The process uses this memory again when the arrays are gone. With
+        True, every array gets memory of its own, at the cost of one more copy.
     timeout : float > 0 or None
-        How many seconds the process has to end once the stream is closed; then it is killed.
-        None to wait for as long as it takes.
+        How many seconds the process has to end when the stream is closed; then it is killed. None
+        for no limit.
     transport : {"ipc", "tcp"}, optional
-        How the processes are connected; None for ipc where the system has it.
+        How the processes are connected; None for ipc if the system has it, else tcp.
     start_method : {"fork", "spawn", "forkserver"}, optional
         How ``multiprocessing`` starts the process; None for its default.
     max_bytes : int >= 1
-        How far the process may run ahead: the largest number of bytes (128 an item included for
-        its form) that it has made and that have not been handed out. A single larger item goes
-        alone.
+        How far the process may run ahead: the largest number of bytes that it has made and that
+        have not been handed out. An item counts its arrays and 128 bytes more. A larger item is
+        sent alone.
     item_timeout : float > 0, optional
-        How many seconds to wait for an item; None for as long as the process lives.
+        How many seconds to wait for an item; None for no limit, as long as the process lives.
 
     Raises
     ------
     PescadorError
-        If an argument is wrong; when a run starts, if ``streamer`` has to be pickled and cannot
-        be, or if no port is free.
+        If an argument is wrong. When a run starts, if ``streamer`` has to be pickled and cannot be,
+        or if no port is free.
     DataError
-        In place of an item that cannot cross. It names the number of the item (from 0), and the
+        In place of an item that cannot be sent. It names the number of the item (from 0), and the
         key.
     WorkerError
-        If the process dies before the end of the stream, or raises something that cannot cross.
-        It is a TimeoutError too if nothing came for ``item_timeout`` seconds.
+        If the process dies before the end of the stream, or raises an exception that cannot be
+        sent. It is a TimeoutError too if nothing came for ``item_timeout`` seconds.
     OSError
         If the system lacks what a process needs: file descriptors, tasks, a folder for a socket,
         a current folder, or a loopback interface. It says what to do.
@@ -73,34 +73,34 @@ class ZMQStreamer(Streamer):
     Notes
     -----
     What arrives equals what was sent: values, dtype, shape, memory order, and the order of the
-    keys. Scalars arrive as arrays without dimensions. Arrays are aligned, writable and the
-    reader's own for as long as they are kept, and the source may use its own again at once.
+    keys. Scalars arrive as arrays without dimensions. Arrays are aligned and writable, and are
+    yours for as long as you keep them. The source may reuse its own arrays at once.
 
-    An exception in the source comes out of the stream in the place where the item would have been,
-    with its own type, and the traceback of the other process as its cause.
+    An exception in the source comes out of the stream in the place of the item, with its own type,
+    and the traceback of the other process as its cause.
 
-    The process ends with the stream, when that is closed, fails, ends, or is no longer
-    referenced; when this process ends; and within a second or two of this process being killed.
-    It ignores what a terminal or a scheduler sends to the whole job, such as SIGINT and SIGTERM.
+    The process ends with the stream: when it is closed, fails, ends, or is no longer referenced. It
+    ends with this process, and within a second or two if this process is killed. It ignores signals
+    that a terminal or a scheduler sends to the whole job, such as SIGINT and SIGTERM.
 
-    The seed of the run goes along: muxes give the same items as without a process. NumPy's
-    global generator and that of ``random`` are seeded from it in the process, so that no two
-    streams draw the same there. Arguments are copied into the process whenever it starts, so a
-    random generator among them starts from the same state each time.
+    Muxes give the same items as without a process, because they get the same seed. In the process,
+    the global generators of NumPy and ``random`` are seeded from it, so no two streams draw the
+    same numbers. Arguments are copied into the process whenever it starts, so a random generator
+    among them starts from the same state each time.
 
-    A start costs about 5 milliseconds with "fork" (more in a large program), and the import of
-    NumPy with the others. A small item costs about two microseconds; a large one is copied once,
-    to shared memory on Linux, and twice more on its way through the socket elsewhere, or where
-    the arrays that are kept have filled the shared memory (four times ``max_bytes``, or eight
-    items where these are larger). Arrays that are kept while the program forks stay shared with
-    its child: use ``copy=True`` if one of the two alters them.
+    A start costs about 5 milliseconds with "fork" (more in a large program). With the other methods
+    it costs the import of NumPy. A small item costs about three microseconds on each side. On
+    Linux, a large item is copied once, to shared memory. It goes through the socket, with two more
+    copies, on other systems, and if the arrays that you keep have filled the shared memory (four
+    times ``max_bytes``, or eight items if these are larger). If the program forks, arrays that it
+    keeps stay shared with the new process: use ``copy=True`` if one of the two alters them.
 
-    A state (`Stream.state_dict`) counts what was handed out, however far the process is ahead.
-    Resuming goes to where the source stood at most about a second earlier, and skips the rest.
+    A state (`Stream.state_dict`) counts the items that were handed out, however far the process is
+    ahead. Resuming goes to a position of the source at most about a second earlier, and skips the
+    items from there.
 
-    Closing a stream early raises what the ``finally`` blocks of its source raise, as it does
-    without a process. Ctrl-C (or SIGTERM, if the program handles it) while the process is being
-    ended ends it by force.
+    Closing a stream early raises the errors of the ``finally`` blocks of its source, as without a
+    process. Ctrl-C, or a SIGTERM that the program handles, kills a process that is just ending.
 
     Examples
     --------

@@ -22,26 +22,26 @@ class Report:
     seconds : float
         Time since the monitor was made, up to the end of the stream.
     waited : float
-        Seconds in which the caller waited for items: exact where items are made in workers and
-        processes, and in loops that take longer than 100 microseconds an item; else from a sample.
+        Seconds in which the caller waited for items: exact if workers or processes make the items,
+        or if the loop takes longer than 100 microseconds per item; else from a sample.
     opening : float
-        Seconds in opening sources, up to the first item of each; those that are opened in the
-        program. From a sample where they are quick.
+        Seconds for opening sources in the program, up to the first item of each. From a sample if
+        they are quick.
     n_opened : int
         How often a source was opened.
     n_failures : int
         How often a source has failed, and was replaced.
     n_given : int
-        How many items the sources gave: as many as ``n_items``, unless a map makes others of them.
+        How many items the sources gave: as many as ``n_items``, unless a map changes the number.
     n_sources : int
         How many sources were opened.
     n_unopened : int or None
-        How many streamers of the muxes were not opened yet; None where they are read lazily.
+        How many streamers of the muxes were not opened yet; None if they are read lazily.
     bytes_ahead : int
         Bytes that have come from processes and workers, and have not been handed out.
     sources : tuple of SourceReport
-        A row for each source that was opened: a streamer that a mux has opened, without a mux
-        below it. Made when it is read for the first time.
+        A row for each source that was opened: a streamer that a mux has opened, and that has no
+        mux in it. The rows are made when they are read for the first time.
 
     See Also
     --------
@@ -49,10 +49,9 @@ class Report:
 
     Notes
     -----
-    The promised share and its standard deviation are those of the page on the statistics of
-    mixing (docs/muxanalysis.md). With nested muxes, shares are products, and so are those
-    promised. If nothing is wrong, ``abs(z) > 5.5`` happens to a source once in a million reports
-    or less.
+    The page on the statistics of mixing (docs/muxanalysis.md) has the formulas for the expected
+    share and its standard deviation. With nested muxes, both the expected and the real share are
+    products. If nothing is wrong, a source has ``abs(z) > 5.5`` in one report of a million or less.
 
     Examples
     --------
@@ -130,7 +129,7 @@ class Report:
         Returns
         -------
         tuple of SourceReport
-            Those whose path has that length, muxes and sources alike.
+            The rows whose path has that length, for muxes and sources.
 
         Raises
         ------
@@ -143,8 +142,8 @@ class Report:
     def most_notable(self) -> tuple[SourceReport, ...]:
         """Return the twenty rows that matter most, in their order: what a table shows.
 
-        Those that failed or were left out, whose shares are far from those promised, that were
-        waited for, that gave the most.
+        They are the sources that failed or were left out; whose shares are far from the expected
+        ones; that the loop waited for; and that gave the most items.
 
         Returns
         -------
@@ -177,12 +176,12 @@ class Report:
         return f"<Report of {self.n_items:,} items from {self.n_sources:,} sources>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as JSON can hold it, for a logger.
+        """Return the report as a dict that JSON can hold, for a logger.
 
         Returns
         -------
         dict
-            The attributes; ``"sources"`` is a list of dicts.
+            The attributes. ``"sources"`` is a list of dicts.
         """
         times = ("n_items", "seconds", "waited", "opening", "bytes_ahead")
         counts = ("n_given", "n_sources", "n_unopened", "n_opened", "n_failures")
@@ -191,7 +190,7 @@ class Report:
         return {**numbers, "sources": rows}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the shares that were asked for, and those that came.
+        """Draw the expected shares, and the real ones.
 
         Parameters
         ----------
@@ -201,7 +200,7 @@ class Report:
         Returns
         -------
         matplotlib.axes.Axes
-            What was drawn on.
+            The axes with the drawing.
 
         Raises
         ------
@@ -212,7 +211,7 @@ class Report:
 
     @staticmethod
     def merge(reports: Iterable[Report]) -> Report:
-        """Join reports of streams that are alike: those of several ranks, or of loader workers.
+        """Join the reports of several ranks or loader workers.
 
         Parameters
         ----------
@@ -222,12 +221,12 @@ class Report:
         Returns
         -------
         Report
-            Counts and times are sums, but for ``seconds``, which is the longest.
+            Counts and times are sums, except ``seconds``, which is the longest one.
 
         Raises
         ------
         PescadorError
-            If there is none, or something is not a report.
+            If there are no reports, or something is not a report.
         """
         reports = list(reports)
         if not reports or not all(isinstance(each, Report) for each in reports):

@@ -27,16 +27,15 @@ from .survey import generators_of
 class Stream(ClosableIterator):
     """One run of a streamer: an iterator that can be closed.
 
-    Streams are made by `Streamer.iterate`, `Streamer.cycle` and by calling a streamer. A stream
-    opens its sources at the first ``next()``, and closes them when it ends, when it fails, when
-    it is closed, and when it is no longer referenced. It may be used in a ``with`` block.
+    `Streamer.iterate`, `Streamer.cycle`, `Streamer.resume`, and calling a streamer make streams. A
+    stream opens its sources at the first ``next()``. It closes them when it ends, fails, is closed,
+    or is no longer referenced. It may be used in a ``with`` block.
 
     Notes
     -----
     Several threads may read one stream, with ``for`` or ``next()``; each item goes to one of
-    them. ``iter(stream)`` returns a way into the stream for the thread that asks: all of them
-    read the same items, and leaving a loop early leaves the stream open for as long as something
-    else refers to it.
+    them. ``iter(stream)`` returns an iterator of its own for each thread, over the same stream. If
+    a loop ends early, the stream stays open for as long as something else refers to it.
 
     Examples
     --------
@@ -100,13 +99,13 @@ class Stream(ClosableIterator):
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The sources that have failed so far, by the order of their first failures.
+        """The sources that have failed so far, in the order of their first failures.
 
-        An entry is a named tuple: ``path``, the index of the streamer in the outermost mux, then
-        in the mux there, and so on; ``streamer``, as text; ``count``, how often it has failed;
-        ``error``, the type and text of its last error; ``is_dropped``, whether its mux has given
-        it up. They are those that a mux with ``on_error="replace"`` has replaced, in background
-        processes too, and stay when the stream is over.
+        These are the sources that a mux with ``on_error="replace"`` has replaced, also in
+        background processes. An entry is a named tuple: ``path``, the index of the streamer in the
+        outermost mux, then in the mux there, and so on; ``streamer``, as text; ``count``, how often
+        it has failed; ``error``, the type and text of its last error; ``is_dropped``, whether its
+        mux has left it out. The entries stay when the stream is over.
         """
         return self._seed.session.failures.entries() if self._n_passes else ()
 
@@ -131,22 +130,22 @@ class Stream(ClosableIterator):
         Returns
         -------
         dict
-            Of strings, numbers, lists and dicts: ``json.dumps`` takes it. It grows with the
-            number of streams that are open and of streamers that were left out in this run.
+            It has strings, numbers, lists and dicts: ``json.dumps`` takes it. Its size grows with
+            the number of open streams, and of streamers that were left out in this run.
 
         Raises
         ------
         PescadorError
-            If another thread is in the middle of an item, or was when the stream was closed.
+            If another thread is in the middle of an item, or was so when the stream was closed.
 
         Notes
         -----
-        It may be taken between any two items, also inside a loop over the stream, and costs about
-        a microsecond for an open stream. When the stream is over, since it was closed, interrupted
-        (Ctrl-C in a source) or has failed, it says where it stood after the last item it handed
-        out; where that cannot be said exactly, it names an earlier position and a number of items,
-        which resuming reads again. What has been drawn from random states is part of it;
-        of those that nothing has been drawn from yet, it says nothing.
+        You can call it between any two items, also inside a loop over the stream. It takes about a
+        microsecond for each open stream. If the stream was closed, interrupted (Ctrl-C in a source)
+        or has failed, the state says where it stood after the last item that it handed out. If that
+        cannot be said exactly, the state has an earlier position and a number of items, which
+        resuming reads again. Seeds that were drawn from a ``random_state`` are part of the state;
+        a ``random_state`` that was not drawn from yet is not.
 
         Examples
         --------
@@ -171,8 +170,8 @@ class Stream(ClosableIterator):
         Parameters
         ----------
         path : str or path-like
-            The file. It is replaced as a whole: should the disk be full or the program be killed,
-            it holds what it held before.
+            The file. It is replaced as a whole: if the disk is full or the program is killed, it is
+            unchanged.
 
         Raises
         ------

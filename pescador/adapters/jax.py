@@ -19,17 +19,16 @@ __all__ = ["DeviceIterator", "device_iterator"]
 
 
 def device_iterator(stream: Any, size: int = 2, sharding: Any = None) -> DeviceIterator:
-    """Iterate a stream, with its batches put on the device before their turn.
+    """Iterate a stream, and copy its next batches to the device before their turn.
 
     Parameters
     ----------
     stream : Stream
         What `pescador.Streamer.iterate`, ``cycle`` or ``resume`` returns, of batches.
     size : int >= 1
-        How many batches are on the device, or on their way, beside the one that was handed out.
+        How many batches are on the device, or on their way, besides the one that was handed out.
     sharding : jax.sharding.Sharding or jax.Device, optional
-        Where arrays go, as ``jax.device_put`` takes it: a ``NamedSharding`` over a mesh divides
-        them.
+        Where arrays go, as for ``jax.device_put``: a ``NamedSharding`` over a mesh divides them.
         None: JAX's default device.
 
     Returns
@@ -40,12 +39,13 @@ def device_iterator(stream: Any, size: int = 2, sharding: Any = None) -> DeviceI
     Raises
     ------
     PescadorError
-        If an argument is wrong; in a loop, if an array has a type that JAX lacks: it names the key.
+        If an argument is wrong. In a loop, if JAX lacks the dtype of an array; the error names the
+        key.
 
     Notes
     -----
-    JAX copies in the background, so that the next batch travels while a step is under way. Types
-    are those of JAX: without ``jax_enable_x64``, 64 bits become 32.
+    JAX copies in the background, so the next batch is copied while a step runs. Dtypes are those of
+    JAX: without ``jax_enable_x64``, 64 bits become 32.
 
     Examples
     --------
@@ -149,8 +149,8 @@ class DeviceIterator(Iterator):
         Returns
         -------
         dict
-            For `pescador.Streamer.resume`, as that of `pescador.Stream.state_dict`; what is ahead
-            is read again.
+            For `pescador.Streamer.resume`, as from `pescador.Stream.state_dict`. Batches that are
+            ahead will be read again.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class DeviceIterator(Iterator):
         self.close()
 
     def close(self) -> None:
-        """Close the stream, and let go of what is ahead."""
+        """Close the stream, and drop the batches that are ahead."""
         self._is_over = True
         self._ahead.clear()
         self._stream.close()

@@ -32,9 +32,10 @@ class StreamDataset(keras.utils.PyDataset):
         The keys of x, y and the sample weights. A string gives an array, a sequence of strings a
         tuple of arrays. Without ``outputs`` there is x alone, for ``predict``.
     steps : int >= 1, optional
-        How many batches an epoch has. The next epoch has the next ones; a stream that ends begins
-        again. None: an epoch is the whole stream, which must end, and begins anew each time: for
-        validation. Its batches, at most 100,000, are counted by one pass before the first use.
+        How many batches an epoch has. The next epoch goes on where the last one ended. A stream
+        that ends begins again. None: an epoch is the whole stream, from its beginning, as for
+        validation. The stream must end: its batches, at most 100,000, are counted by one pass
+        before the first use.
 
     Attributes
     ----------
@@ -46,17 +47,17 @@ class StreamDataset(keras.utils.PyDataset):
     PescadorError
         If an argument is wrong; if the stream has no batches, or too many to be counted.
     DataError
-        In use, if a batch is no mapping, or lacks a key.
+        In use, if a batch is not a mapping, or lacks a key.
 
     Notes
     -----
-    Batches come in the order of the stream, whatever index is asked for, so that ``shuffle`` has
-    no influence. Keras reads a batch to build a model before it begins an epoch, and so may you:
-    ``dataset[0]`` is the next batch, and comes again in the epoch.
+    Batches come in the order of the stream, for any index, so ``shuffle`` has no effect. Keras
+    reads a batch to build a model before it begins an epoch. You can do so too: ``dataset[0]`` is
+    the next batch, and comes again in the epoch.
 
-    On TensorFlow, Keras reads ahead in a thread. Every batch of an epoch comes all the same, and
-    the next epoch has the next ones; an epoch that is left in the middle loses what was read
-    ahead, and logs so.
+    With the TensorFlow backend, Keras reads ahead in a thread. Still no batch is lost or repeated,
+    except in an epoch that is left in the middle: it loses what was read ahead, and a line is
+    logged.
 
     Examples
     --------
@@ -142,23 +143,23 @@ class StreamDataset(keras.utils.PyDataset):
         self._turn = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the dataset stands, between two batches; on TensorFlow, between two epochs.
+        """Return where the dataset stands, between batches; with TensorFlow, between epochs.
 
         Returns
         -------
         dict
-            As JSON can hold it. What was looked at, and did not come yet, is to come again.
+            JSON can hold it. A batch that was only looked at (``dataset[0]``) will come again.
 
         Raises
         ------
         PescadorError
-            As `pescador.Stream.state_dict` does; on TensorFlow, in an epoch, where Keras has read
-            ahead.
+            As `pescador.Stream.state_dict` does. With TensorFlow, if Keras has read ahead in an
+            epoch.
         """
         return {"stream": self._epochs.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a dataset stood; with ``steps`` alone, since else each epoch begins anew.
+        """Go on where a dataset stood; only with ``steps``, as otherwise each epoch begins anew.
 
         Parameters
         ----------
@@ -168,7 +169,7 @@ class StreamDataset(keras.utils.PyDataset):
         Raises
         ------
         PescadorError
-            If it is no such state, or does not fit the streamer.
+            If ``state`` is not a state of a dataset, or does not fit the streamer.
         """
         if not isinstance(state, Mapping) or set(state) != {"stream"}:
             rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"

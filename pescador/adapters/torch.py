@@ -24,10 +24,9 @@ _MOST_WORKERS = 256  # of a loader
 class StreamDataset(IterableDataset):
     """A streamer as a dataset of PyTorch, for ``DataLoader(dataset, batch_size=None)``.
 
-    Every worker of the loader, on every rank of ``torch.distributed``, gets its part of the tree,
-    as `pescador.shard` makes it: of R ranks with W workers each, R * W parts, and R if the loaders
-    have no workers. A loop over the loader is an *epoch*: the n-th one is the n-th pass of
-    ``cycle()`` of the part.
+    Every worker of the loader, on every rank of ``torch.distributed``, gets its own part of the
+    tree, made by `pescador.shard`. R ranks with W workers each make R * W parts; without workers, R
+    parts. A loop over the loader is an *epoch*: loop n is pass n of ``cycle()`` of the part.
 
     Parameters
     ----------
@@ -42,22 +41,22 @@ class StreamDataset(IterableDataset):
     Raises
     ------
     PescadorError
-        If ``streamer`` is none; in a loop, if it cannot be divided among so many workers, or if an
-        array has a type that torch lacks.
+        If ``streamer`` is not a streamer. In a loop, if it cannot be divided among so many workers,
+        or if torch lacks the dtype of an array.
 
     See Also
     --------
-    tensors : What becomes of an item.
-    pescador.shard : What each part gets.
+    tensors : Turns arrays into tensors.
+    pescador.shard : Says what each part gets.
 
     Notes
     -----
-    The seed of PyTorch has no influence on the items. The epochs are counted in memory that all
-    workers share, so that workers which are started anew know them.
+    The seed of PyTorch has no effect on the items. Epochs are counted in memory that all workers
+    share, so new workers know the number.
 
-    The ``StatefulDataLoader`` of torchdata calls ``state_dict()`` and ``load_state_dict()``: a
-    loader that loads a state goes on exactly where the other one stood, with as many workers and
-    ranks. The loader of torch itself has no state.
+    The ``StatefulDataLoader`` of torchdata calls ``state_dict()`` and ``load_state_dict()``. A
+    loader that loads a state goes on exactly where the other one stood, if it has the same numbers
+    of workers and ranks. The loader of torch itself has no state.
 
     Examples
     --------
@@ -134,8 +133,8 @@ class StreamDataset(IterableDataset):
         Returns
         -------
         dict
-            As JSON can hold it: ``"epoch"``, and the state of the ``"stream"``; None if the epoch
-            has not begun.
+            JSON can hold it: ``"epoch"``, and the state of the ``"stream"``, which is None if the
+            epoch has not begun.
 
         Raises
         ------
@@ -149,7 +148,7 @@ class StreamDataset(IterableDataset):
         return {"epoch": self._epoch, "stream": self._stream.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next loop go on where a dataset stood.
+        """Make the next loop go on where a dataset stood.
 
         Parameters
         ----------
@@ -159,7 +158,7 @@ class StreamDataset(IterableDataset):
         Raises
         ------
         PescadorError
-            If it is no such state.
+            If ``state`` is not a state of a dataset.
         """
         if not isinstance(state, Mapping) or set(state) != {"epoch", "stream"}:
             rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
@@ -178,19 +177,19 @@ def tensors(item: Any) -> Any:
     Parameters
     ----------
     item : object
-        Dicts, lists and tuples are followed. Arrays of strings and of objects stay what they are,
-        and so does everything else.
+        Arrays are found in dicts, lists and tuples, at any depth. Arrays of strings and of objects
+        stay as they are, and so does everything else.
 
     Returns
     -------
     object
-        The tensors share the memory of the arrays. Arrays that cannot be written to (a tensor can
-        be), and those that run backwards, are copied.
+        The tensors share the memory of the arrays. Read-only arrays, and arrays with negative
+        strides, are copied.
 
     Raises
     ------
     PescadorError
-        If an array has a type that torch lacks; it names the key.
+        If torch lacks the dtype of an array; the error names the key.
 
     Examples
     --------
