@@ -194,7 +194,7 @@ def main():
     )
     try:
         head = ["items/s, sources that cost nothing", "2 actors"]
-        others = ["ZMQStreamer", "Ray alone", "Ray Data, no mixing"]
+        others = ["ZMQStreamer", "Ray alone", "Ray Data, one dataset"]
         print_table([*head, *others, *(f"of {each}" for each in others)], throughput(plan))
         job = f"{1e3 * plan.to_open:g} ms to open, {1e3 * plan.an_item:g} ms an item"
         print_table([f"actors x threads; {job}", "items/s", "of the mux alone"], speedups(plan))

@@ -273,7 +273,8 @@ def draw_gaps(n_items, rate=16):
 
 
 def draw_stays(n_items, rate=16):
-    axes = new_axes('How long does a stream stay under weighting=active?', "weight", "items of the mux")
+    title = "How long does a stream stay (weighting=active)?"
+    axes = new_axes(title, "weight", "items of the mux")
     use_logs(axes, [1, 2, 4, 8, 16], [20, 50, 100, 200])
     for n_active in (2, 8):
         places, activations = simulate(n_active, rate, n_items, weights=WEIGHTS)

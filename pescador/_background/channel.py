@@ -25,6 +25,7 @@ from typing import Any
 import zmq
 
 from .. import _validate
+from .._streaming import leaving
 from ..exceptions import WorkerError
 from . import limits, signals
 
@@ -77,8 +78,18 @@ class _Context:
 
 
 _context = _Context()
+_folders: set[str] = set()  # of sockets that no process has come to yet
+
+
+def _remove_folders() -> None:
+    while _folders:
+        _remove(_folders.pop())
+
+
+leaving.afterwards(_remove_folders)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_context._forget)
+    os.register_at_fork(after_in_child=_folders.clear)
 
 
 class Listener:
@@ -128,6 +139,7 @@ class Listener:
             self._folder = tempfile.mkdtemp(prefix="pescador-")
         except OSError as error:
             raise _no_ipc(error, _temporary_folder(), "no folder can be made there") from error
+        _folders.add(self._folder)
         path = os.path.join(self._folder, _PATH)
         if len(os.fsencode(path)) > _LONGEST_PATH:
             rule = f"is too long for a socket, whose path has at most {_LONGEST_PATH} bytes"
@@ -187,6 +199,7 @@ class Listener:
         # (Not unbind(): that would end the connection too.)
         if self._folder is not None:
             _remove(self._folder)
+            _folders.discard(self._folder)
             self._folder = None
 
     def close(self) -> None:

@@ -26,14 +26,17 @@ from typing import Any
 
 import six
 
+from .._streaming import leaving
 from ..exceptions import WorkerError
 from .inside import as_socket
 from .orders import OTHER, POLL_SECONDS, SEND_ERROR, STOP
 from .signals import HeldInterrupts
 from .starting import start
 
+leaving.before_others()  # those of multiprocessing, which end processes
+
 _FACTS = b"{"  # what a report begins with: JSON
-_EXIT_SECONDS = 0.5  # of grace at the end of the interpreter
+EXIT_SECONDS = 0.5  # of grace at the end of the interpreter
 _UNKNOWN = 255  # the exit code that multiprocessing gives for one that it cannot learn
 _ROOM_SECONDS = 0.1  # to wait until the pipe has room for the order to stop
 _ERROR_SECONDS = 10.0  # for the process to pickle its error
@@ -144,7 +147,7 @@ class Child:
 
     def how_it_ended(self) -> str:
         """Say how it ended."""
-        if not self._wait(_EXIT_SECONDS):
+        if not self._wait(EXIT_SECONDS):
             return f"the background process {self.pid} does not answer"
         code = self.process.exitcode
         if code is None:
@@ -343,6 +346,6 @@ def _poll_of_room(link: Connection) -> Any:
 
 
 def _close_at_exit(child: Child) -> None:
-    error = child.close(_EXIT_SECONDS)
+    error = child.close(EXIT_SECONDS)
     if error is not None:
         traceback.print_exception(type(error), error, error.__traceback__)

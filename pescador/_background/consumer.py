@@ -16,6 +16,7 @@ from itertools import compress, repeat
 from operator import length_hint
 from typing import Any, NamedTuple, NoReturn
 
+from .._streaming import leaving
 from .._streaming.positions import skipping
 from .._streaming.recorder import Recorder
 from .._streaming.seeds import Seed
@@ -23,7 +24,7 @@ from .._streaming.survey import survey
 from ..core import Streamer
 from ..exceptions import WorkerError, WorkerTimeoutError
 from .channel import Waiter
-from .child import HeldInterrupts, of_another_process
+from .child import EXIT_SECONDS, HeldInterrupts, of_another_process
 from .counted import Counted
 from .frames import LARGE, Kind, Message, Unpacker
 from .orders import CREDIT, CREDIT_HEAD, FLUSH, POLL_SECONDS, Task
@@ -283,8 +284,11 @@ class Consumer:
         counted, self._counted = self._counted, None  # (which refers to this object)
         if counted is not None:
             counted.close()
+        grace = self._options.timeout
+        if leaving.has_begun():
+            grace = EXIT_SECONDS if grace is None else min(grace, EXIT_SECONDS)
         with HeldInterrupts() as held:
-            error = self._remote.close(self._options.timeout, held)
+            error = self._remote.close(grace, held)
         held.deliver()
         return error
 

@@ -7,9 +7,7 @@ worker dies. How orders and items travel is known to its engine alone.
 
 from __future__ import annotations
 
-import atexit
 import math
-import multiprocessing.util  # noqa: F401 - its hook is to be called after that of this module
 import weakref
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,7 +18,7 @@ from typing import Any
 from .. import _validate
 from .._background.orders import POLL_SECONDS
 from .._repr import is_streamer, of_items
-from .._streaming import positions
+from .._streaming import leaving, positions
 from .._streaming.failures import LOG
 from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.recipe import Recipe
@@ -542,7 +540,7 @@ class Window:
         return True
 
 
-# Closed before multiprocessing ends the processes, and before the interpreter clears its modules.
+# Those whose stream another thread is in to the end, too.
 _windows: weakref.WeakSet[Window] = weakref.WeakSet()
 
 
@@ -551,7 +549,7 @@ def _close_all() -> None:
         window.close()
 
 
-atexit.register(_close_all)
+leaving.afterwards(_close_all)
 
 
 def is_source(streamer: Recipe) -> bool:

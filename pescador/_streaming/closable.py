@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from .. import _validate
 from ..exceptions import PescadorError
+from . import leaving
 
 
 class NotPicklableError(PescadorError, TypeError):
@@ -83,6 +84,7 @@ class ClosableIterator(Iterator):
         # What is read has no close() of its own, so that a loop that is left early does not
         # end the run for the others.
         self._items: Iterator = iter(()) if front is None else compress(front, self._ticks)
+        leaving.add(self)
 
     def __repr__(self) -> str:
         return f"<iterator of {getattr(self._front, '__name__', 'items')}>"
@@ -133,7 +135,7 @@ class ClosableIterator(Iterator):
     def _wait_or_fail(self, error: BaseException, timer: Timer | None = None) -> None:
         """Wait, if another thread is inside the generator; else close, and raise the error."""
         try:
-            if self._is_closed and _is_raised_here(error):
+            if self._is_closed and (_is_raised_here(error) or leaving.has_begun()):
                 return  # another thread has closed it
             if not self._is_collision(error):
                 if timer is not None:
@@ -175,18 +177,33 @@ class ClosableIterator(Iterator):
         Idempotent. If another thread is in the middle of an item, that item is finished first,
         but not given any more.
         """
+        if self.stop_reading(iter(())):
+            self._release()
+
+    def stop_reading(self, rest: Iterator) -> bool:
+        """Let nobody in any more, but to ``rest``; tell whether it was open."""
         with self._lock:
             if self._is_closed:
-                return
+                return False
             if self._front is not None and _is_below(self._front):
                 raise ValueError(
                     "a source cannot close the stream that is reading it;"
                     " let the source return instead"
                 )
             self._is_closed = True
-            self._items = iter(())
+            self._items = rest
             self._gate.release()
-        self._release()
+        return True
+
+    def release_by(self, end: float) -> None:
+        """Close what is underneath, if no other thread is inside by then."""
+        while self._is_inside() and time.monotonic() < end:
+            time.sleep(_LONGEST_PAUSE)
+        if not self._is_inside():
+            self._release()
+
+    def _is_inside(self) -> bool:
+        return isinstance(self._front, GeneratorType) and self._front.gi_running
 
     def _release(self) -> None:
         """Close the generator underneath."""

@@ -8,7 +8,6 @@ on (`ZMQStreamer`, ``Streamer(streamer)``) has the position of what it reads.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import weakref
@@ -23,6 +22,7 @@ import numpy as np
 from .. import _validate
 from .._repr import short
 from ..exceptions import PescadorError
+from . import leaving
 from .closable import ClosableIterator, close_iterator
 from .recipe import Recipe
 
@@ -44,8 +44,8 @@ class Record(Protocol):
 
 
 records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary()
-# So that nothing here keeps a socket open until the interpreter clears its modules, in any order.
-atexit.register(records.clear)
+# So that nothing here keeps a socket open until the interpreter clears its modules.
+leaving.afterwards(records.clear)
 
 
 def position_of(source: Iterator | None, n_given: int) -> Any:

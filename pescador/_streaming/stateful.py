@@ -2,13 +2,15 @@
 
 Such a source is an iterable, or its iterator, with ``state_dict()`` and ``load_state_dict(state)``,
 as the datasets of Hugging Face and the nodes of torchdata have; or with ``get_state()`` and
-``set_state(state)``, as the iterators of Grain have.
+``set_state(state)``, as the iterators of Grain have. One whose methods ask for more arguments has
+no state that is known here.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterator
@@ -27,9 +29,24 @@ _BYTES, _TUPLE = "pescador:bytes", "pescador:tuple"  # keys in JSON
 def _protocol_of(cls: type) -> tuple[str, str] | None:
     """Return the names of the methods that give and take the state of an object, if it has one."""
     for names in _PROTOCOLS:
-        if all(callable(getattr(cls, name, None)) for name in names):
+        if _takes(cls, names[0], 0) and _takes(cls, names[1], 1):
             return names
     return None
+
+
+def _takes(cls: type, name: str, n_arguments: int) -> bool:
+    """Tell whether instances of a class have such a method, which takes so many arguments."""
+    method = getattr(cls, name, None)
+    if not callable(method):
+        return False
+    is_bound = isinstance(inspect.getattr_static(cls, name), (classmethod, staticmethod))
+    try:
+        inspect.signature(method).bind(*[None] * (n_arguments + (not is_bound)))
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # written in C, without a signature
+    return True
 
 
 protocol_of: Callable[[type], tuple[str, str] | None] = functools.lru_cache(1024)(_protocol_of)
@@ -56,13 +73,28 @@ def opened(source: Any, is_shared: bool, streamer: Any, position: Any = None) ->
 
 def _copied(source: Any, streamer: Any) -> Any:
     """Return a copy of an object that is opened again and again."""
-    modules = {id(each): each for each in list(sys.modules.values())}  # are no part of it
     try:
-        return copy.deepcopy(source, modules)
+        for _ in range(_MOST_CHANGES):
+            try:
+                return _copy(source)
+            except RuntimeError as error:
+                if "during iteration" not in str(error):
+                    raise
+        return _copy(source)
     except Exception as error:
         rule = f"has a state of its own, and cannot be copied for each activation ({error})"
         remedy = "give a class or function that makes one: Streamer(make, arguments)"
         raise _validate.refuse("streamer", streamer, rule, remedy) from error
+
+
+# An object may hold a table that other threads write to; or the copying itself, once in each thread
+# (datasets of Hugging Face hold the table of all file systems). Then it is copied again.
+_MOST_CHANGES = 100
+
+
+def _copy(source: Any) -> Any:
+    modules = {id(each): each for each in list(sys.modules.values())}  # are no part of it
+    return copy.deepcopy(source, modules)
 
 
 def _reading(

@@ -194,6 +194,57 @@ def test_a_function_that_returns_what_it_was_given():
     assert pairs(RoundRobinMux([streamer, streamer]).resume(state)) == pairs(stream)
 
 
+FILE_SYSTEMS = {}  # of this process, by thread, as those of fsspec
+
+
+class FileSystem:
+    """Is made once for each thread, whoever copies it there."""
+
+    def __reduce__(self):
+        return file_system, ()
+
+
+def file_system():
+    """Return that of this thread."""
+    return FILE_SYSTEMS.setdefault(threading.get_ident(), FileSystem())
+
+
+class Remote(Dataset):
+    """Holds the table of all of them, as datasets of Hugging Face do."""
+
+    def __init__(self, who):
+        super().__init__(who)
+        file_system()
+        self.file_systems = FILE_SYSTEMS
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_table_that_copying_adds_to(n_threads):
+    FILE_SYSTEMS.clear()
+    mux = mixed(lambda who: Streamer(Remote(who)))
+    found = pairs(ParallelStreamer(mux, n_threads, backend="threads").iterate(400))
+    assert found == pairs(mixed(lambda who: Streamer(Rows(who))).iterate(400))
+    assert len(FILE_SYSTEMS) > 1
+
+
+class Growing(Rows):
+    """Adds to a table whenever it is copied."""
+
+    def __init__(self, who):
+        super().__init__(who)
+        self.copies = {0: self}
+
+    def __deepcopy__(self, memo):
+        for number in self.copies:
+            self.copies[number + 1] = self
+        return self
+
+
+def test_a_table_that_never_stays_the_same_is_told():
+    with pytest.raises(PescadorError, match="changed size during iteration"):
+        next(Streamer(Growing(0)).iterate())
+
+
 class Sub(Streamer):
     """Has an ``iterate()`` of its own."""
 
@@ -257,6 +308,96 @@ def test_they_are_opened_again_where_they_fail(caplog):
     read[0] = 0
     assert pairs(mux) == [(0, row) for row in range(N_ROWS)]
     assert read[0] == N_ROWS
+
+
+class Asking(Rows):
+    """Has methods of these names, which ask for more."""
+
+    def state_dict(self, num_samples, from_beginning):
+        raise AssertionError("called")
+
+
+class AskingToGo(Rows):
+    def load_state_dict(self, state, strict):
+        raise AssertionError("called")
+
+
+class AskingCursor(Cursor):
+    def get_state(self, rank):
+        raise AssertionError("called")
+
+
+class SettingNothing(Cursor):
+    def set_state(self):
+        raise AssertionError("called")
+
+
+@pytest.mark.parametrize("cls", some([Asking, AskingToGo, AskingCursor, SettingNothing], 4))
+def test_methods_that_ask_for_more_are_no_state(cls):
+    mux = RoundRobinMux([Streamer(cls, who) for who in range(2)])
+    stream = mux.iterate(20)
+    for _ in range(5):
+        next(stream)
+    state, read[0] = json.loads(json.dumps(stream.state_dict())), 0
+    resumed = mux.resume(state)
+    next(resumed)
+    assert read[0] == 6  # (those that had been given, again)
+    assert pairs(resumed) == pairs(stream)[1:]
+
+
+def test_an_iterator_without_a_state_has_one_pass():
+    streamer = Streamer(Asking(0))
+    assert pairs(streamer.iterate(2)) == [(0, 0), (0, 1)]
+    with pytest.raises(PescadorError, match="can be read only once"):
+        list(streamer)
+
+
+class Both(Cursor):
+    """Has one pair that asks for more, and one that does not."""
+
+    def state_dict(self, n_items):
+        raise AssertionError("called")
+
+    def load_state_dict(self, state):
+        raise AssertionError("called")
+
+
+class Lenient(Rows):
+    """Has methods that may be given more, and one that has no use for the object."""
+
+    def state_dict(self, n_items=None, **more):
+        return super().state_dict()
+
+    def load_state_dict(self, *args):
+        super().load_state_dict(*args)
+
+
+class Counted(Rows):
+    """Has its state elsewhere."""
+
+    rows = 0
+
+    @staticmethod
+    def state_dict():
+        return Counted.rows
+
+    def __next__(self):
+        item = super().__next__()
+        Counted.rows = self.row
+        return item
+
+    def load_state_dict(self, state):
+        self.row = state
+
+
+@pytest.mark.parametrize("cls", some([Both, Lenient, Counted], 3))
+def test_methods_that_can_be_called_are_a_state(cls):
+    stream = Streamer(cls, 0).iterate()
+    for _ in range(5):
+        next(stream)
+    state, read[0] = json.loads(json.dumps(stream.state_dict())), 0
+    assert pairs([next(Streamer(cls, 0).resume(state))]) == [(0, 5)]
+    assert read[0] == 1
 
 
 # What cannot be.
@@ -335,12 +476,13 @@ def of_grain(who):
     return Streamer(grain.MapDataset.source(items).shuffle(seed=who).to_iter_dataset())
 
 
+@pytest.mark.parametrize("way", ["here", "threads"])
 @pytest.mark.parametrize("make", [of_hugging_face, of_torchdata, of_grain])
 @pytest.mark.filterwarnings("default")
-def test_those_of_other_packages_go_on(make):
-    stream = mixed(make).iterate(400)
+def test_those_of_other_packages_go_on(make, way):
+    stream = WAYS[way](mixed(make)).iterate(400)
     for _ in range(150):
         next(stream)
     state = json.loads(json.dumps(stream.state_dict()))
-    assert "object" in json.dumps(state)
+    assert "object" in json.dumps(state) or way != "here"
     assert pairs(mixed(make).resume(state)) == pairs(stream)
