@@ -6,15 +6,19 @@ many cases of a test.
 
 from zlib import crc32
 
-MOST = 6  # cases of a test
+MOST = 4  # cases of a test
 MOST_OF_LONG = 1  # the same, where cases start processes, wait, or draw very many items
 LONG = {
     "tests/background/test_channel.py",
     "tests/background/test_child.py",
     "tests/background/test_system_limits.py",
     "tests/background/test_warned.py",
+    "tests/openers/test_actors.py",
+    "tests/streaming/test_leaving.py",
     "tests/streaming/test_opener.py",
     "tests/test_after_the_end.py",
+    "tests/test_benchmarks.py",
+    "tests/test_checking_pages.py",
     "tests/test_contract.py::test_a_pickle_gives_the_same_items_in_another_process",
     "tests/test_examples.py",
     "tests/test_failures.py",
