@@ -202,6 +202,8 @@ function checkPictures(theme) {
 }
 
 function checkAlt(image, source) {
+  if (image.alt === "" && image.closest(".sphx-glr-thumbcontainer"))
+    return;  // it adds nothing to the title beside it
   const letters = text => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
   const file = letters(decodeURI(source).split("/").pop().replace(/\.\w+$/, ""));
   if ([...image.attributes].some(({name}) => name.includes('"')))

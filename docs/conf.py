@@ -114,15 +114,6 @@ def can_run(path):
     return all(map(importlib.util.find_spec, names))
 
 
-# Examples whose pictures show how good a formula is: with few items, dots lie beside the lines.
-FULL = ("mixing", "shares")
-
-
-def arguments(gallery_conf, script_vars):
-    """Return the arguments that an example is run with."""
-    return [] if Path(script_vars["src_file"]).stem in FULL else ["--quick"]
-
-
 class InOrder:
     """The order of the examples: from the one to begin with; new ones come last."""
 
@@ -132,8 +123,9 @@ class InOrder:
         "slow_source",
         "many_files",
         "resume",
-        "shares",
         "open_streams",
+        "shares",
+        "mixing",
         "log_shares",
         "partial_fit",
         "imbalance",
@@ -141,6 +133,7 @@ class InOrder:
         "torch_dataset",
         "torch_ranks",
         "mixture_of_texts",
+        "on_ray",
     )
 
     def __init__(self, folder):
@@ -161,13 +154,16 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": rf"/({runnable})\.py$",
     "within_subsection_order": InOrder,
-    "reset_argv": arguments,
     "notebook_extensions": set(),  # programs with options are no notebooks
+    "default_thumb_file": str(HERE / "_static" / "thumbnails" / "streams.svg"),
+    "remove_config_comments": True,
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,
     "min_reported_time": 3600,
 }
+
+os.environ["TQDM_DISABLE"] = "1"  # the gallery shows what goes to stderr: no progress bars
 
 # What an example defines lies in a module that the gallery calls __main__, which a new
 # interpreter could not import.

@@ -2,10 +2,12 @@
 Mix three Hugging Face datasets by tokens
 =========================================
 
-Three collections of texts whose documents are unequally long: notes, letters, and reports. Half of
-the *tokens* shall come from the notes, which are short, so their documents come the more often.
-Batches have documents of about the same length, with little padding, and a tiny language model of
-PyTorch learns from them.
+Three collections of texts: short notes, letters, and long reports. Half of the *tokens* shall come
+from the notes. You will see which shares were asked for and which came, beside those of a mixture
+by documents; and how much of the batches is padding, with and without a map that gathers documents
+of similar length.
+
+A tiny language model of PyTorch learns from the mixture.
 """
 
 # %%
@@ -26,7 +28,7 @@ try:
 except ImportError:
     sys.exit(
         "This needs PyTorch and the datasets of Hugging Face:"
-        ' python -m pip install -e ".[pytorch]" datasets'
+        ' python -m pip install -e ".[pytorch]" datasets tqdm'
     )
 
 N_WORDS = 50
@@ -51,12 +53,12 @@ def made(name, n_documents, seed):
 # again.
 
 
-def mixture(datasets):
-    """Return a mux of datasets, by shares of their tokens."""
-    lengths = {
-        name: np.mean([len(row["tokens"]) for row in data]) for name, data in datasets.items()
-    }
-    weights = [SHARES[name] / lengths[name] for name in datasets]
+def mixture(datasets, by_tokens=True):
+    """Return a mux of datasets, by shares of their tokens; or with these shares of documents."""
+    weights = list(SHARES.values())
+    if by_tokens:
+        lengths = [np.mean([len(row["tokens"]) for row in data]) for data in datasets.values()]
+        weights = np.divide(weights, lengths)
     sources = [pescador.Streamer(data) for data in datasets.values()]
     return pescador.ShuffledMux(sources, weights, random_state=0)
 
@@ -104,16 +106,15 @@ class Model(torch.nn.Module):
 
 
 def train(batches, n_batches):
-    """Train; return what share of the tokens came from each source, padding, and the accuracy."""
+    """Train a model; return the accuracy in the last 20 batches."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # more would only wait for each other, with so small a model
     model = Model()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    counts, n_padding, scores = np.zeros(len(SHARES)), 0, []
-    for batch in map(tensors, batches.iterate(n_batches)):
-        tokens, is_word = batch["tokens"], batch["tokens"] >= 0
-        np.add.at(counts, batch["source"].numpy(), is_word.sum(dim=1).numpy())
-        n_padding += int((~is_word).sum())
-        inputs, targets = tokens[:, :-1].clamp(min=0), tokens[:, 1:]
+    scores = []
+    stream = pescador.Monitor(batches.iterate(n_batches), progress=True)
+    for batch in map(tensors, stream):
+        inputs, targets = batch["tokens"][:, :-1].clamp(min=0), batch["tokens"][:, 1:]
         guesses = model(inputs)
         loss = torch.nn.functional.cross_entropy(guesses.transpose(1, 2), targets, ignore_index=-1)
         optimizer.zero_grad()
@@ -121,7 +122,21 @@ def train(batches, n_batches):
         optimizer.step()
         right = (guesses.argmax(dim=2) == targets)[targets >= 0]
         scores.append(right.float().mean().item())
-    return counts / counts.sum(), n_padding / (n_padding + counts.sum()), np.mean(scores[-20:])
+    return np.mean(scores[-20:])
+
+
+# %%
+# What batches are made of, without training. A map that gathers one batch at a time has no choice:
+# it gives documents as they come.
+
+
+def contents(batches, n_batches):
+    """Return the share of the tokens from each source, and how much of the batches is padding."""
+    counts, n_places = np.zeros(len(SHARES)), 0
+    for batch in batches.iterate(n_batches):
+        np.add.at(counts, batch["source"], (batch["tokens"] >= 0).sum(axis=1))
+        n_places += batch["tokens"].size
+    return counts / counts.sum(), 1 - counts.sum() / n_places
 
 
 def main():
@@ -129,14 +144,31 @@ def main():
     parser.add_argument("--quick", action="store_true", help="train on fewer batches")
     n_batches = 96 if parser.parse_args().quick else 240
     datasets = {name: made(name, 400, seed) for seed, name in enumerate(LENGTHS)}
-    batches = pescador.Streamer(by_length, mixture(datasets), 16, pescador.FRESH_SEED)
-    shares, padding, accuracy = train(batches, n_batches)
-    print("share of the tokens   asked for   came")
-    for name, came in zip(SHARES, shares):
-        print(f"{name:19} {SHARES[name]:11.2f} {came:6.2f}")
-    print(f"padding: {padding:.1%} of a batch")
-    print(f"accuracy: {accuracy:.3f}")
+    muxes = {"by documents": mixture(datasets, by_tokens=False), "by tokens": mixture(datasets)}
+    ways = {
+        name: pescador.Streamer(by_length, mux, 16, pescador.FRESH_SEED, 1)
+        for name, mux in muxes.items()
+    }
+    ways["of similar length"] = pescador.Streamer(
+        by_length, muxes["by tokens"], 16, pescador.FRESH_SEED
+    )
+    print(f"{'share of the tokens':20}" + "".join(f"{name:>9}" for name in SHARES) + "   padding")
+    print(f"{'asked for':20}" + "".join(f"{share:9.2f}" for share in SHARES.values()))
+    for name, batches in ways.items():
+        shares, padding = contents(batches, n_batches)
+        print(f"{name:20}" + "".join(f"{share:9.2f}" for share in shares) + f"{padding:10.0%}")
+    print(f"accuracy: {train(ways['of similar length'], n_batches):.3f}")
 
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "_static/thumbnails/texts.svg"
+
+# %%
+# For your own data
+# -----------------
+#
+# Give ``mixture`` your own datasets, whose rows have their tokens; for long ones, estimate the mean
+# length from the first thousand rows. Sources that are not from Hugging Face, such as files of
+# tokens, go into the same mux: any streamer will do.

@@ -2,14 +2,17 @@
 Read many files on a cluster that loses a machine
 =================================================
 
-Many compressed files, each of which takes 20 milliseconds to open, read by actors of a Ray cluster
-of three nodes, all on this machine. In the middle of the run, one node is taken away. The batches
-are those of one process, byte for byte.
+Many compressed files, each of which takes 20 milliseconds to open, are read by actors of a Ray
+cluster of three nodes, all on this machine. After a third of the run, one node is taken away. You
+will see that the batches are those of one process, byte for byte.
+
+You will also see how many batches a second one process reads, and how many the actors, and how long
+the longest wait for a batch was.
 """
 
 # %%
-# A cluster for an example. In earnest, a scheduler starts the nodes, and the program connects to
-# them with ``ray.init(address="auto")``.
+# A cluster for an example. Usually a scheduler starts the nodes, and the program connects to them
+# with ``ray.init(address="auto")``.
 
 import argparse
 import hashlib
@@ -92,8 +95,8 @@ def batches_of(paths):
 
 
 # %%
-# Read, and take a node away after a third of the batches. What was lost with it is opened again,
-# where it stood, on the others.
+# Read, and take a node away after a third of the batches. The sources that were open on it are
+# opened again on the other nodes, at the item where they stood.
 
 
 def read(streamer, n_batches, after_a_third=lambda: None):
@@ -137,3 +140,13 @@ def main():
 
 if __name__ == "__main__":
     main()
+
+# sphinx_gallery_thumbnail_path = "_static/thumbnails/cluster.svg"
+
+# %%
+# For your own data
+# -----------------
+#
+# Replace ``start_cluster`` by ``ray.init(address="auto")``, ``write_files`` by a list of paths that
+# all nodes can read, and the body of ``rows`` by what opens and decodes one file. Take as many
+# actors as the sources need; ``ray_remote_args`` says what each of them takes of a node.

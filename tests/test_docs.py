@@ -581,7 +581,8 @@ PROGRESS = re.compile(r"\[\d+:\d\d.*\](\x1b\[A)?\s*")
 
 
 # What examples are there to make.
-OUTPUTS = {"many_files.png", "shares.png"}
+OUTPUTS = {"from_disk.png", "imbalance.png", "keras_fit.png", "log_shares.png", "many_files.png"}
+OUTPUTS |= {"partial_fit.png", "shares.png", "slow_source.png", "torch_dataset.png"}
 OUTPUTS |= {f"mixing_{what}.png" for what in ("correlation", "distinct", "effect", "gaps")}
 OUTPUTS |= {f"mixing_{what}.png" for what in ("stays", "waves")}
 OUTPUTS |= {f"open_{mux}Mux_{n}.png" for mux in ("Stochastic", "RoundRobin") for n in (1, 2, 3)}
@@ -656,8 +657,8 @@ def test_examples_run(path, tmp_path, tmp_path_factory):
 
 
 MESSAGES = [
-    ("partial_fit.py", "sklearn", "sklearn"),
-    ("imbalance.py", "sklearn", "sklearn"),
+    ("partial_fit.py", "sklearn", "examples"),
+    ("imbalance.py", "sklearn", "examples"),
     ("keras_fit.py", "keras", "keras"),
     ("torch_dataset.py", "torch", "pytorch"),
     ("torch_ranks.py", "torch", "pytorch"),
