@@ -587,6 +587,11 @@ def test_waits_are_those_of_the_clock(way):
 
 
 def test_a_loop_that_is_slow_itself_waits_little():
+    """Once in three times, at least: other programs may keep the worker from its core."""
+    assert min(fraction_waited_by_a_slow_loop() for _ in range(3)) < 0.5
+
+
+def fraction_waited_by_a_slow_loop():
     monitor = Monitor(ParallelStreamer(TREES["share"](), 1, backend="threads").iterate(200))
     end = time.perf_counter()
     for _ in monitor:
@@ -594,7 +599,7 @@ def test_a_loop_that_is_slow_itself_waits_little():
         while time.perf_counter() < end:
             pass
     report = monitor.report()
-    assert report.waited < 0.5 * report.seconds
+    return report.waited / report.seconds
 
 
 def test_opening_is_timed():
