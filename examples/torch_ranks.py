@@ -159,6 +159,15 @@ if __name__ == "__main__":
 # sphinx_gallery_thumbnail_path = "_static/thumbnails/ranks.svg"
 
 # %%
+# A full run prints::
+#
+#   4 epochs of 20 steps on 2 ranks: without a crash ...
+#   ... with one, after 25 steps ...
+#   ... and resumed.
+#   0 of 650 weights differ between the two models
+#   accuracy: 0.932 without a crash, 0.932 with one
+
+# %%
 # For your own data
 # -----------------
 #
