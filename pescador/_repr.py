@@ -300,7 +300,7 @@ def _mixed(mux: Any, depth: int) -> _Look:
         text = _argument(streamers, depth, children)
         return [f"<streamers read lazily> from {text}"], children, len(children)
     n_streams = len(streamers)
-    given = [f"<{n_streams:,} streamer{'' if n_streams == 1 else 's'}>"]
+    given = [f"<{counted(n_streams, 'streamer')}>"]
     function, weights = mux._weights_to_show()
     if function is not None:
         given.append(f"weights={named(function)}")
@@ -402,4 +402,10 @@ def _open_streams(run: Any) -> list[str]:
 
 def of_items(number: int) -> str:
     """Return a number of items, in words."""
-    return f"{number:,} item" + ("" if number == 1 else "s")
+    return counted(number, "item")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words."""
+    ending = "es" if what.endswith("ch") else "s"
+    return f"{number:,} {what}" + ("" if number == 1 else ending)

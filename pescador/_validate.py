@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._repr import short
+from ._repr import counted, short
 from .exceptions import PescadorError
 
 
@@ -194,7 +194,7 @@ def weights(
     array = _real_array(value, name, remedy)
     if array.shape != (n_streams,):
         rule = (
-            f"must have one weight for each of {n_streams} streamer{'s' * (n_streams != 1)},"
+            f"must have one weight for each of {counted(n_streams, 'streamer')},"
             f" and has shape {array.shape}"
         )
         raise refuse(name, value, rule, remedy)

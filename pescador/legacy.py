@@ -39,6 +39,7 @@ from . import util as helpers
 from . import zmq_stream as processes
 from ._callables import GENERATOR, is_iterable
 from ._learner import StreamLearner
+from ._repr import counted
 from ._streaming import positions
 from ._streaming.closable import read
 from ._streaming.seeds import Seed
@@ -616,7 +617,7 @@ def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
 
 
 def _warn_of_no_batch(n_rows: int, size: int) -> None:
-    few = f": its streamer has {n_rows} row{'' if n_rows == 1 else 's'} in all, fewer than"
+    few = f": its streamer has {counted(n_rows, 'row')} in all, fewer than"
     rest = f" buffer_size={size}; give strict_batch_size=False to get them as a short one"
     warn("BufferedStreamer gave no batch", few + rest)
 

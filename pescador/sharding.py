@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _validate
 from ._callables import FOLLOWS, ONE_TO_ONE
-from ._repr import is_streamer
+from ._repr import counted, is_streamer
 from ._streaming.closable import close_iterator
 from ._streaming.seeds import Seed
 from ._streaming.survey import streamers_in, streamers_of
@@ -172,13 +172,13 @@ class _Divider:
         if n_muxes == len(below) > 0:
             return streamer._remade(self.part)
         if n_muxes:
-            n_sources = len(below) - n_muxes
-            rule = f"mixes {n_muxes} streamers that have muxes with {n_sources} that have none"
+            rule = f"mixes {counted(n_muxes, 'streamer')} with muxes below, and"
+            rule += f" {len(below) - n_muxes} without"
             remedy = "give sources in a mux of their own, so that the lowest muxes can be divided"
             raise _validate.refuse("mux", streamer, rule, remedy)
         n_streams = streamer.n_streams
         if n_streams is not None and n_streams < self._count:
-            rule = f"has {n_streams} streamers, which are too few for {self._count} consumers"
+            rule = f"has {counted(n_streams, 'streamer')}, too few for {self._count} consumers"
             remedy = "cut its sources into more and smaller ones, or use fewer consumers"
             raise _validate.refuse("mux", streamer, rule, remedy)
         return self._part_of(streamer)

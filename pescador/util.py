@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from decorator import decorator
 
-from . import _validate
+from . import _repr, _validate
 from ._warning import warn
 from .exceptions import DataError
 from .exceptions import PescadorError as PescadorError  # where programs of 2.x and 3.0 find it
@@ -61,7 +61,7 @@ def batch_length(batch: Any) -> int | None:
         if n_rows is None:
             n_rows, first = length, key
         elif length != n_rows:
-            rule = f"has {length} rows where batch[{first!r}] has {n_rows}"
+            rule = f"has {_repr.counted(length, 'row')} where batch[{first!r}] has {n_rows}"
             remedy = "give every field the same number of rows"
             raise UnequalLengthError(_validate.explain(f"batch[{key!r}]", value, rule, remedy))
     return n_rows

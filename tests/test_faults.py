@@ -545,7 +545,7 @@ def test_a_process_that_is_killed_takes_its_own_along(seen, notice, orphan):
 def test_a_process_that_hangs_is_given_up(seen, arg, slack):
     assert seen["values"] == []
     assert {"WorkerError", "TimeoutError"} <= set(seen["error"]["kinds"])
-    assert "after 1 items" in seen["error"]["text"]
+    assert "after 1 item had" in seen["error"]["text"]
     # One that is stopped does not obey: killing it takes another second and a half.
     assert 0.9 <= seen["seconds"] <= 1 + slack + 1.5 * (arg == "SIGSTOP")
 

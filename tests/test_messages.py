@@ -7,6 +7,7 @@ import pickle
 import re
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -618,6 +619,45 @@ def test_a_message_has_the_value_the_rule_and_the_remedy(misuse, value, rule, re
     assert rule in text
     assert remedy in text[text.index(rule) :]
     assert text.isprintable() and len(text) < 600
+
+
+def shown_of_one():
+    """Raise an error with what a report of one item says."""
+    monitor = pescador.Monitor(ShuffledMux(["a"]).iterate(1))
+    list(monitor)
+    raise ValueError(f"{monitor.report()!r}: {monitor.report()}")
+
+
+OF_ONE = {
+    "gave 1 item when": lambda: next(Streamer("").resume(state(Streamer("ab"), 1))),
+    "has 1 row where": lambda: batch_length({"x": [1, 2], "y": [1]}),
+    "has 1 streamer, too few": lambda: pescador.shard(ShuffledMux(["a"]), 0, 2),
+    "mixes 1 streamer with": lambda: pescador.shard(ShuffledMux([ShuffledMux(["a"]), "b"]), 0, 2),
+    "<Report of 1 item from 1 source>": shown_of_one,
+    "1 source; opened 1 time; they gave 1 item": shown_of_one,
+}
+
+
+@pytest.mark.parametrize("text", OF_ONE)
+def test_one_is_no_plural(text):
+    with pytest.raises((PescadorError, ValueError)) as caught:
+        OF_ONE[text]()
+    assert text in str(caught.value)
+
+
+COUNTED = "items|streamers|streams|sources|workers|actors|times|failures|batches|rows|ports|bytes"
+NEVER_ONE = {"entry.count", "n_streams", "activation.n_deaths", "len(positive)", "_LONGEST_PATH"}
+NEVER_ONE |= {"MOST_COUNTED:,", "rate:,.0f"}
+OF_DAMAGE = {"frames.py", "memory.py", "actors.py"}  # (errors that nobody causes)
+
+
+def test_no_number_that_may_be_one_is_before_a_plural():
+    paths = [*Path(pescador.__file__).parent.rglob("*.py")]
+    assert len(paths) > 100
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        numbers = set(re.findall(rf"\{{([^{{}}]*)\}} (?:{COUNTED})\b", text))
+        assert path.name in OF_DAMAGE or numbers <= NEVER_ONE, path
 
 
 LIKELY_MISTAKES = {

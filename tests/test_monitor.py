@@ -643,7 +643,7 @@ def test_the_table_shows_what_matters():
     report = monitor.report()
     text = str(report)
     assert "5,000 items" in text and "... and 180 more" in text
-    assert "200 sources; opened" in text and "; 1 failures" in text
+    assert "200 sources; opened" in text and "; 1 failure\n" in text
     table = text.splitlines()[3:]
     assert table[1].split()[0] == "77" and "left out" in table[1] and "1 failed" in table[1]
     assert len(table) == 22

@@ -25,6 +25,7 @@ from typing import Any
 import zmq
 
 from .. import _validate
+from .._repr import counted
 from .._streaming import leaving
 from ..exceptions import WorkerError
 from . import limits, signals
@@ -164,7 +165,7 @@ class Listener:
                 return f"tcp://127.0.0.1:{port}", public.decode()
             except zmq.ZMQError as error:
                 last_error = error.with_traceback(None)  # which would hold on to all of this
-        rule = f"none of the {len(tries)} ports tried is free"
+        rule = f"{counted(len(tries), 'port')} tried, and none is free"
         remedy = "allow more of them (min_port, max_port, max_tries), or use transport='ipc'"
         raise _validate.refuse("ports", (min_port, max_port), rule, remedy) from last_error
 

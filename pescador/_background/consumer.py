@@ -16,6 +16,7 @@ from itertools import compress, repeat
 from operator import length_hint
 from typing import Any, NamedTuple, NoReturn
 
+from .._repr import of_items
 from .._streaming import leaving
 from .._streaming.positions import skipping
 from .._streaming.recorder import Recorder
@@ -190,7 +191,7 @@ class Consumer:
                 frames = self._wait(self._options.item_timeout)
             message = self._unpacker.message(frames)
             if message.first != self._n_items:
-                text = f"{self._n_items} items arrived, and the background process counts"
+                text = f"{of_items(self._n_items)} arrived, and the background process counts"
                 remedy = "read the stream again, or resume it from a state"
                 raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
             if message.kind == Kind.POSITION:
@@ -265,7 +266,7 @@ class Consumer:
     def _fail(self) -> NoReturn:
         """Raise the error of the background process, or say how it died."""
         self._child.raise_error()
-        text = f"{self._child.how_it_ended()}, after {self._n_items} items had arrived"
+        text = f"{self._child.how_it_ended()}, after {of_items(self._n_items)} had arrived"
         raise WorkerError(f"{text}; its standard error may say more")
 
     def _timed_out(self, seconds: float | None) -> WorkerTimeoutError:
@@ -273,7 +274,7 @@ class Consumer:
         what = "no item" if self._is_connected else "no connection"
         text = f"{what} came from the background process {self._child.pid} in {seconds} s"
         return WorkerTimeoutError(
-            f"{text}, after {self._n_items} items had arrived; see what its source waits for,"
+            f"{text}, after {of_items(self._n_items)} had arrived; see what its source waits for,"
             " or give a longer item_timeout"
         )
 

@@ -45,15 +45,14 @@ def are_not_read(root: Node, n_items: int, report: Report) -> None:
     n_not_reached = sum(each.n_not_reached for each in root.walk())
     n_all = len(sources) + n_not_reached
     remedy = "give more, max_seconds=60, or --max-seconds 60 in a shell"
-    message = (
-        f"{len(unread) + n_not_reached:,} of {n_all:,} sources were not read: no time was left"
-    )
+    n_unread = len(unread) + n_not_reached
+    were = "was" if n_unread == 1 else "were"
+    all_sources = _repr.counted(n_all, "source")
+    message = f"{n_unread:,} of {all_sources} {were} not read: no time was left"
     for node in unread or ([root] if n_not_reached else []):
         report.add("warning", "not-read", node, message, remedy, like="", is_of_tree=True)
     begun = [each for each in sources if n_items > 1 and _is_just_begun(each)]
-    message = (
-        f"of {len(begun):,} of {n_all:,} sources only the first item was read: no time was left"
-    )
+    message = f"of {len(begun):,} of {all_sources} only the first item was read: no time was left"
     for node in begun:
         report.add("note", "not-read", node, message, remedy, like="begun", is_of_tree=True)
 

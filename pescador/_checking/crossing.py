@@ -200,7 +200,8 @@ def start_often(root: Node, report: Report) -> None:
         start = _START_SECONDS.get(_method_of(node), _OTHER_START_SECONDS)
         seconds = n_items * statistics.fmean(map(_seconds_of, made))
         if n_items < _MANY_ITEMS and seconds < _WORTH * start:
-            message = f"its mux starts a process for each {n_items:,.0f} items or so"
+            n_each = _repr.of_items(round(n_items)).removeprefix("1 ")
+            message = f"its mux starts a process for each {n_each} or so"
             remedy = "put one process around the mux, ZMQStreamer(mux), or use ParallelStreamer"
             remedy += "(mux, n_workers); or give the mux a larger rate"
             report.add("warning", "starts-often", node, message, remedy, like=True)

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from .. import _validate
+from .._repr import counted
 
 SEVERITIES = ("error", "warning", "note")
 KINDS = (
@@ -112,9 +113,11 @@ class Findings(tuple):
         """Return how many there are, and what was looked at."""
         n_found = len(self) or "no"
         text = f"{n_found} finding{'s' * (len(self) != 1)}; "
-        text += f"{self.n_sources:,} source{'s' * (self.n_sources != 1)} read"
+        text += f"{counted(self.n_sources, 'source')} read"
         if self.n_left_out:
-            text += f", a sample: {self.n_left_out:,} streamers were left out (n_sources)"
+            were = "was" if self.n_left_out == 1 else "were"
+            left_out = counted(self.n_left_out, "streamer")
+            text += f", a sample: {left_out} {were} left out (n_sources)"
         if not self.is_complete:
             text += "; there was no time to read on (max_seconds)"
         return text

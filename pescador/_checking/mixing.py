@@ -113,7 +113,8 @@ def _never_replaced(node: Node, report: Report) -> None:
     if mux.rate is not None or mux.n_active >= n_streams or not node.below:
         return
     if all(is_endless(each) for each in node.below):
-        message = f"rate=None: {mux.n_active} of {n_streams} endless streams stay open for ever,"
+        stay = "stays" if mux.n_active == 1 else "stay"
+        message = f"rate=None: {mux.n_active} of {n_streams} endless streams {stay} open for ever,"
         message += " and the others are never read"
         remedy = "give a rate, such as rate=256, or use ShuffledMux to read all of them"
         report.add("warning", "never-read", node, message, remedy)

@@ -47,7 +47,8 @@ def _look_at(node: Node, report: Report) -> None:
         report.add("warning", "begins-alike", node, message, remedy, like=like)
         return
     assert limit is not None
-    message = f"begins at the same item whenever it is opened, and gives about {limit:g} items:"
+    items = "item" if limit == 1 else "items"
+    message = f"begins at the same item whenever it is opened, and gives about {limit:g} {items}:"
     message += " those further on are never reached"
     remedy = "begin at a random place: let its function take a seed, and give it"
     remedy += ' pescador.FRESH_SEED; or give its mux rate=None and mode="exhaustive"'

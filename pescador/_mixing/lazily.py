@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from .._repr import named
+from .._repr import counted, named
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
 from ..core import Streamer, as_streamer
@@ -77,7 +77,7 @@ class LazyStreamers:
         return len(self.indices)
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} streamers of {named(self.given)}>"
+        return f"<{counted(len(self), 'streamer')} of {named(self.given)}>"
 
     @overload
     def __getitem__(self, index: int) -> Recipe: ...

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _validate
+from .._repr import counted
 from .._streaming.failures import add_note
 from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.promises import Promise
@@ -283,7 +284,7 @@ class ChainRun(Run):
                 yield as_streamer(streamer, index)
         except Exception as error:
             who = f"what gives the streamers of {_validate.short(self.setup.mux)}"
-            add_note(error, f"raised by {who}, after {index} streamers or more")
+            add_note(error, f"raised by {who}, after {counted(index, 'streamer')} or more")
             raise
 
     def _close_reader(self) -> None:

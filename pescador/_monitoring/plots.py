@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .._repr import cut
+from .._repr import counted, cut
 from ..exceptions import PescadorError
 
 _MOST_NAMED = 40  # sources, with a line of its own for each
@@ -69,5 +69,5 @@ def _draw_many(axes: Any, rows: list, known: list, asked: list, spread: list) ->
     axes.fill_between(known, low, high, color="0.4", alpha=0.25, label=_ASKED, lw=0, zorder=2)
     axes.plot(known, asked, color="0.2", lw=1, zorder=3)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"{len(rows):,} sources, by the share asked for")
+    axes.set_xlabel(f"{counted(len(rows), 'source')}, by the share asked for")
     axes.set_ylabel("share of the items")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
+from .._repr import counted
 from ..exceptions import PescadorError
 from .tables import percent
 
@@ -41,6 +42,6 @@ def _told(monitor: Any) -> str:
     parts = [
         f"{n_open:,} open" if n_open else "",
         f"waiting {percent(waited, seconds)}",
-        f"{n_failures:,} failures" if n_failures else "",
+        counted(n_failures, "failure") if n_failures else "",
     ]
     return ", ".join(filter(None, parts))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import _validate
+from .._repr import counted, of_items
 from .counts import MuxCounts, Path, inner_paths
 from .plots import plot
 from .rows import SourceReport, deviations_of, named, rows_of, sources_among
@@ -173,7 +174,7 @@ class Report:
         return as_html(self)
 
     def __repr__(self) -> str:
-        return f"<Report of {self.n_items:,} items from {self.n_sources:,} sources>"
+        return f"<Report of {of_items(self.n_items)} from {counted(self.n_sources, 'source')}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dict that JSON can hold, for a logger.

@@ -6,7 +6,7 @@ import heapq
 from html import escape
 from typing import Any
 
-from .._repr import cut
+from .._repr import counted, cut, of_items
 from .counts import Path
 from .rows import SourceReport
 
@@ -70,7 +70,7 @@ def summary(report: Any) -> list[str]:
     """Return what a report says in all, in lines."""
     rate = report.n_items / report.seconds if report.seconds else 0.0
     times = [
-        f"{report.n_items:,} items in {seconds(report.seconds)} ({rate:,.0f} items/s)",
+        f"{of_items(report.n_items)} in {seconds(report.seconds)} ({rate:,.0f} items/s)",
         f"waited {seconds(report.waited)} ({percent(report.waited, report.seconds_in_all)})",
     ]
     if report.opening:
@@ -83,13 +83,13 @@ def _counts(report: Any) -> list[str]:
         return ["no mux has opened a source"]
     never = f", {report.n_unopened:,} not opened yet" if report.n_unopened else ""
     found = [
-        f"{report.n_sources:,} sources{never}",
-        f"opened {report.n_opened:,} times; they gave {report.n_given:,} items",
+        f"{counted(report.n_sources, 'source')}{never}",
+        f"opened {counted(report.n_opened, 'time')}; they gave {of_items(report.n_given)}",
     ]
     if report.n_failures:
-        found.append(f"{report.n_failures:,} failures")
+        found.append(counted(report.n_failures, "failure"))
     if report.bytes_ahead:
-        found.append(f"{report.bytes_ahead:,} bytes ahead")
+        found.append(f"{counted(report.bytes_ahead, 'byte')} ahead")
     return found
 
 

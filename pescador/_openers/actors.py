@@ -11,7 +11,7 @@ import numpy as np
 
 from .._background.child import HeldInterrupts, of_another_process
 from .._background.frames import Unpacker
-from .._repr import cut
+from .._repr import counted, cut
 from .._streaming.recipe import Recipe
 from ..exceptions import PescadorError, WorkerError, WorkerTimeoutError
 from .activation import Activation
@@ -251,8 +251,8 @@ class Actors:
         if time.monotonic() - worker.begin > seconds:
             asked = {name: value for name, value in self._args.items() if name not in _FIXED}
             raise WorkerTimeoutError(
-                f"{worker.name} has not started in {seconds} s: {self._options.n_workers} actors"
-                f" with {asked} were asked for, and the cluster has"
+                f"{worker.name} has not started in {seconds} s: the stream asks for"
+                f" {counted(self._options.n_workers, 'actor')} with {asked}, and the cluster has"
                 f" {self._ray.cluster_resources()}; ask for less (n_workers, ray_remote_args), add"
                 " nodes, or give a longer start_timeout"
             )

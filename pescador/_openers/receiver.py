@@ -11,6 +11,7 @@ import numpy as np
 from .._background.child import RemoteTraceback, unpickled
 from .._background.frames import Unpacker, unbundled
 from .._background.warned import retold
+from .._repr import of_items
 from ..exceptions import WorkerError
 from .activation import Batch
 from .sender import ERROR_HEAD
@@ -39,7 +40,7 @@ class Receiver:
         if rest or len(frames) > 1:
             message = self._unpacker.message([*rest, *frames[1:]])
             if message.first != self.n_items:
-                text = f"{self.n_items} items of {self.name} arrived, and it counts"
+                text = f"{of_items(self.n_items)} of {self.name} arrived, and it counts"
                 raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
             self.n_items += message.n_items
             runs = np.frombuffer(whose, "=u4").reshape(-1, 2).tolist()

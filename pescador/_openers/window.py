@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import _validate
 from .._background.orders import POLL_SECONDS
-from .._repr import is_streamer, of_items
+from .._repr import counted, is_streamer, of_items
 from .._streaming import leaving, positions
 from .._streaming.failures import LOG
 from .._streaming.opener import IN_PLACE, Expected
@@ -508,7 +508,7 @@ class Window:
         lost = [*worker.unfinished.values()]
         lost += [each for each in self._activations.values() if _waits_for_error(each, worker)]
         n_again = sum(not (each.is_guess or each.is_closing) for each in lost)
-        LOG.warning("%s; what it had open is opened again: %s", how, of_sources(n_again))
+        LOG.warning("%s; what it had open is opened again: %s", how, counted(n_again, "source"))
         blamed = dict(culprits)
         worker.unfinished = {}
         for each in lost:
@@ -596,8 +596,3 @@ def _waits_for_error(activation: Activation, worker: Any) -> bool:
 def _told(what: str, activation: Activation) -> str:
     streamer = _validate.short(activation.streamer)
     return f"{what}, after {of_items(activation.n_received)} of {streamer}"
-
-
-def of_sources(n_sources: int) -> str:
-    """Return a number of sources, as text."""
-    return f"{n_sources} source" + ("" if n_sources == 1 else "s")

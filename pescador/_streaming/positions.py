@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import _validate
-from .._repr import short
+from .._repr import of_items, short
 from ..exceptions import PescadorError
 from . import leaving
 from .closable import ClosableIterator, close_iterator
@@ -116,7 +116,7 @@ def moved(source: Iterator, n_items: int, streamer: Any) -> Iterator:
 
 
 def _shorter(streamer: Any, before: int, now: int) -> PescadorError:
-    what = f"gave {before} items when the state was taken, and now gives only {now}"
+    what = f"gave {of_items(before)} when the state was taken, and now gives only {now}"
     return misfit(streamer, what)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import _validate
+from .._repr import counted
 from ..exceptions import PescadorError
 
 MOST_COUNTED = 100_000  # batches: a stream that has more may be endless
@@ -162,7 +163,8 @@ class Epochs:
         batch = next(self._stream, None)
         if batch is None:
             raise PescadorError(
-                f"{_validate.short(self.streamer)} has ended after {self._stream.n_given} batches,"
+                f"{_validate.short(self.streamer)} has ended"
+                f" after {counted(self._stream.n_given, 'batch')},"
                 f" of {self._size}; give steps, and a stream that gives as many each time"
             )
         return batch

@@ -506,7 +506,7 @@ def test_no_port_is_free(n_ports, max_tries, n_tried, leak_guard):
         streamer = ZMQStreamer(
             pescador.Streamer(records, 0, 3), first, last, max_tries, transport="tcp"
         )
-        with pytest.raises(PescadorError, match=f"none of the {n_tried} ports tried") as caught:
+        with pytest.raises(PescadorError, match=f"{n_tried} ports? tried, and none") as caught:
             list(streamer)
     assert caught.match(rf"\({first}, {last}\).*max_tries.*'ipc'")
     assert type(caught.value.__cause__) is zmq.ZMQError
