@@ -44,11 +44,8 @@ _has_begun = False
 
 def add(reader: Reader) -> None:
     """Close it when the program ends, if it is there and open."""
-    _readers[weakref.ref(reader, _forget)] = None
-
-
-def _forget(gone: weakref.ref[Reader], readers: dict = _readers) -> None:
-    readers.pop(gone, None)
+    # (Forgotten by C: a callback in Python could be interrupted, and nobody would hear of it.)
+    _readers[weakref.ref(reader, _readers.pop)] = None
 
 
 def afterwards(function: Callable[[], object]) -> None:
