@@ -4,6 +4,7 @@ ARCHITECTURE.md draws the plan of the package.
 """
 
 from . import (
+    _validate,
     checking,
     core,
     exceptions,
@@ -63,7 +64,17 @@ __all__ = [
     "zmq_stream",
 ]
 
-_OLDER = {"BufferedStreamer", "StreamLearner", "buffer_batch", "buffer_streamer"}
+_ELSEWHERE = {
+    name: f"it is one of pescador.legacy: import pescador.legacy, then legacy.{name}"
+    for name in ("BufferedStreamer", "StreamLearner", "buffer_batch", "buffer_streamer")
+}
+_ELSEWHERE["PoissonMux"] = "it became pescador.StochasticMux(streamers, n_active, rate)"
+_ELSEWHERE["batch_length"] = "it is pescador.util.batch_length"
+_ELSEWHERE["buffered"] = (
+    "give pescador.buffer_stream to a Streamer, Streamer(buffer_stream, streamer, n); the"
+    " BufferedStreamer of 1.x is one of pescador.legacy: import pescador.legacy, then"
+    " legacy.buffered"
+)
 
 
 def __getattr__(name: str) -> object:
@@ -71,9 +82,4 @@ def __getattr__(name: str) -> object:
 
     if name == "legacy":  # which few programs need
         return import_module(".legacy", __name__)
-    if name in _OLDER:
-        hint = f"; it is one of pescador.legacy: import pescador.legacy, then legacy.{name}"
-    else:
-        hint = ""
-    text = f"module {__name__!r} has no attribute {name!r}{hint}"
-    raise AttributeError(text, name=name, obj=import_module(__name__))
+    raise _validate.missing_from(__name__, name, _ELSEWHERE)

@@ -41,6 +41,14 @@ def missing(value: Any, name: str, elsewhere: Mapping[str, str]) -> AttributeErr
     return AttributeError(text, name=name, obj=value)
 
 
+def missing_from(module: str, name: str, elsewhere: Mapping[str, str]) -> AttributeError:
+    """Return the error for a name that a module has not, with what there is instead."""
+    text = f"module {module!r} has no attribute {name!r}"
+    if name in elsewhere:
+        text += f"; {elsewhere[name]}"
+    return AttributeError(text, name=name, obj=sys.modules[module])
+
+
 def ordered(name: str, value: Any) -> None:
     """Refuse a set: its order is another in every process, so that no seed fixes what it gives."""
     is_kind = isinstance(value, type) and issubclass(value, (set, frozenset))

@@ -37,6 +37,12 @@ ON_ERRORS = ("raise", "replace", "retry")
 DISTS = ("poisson", "constant", "binomial")
 WEIGHTINGS = ("active", "share")
 
+_ELSEWHERE = {"PoissonMux": "it became StochasticMux(streamers, n_active, rate)"}
+
+
+def __getattr__(name: str) -> object:
+    raise _validate.missing_from(__name__, name, _ELSEWHERE)
+
 
 class _Parameter:
     """An attribute that runs are made of: once it is assigned to, the next setup is another."""

@@ -12,7 +12,6 @@ from ._streaming.opener import IN_PLACE
 from ._streaming.seeds import Seed
 from ._streaming.survey import streamers_of
 from .core import OWN, Streamer
-from .exceptions import PescadorError
 
 __all__ = ["ParallelStreamer"]
 
@@ -240,15 +239,10 @@ class ParallelStreamer(Streamer):
             return threads.Threads(threads.Options(self.n_workers, self.max_bytes, self.timeout))
         if self.backend == "ray":
             return self._actors()
-        import multiprocessing
-
+        from ._background.starting import check_may_start
         from ._openers import processes
 
-        if multiprocessing.current_process().daemon:
-            raise PescadorError(
-                "this process is a daemon of multiprocessing, which may not start others;"
-                ' use backend="threads" here, or start the process with daemon=False'
-            )
+        check_may_start()
         options = processes.Options(
             n_workers=self.n_workers,
             n_threads=self.threads_per_worker,

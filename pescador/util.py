@@ -16,6 +16,15 @@ from .exceptions import PescadorError as PescadorError  # where programs of 2.x 
 
 __all__ = ["Deprecated", "batch_length", "deprecated", "get_rng", "moved", "rename_kw"]
 
+_ELSEWHERE = {
+    name: f"it is one of pescador.legacy: import pescador.legacy, then legacy.util.{name}"
+    for name in ("buffer_batch", "buffer_streamer", "mux")
+}
+
+
+def __getattr__(name: str) -> object:
+    raise _validate.missing_from(__name__, name, _ELSEWHERE)
+
 
 class UnequalLengthError(DataError, RuntimeError):
     """The fields of a batch differ in length (a RuntimeError as well, as in 0.1)."""

@@ -577,6 +577,42 @@ MISUSES = {
         "has no attribute",
         "a generator of your own around it",
     ),
+    "a mux under its oldest name": (
+        lambda: pescador.PoissonMux,
+        "module 'pescador' has no attribute 'PoissonMux'",
+        "it became",
+        "pescador.StochasticMux(streamers, n_active, rate)",
+    ),
+    "the same in its module": (
+        lambda: pescador.mux.PoissonMux,
+        "module 'pescador.mux' has no attribute 'PoissonMux'",
+        "it became",
+        "StochasticMux(streamers, n_active, rate)",
+    ),
+    "a module of 1.x": (
+        lambda: pescador.buffered.BufferedStreamer,
+        "module 'pescador' has no attribute 'buffered'",
+        "one of pescador.legacy",
+        "legacy.buffered",
+    ),
+    "a class of 1.x": (
+        lambda: pescador.BufferedStreamer,
+        "module 'pescador' has no attribute 'BufferedStreamer'",
+        "one of pescador.legacy",
+        "legacy.BufferedStreamer",
+    ),
+    "a function of 0.1": (
+        lambda: pescador.batch_length,
+        "module 'pescador' has no attribute 'batch_length'",
+        "it is",
+        "pescador.util.batch_length",
+    ),
+    "one of its helpers": (
+        lambda: pescador.util.buffer_batch,
+        "module 'pescador.util' has no attribute 'buffer_batch'",
+        "one of pescador.legacy",
+        "legacy.util.buffer_batch",
+    ),
     "a stream that is pickled": (
         lambda: pickle.dumps(Streamer("ab").iterate()),
         "stream=<Stream of Streamer('ab'), 0 items given>",

@@ -246,6 +246,35 @@ def test_nothing_is_opened_before_the_first_item(recorder, make):
     assert recorder.started == []
 
 
+@pytest.mark.parametrize(
+    "make, n_open",
+    [
+        (functools.partial(StochasticMux, n_active=3, rate=9), 3),
+        (ShuffledMux, 5),
+        (RoundRobinMux, 5),
+        (ChainMux, 1),
+    ],
+)
+def test_the_first_item_makes_all_objects_and_begins_one_generator(make, n_open):
+    made, begun = [], []
+
+    class Source:
+        def __init__(self, number):
+            made.append(number)
+
+        def __iter__(self):
+            return itertools.count()
+
+    def generate(number):
+        begun.append(number)
+        yield from itertools.count()
+
+    for function in (Source, generate):
+        with make([Streamer(function, number) for number in range(5)]).iterate() as stream:
+            next(stream)
+    assert (len(made), len(begun)) == (n_open, 1)
+
+
 @every_mux
 @pytest.mark.parametrize("n_items", [0, 1, 9, 12])
 def test_as_many_items_are_pulled_as_are_yielded(recorder, make, n_items):

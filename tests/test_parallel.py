@@ -579,8 +579,14 @@ def test_what_cannot_be_pickled_is_told_where_it_has_to_be():
         yield {"x": 1}
 
     mux = RoundRobinMux([Streamer(local), Streamer(items, 1, 2)])
-    with pytest.raises(PescadorError, match=r"cannot be pickled.*spawn"):
+    with pytest.raises(PescadorError, match=r"=Streamer\(local\): cannot be pickled.*spawn"):
         take(parallel(mux, 2, start_method="spawn"))
+
+
+def test_what_every_worker_begins_with_cannot_be_pickled():
+    mux = RoundRobinMux([Streamer(items, 1, 2)])
+    with pytest.raises(PescadorError, match=r"worker_init=<function.*: cannot be pickled.*module"):
+        take(parallel(mux, 2, start_method="spawn", worker_init=lambda: None))
 
 
 def test_a_daemon_is_told_of_threads():

@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import inspect
+import io
 import itertools
 import math
 import mmap
@@ -499,12 +500,40 @@ def test_an_iterator_below_it_that_can_be_pickled_gives_its_pass(method):
 
 
 @pytest.mark.parametrize("method", sorted({"spawn", "forkserver"} & set(METHODS)))
-@pytest.mark.parametrize("streamer", [records(0, 3), [lambda: 0]], ids=["generator", "lambda"])
-def test_what_cannot_be_pickled_is_refused(method, streamer, leak_guard):
-    streamer = ZMQStreamer(streamer, start_method=method)
-    with pytest.raises(PescadorError, match=r"cannot be pickled.*; use .*defined in a module"):
+@pytest.mark.parametrize(
+    "made, shown, remedy",
+    [
+        (lambda: records(0, 3), "=<generator records>:", "give the generator function"),
+        (lambda: [lambda: 0], "=[<lambda>]:", "defined in a module"),
+        (
+            lambda: buffered(io.TextIOWrapper(io.BytesIO())),
+            "Streamer(records, 0, <_io.TextIO",
+            "give the path",
+        ),
+        (
+            lambda: buffered(functools.partial(max, threading.Lock())),
+            "Streamer(records, ",
+            "make locks",
+        ),
+        (lambda: ShuffledMux([[1], [1]], lambda n: [1, 1]), "weights=<lambda>):", "in a module"),
+    ],
+    ids=["generator", "lambda", "file", "lock", "weights"],
+)
+def test_what_cannot_be_pickled_is_refused(method, made, shown, remedy, leak_guard):
+    streamer = ZMQStreamer(made(), start_method=method)
+    with pytest.raises(PescadorError, match="cannot be pickled, which start_method=") as caught:
         next(streamer.iterate())
+    assert shown in str(caught.value)
+    assert "Streamer(Streamer" not in str(caught.value)
+    assert remedy in str(caught.value)
     assert leak_guard.leaked() == []
+
+
+def buffered(value):
+    """Return batches of sources, one of which has an argument."""
+    return Streamer(
+        pescador.buffer_stream, ChainMux([Streamer(records, 0, 3), Streamer(records, 0, value)]), 2
+    )
 
 
 PLAIN = [{"x": 0}, {"x": 1}, {"x": 2}]

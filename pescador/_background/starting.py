@@ -20,12 +20,23 @@ from ..exceptions import PescadorError, WorkerError
 from . import limits
 from .inside import run
 from .signals import NAME, BlockingName, blocked
+from .unpicklable import FUNCTIONS, refusal
 
-_REMEDY = (
-    "use generator functions and classes that are defined in a module, not at a prompt nor in the"
-    " __main__ of a zip file or a package, or start_method='fork' where there is one"
-)
 _TRIES = 3  # to start a process, where the forkserver dies as it does
+
+
+_DAEMON = (
+    "this process is a daemon of multiprocessing, such as a worker of a DataLoader, which may not"
+    ' start others; use threads, ParallelStreamer(streamer, n_workers, backend="threads"), or read'
+    " the streamer itself instead of a ZMQStreamer; or let the main process read this: with"
+    " num_workers=0 in a DataLoader; a process of your own may be started with daemon=False"
+)
+
+
+def check_may_start() -> None:
+    """Raise PescadorError if this process may start no others."""
+    if multiprocessing.current_process().daemon:
+        raise PescadorError(_DAEMON)
 
 
 def start(main: Callable, task: Any, method: str | None) -> tuple[Any, Connection]:
@@ -39,12 +50,7 @@ def start(main: Callable, task: Any, method: str | None) -> tuple[Any, Connectio
         If the system lacks something; it says what.
     """
     context = _context(method)
-    if multiprocessing.current_process().daemon:
-        raise PescadorError(
-            "this process is a daemon of multiprocessing, which may not start others;"
-            " start it with daemon=False, or iterate the streamer itself instead of a"
-            " ZMQStreamer"
-        )
+    check_may_start()
     method = context.get_start_method()
     if method != "fork":
         _check_folder(method)
@@ -153,8 +159,7 @@ class _Packed:
         try:
             return bytes(ForkingPickler.dumps(self._value))
         except Exception as error:
-            rule = f"cannot be pickled, which start_method={self.method!r} needs ({error})"
-            raise _validate.refuse("streamer", self._value[0], rule, _REMEDY) from error
+            raise refusal(self._value, self.method, error) from error
 
     def __setstate__(self, state: bytes) -> None:
         self._pickled = state
@@ -170,7 +175,7 @@ class _Packed:
                 raise
             # The process has another __main__: that of a prompt, a zip file or a package.
             rule = "the background process does not have everything that the streamer is made of"
-            raise PescadorError(f"{rule} ({error}); {_REMEDY}") from error
+            raise PescadorError(f"{rule} ({error}); {FUNCTIONS}") from error
 
 
 # A forked process closes its copies of the consumer's ends of all pipes: a background process
