@@ -179,6 +179,21 @@ def test_counts_that_are_added_up_all_the_time(number, caplog, monkeypatch):
     check_random_trees(range(1000 + 15 * number, 1015 + 15 * number), caplog)
 
 
+@pytest.mark.parametrize(("n_places", "n_runs"), [(2, 2**35), (2**27, 3)])
+def test_counts_where_not_every_opening_fits_into_a_number(n_places, n_runs, monkeypatch, caplog):
+    caplog.set_level(logging.CRITICAL)
+    monkeypatch.setattr("pescador._streaming.recorder._N_PLACES", n_places)
+    monkeypatch.setattr("pescador._streaming.recorder._N_RUNS", n_runs)
+    for name in TREES:
+        here, elsewhere = (
+            Monitor(TREES[name]().iterate()),
+            Monitor(WAYS["process"](TREES[name]()).iterate()),
+        )
+        take(here, 400), take(elsewhere, 400)
+        assert counted(elsewhere) == counted(here), name
+        here.close(), elsewhere.close()
+
+
 def test_streams_are_counted_once_whenever_weights_change(monkeypatch):
     from pescador._streaming import meter
 

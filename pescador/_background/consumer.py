@@ -201,8 +201,10 @@ class Consumer:
             elif message.kind == Kind.FAILURE:
                 path, *facts = json.loads(message.text)
                 self._failures.note((*self._path, *path), *facts)
-            elif message.kind == Kind.COUNTS and self._counted is not None:
+            elif message.kind in (Kind.COUNTS, Kind.COUNTED) and self._counted is not None:
                 self._counted.take(self._n_items, message.text)
+                if message.kind == Kind.COUNTED:
+                    break
             else:
                 break
         if message.kind in (Kind.ENDED, Kind.FAILED) and self._counted is not None:

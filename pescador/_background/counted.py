@@ -35,6 +35,7 @@ from .._streaming.recorder import (
     Recorder,
     ends_of_items,
     from_json,
+    run_and_place,
 )
 from .activations import Activations
 
@@ -153,6 +154,7 @@ class Counted:
         self._names: dict[tuple[int, ...], dict[int, tuple[str, bool]]] = {}
         self._runs: dict[int, _RemoteRun] = {}
         self._open = Activations()
+        self._n_activations = N_WORDS - 1  # the number of the last
         self._is_recorded = isinstance(meter, Recorder)  # this too is in a background process
         # Of the first of those that were told: how many items, events and facts are counted.
         self._n_items = self._n_events = self._n_facts = 0
@@ -229,10 +231,10 @@ class Counted:
         for fact in others:
             if fact[0] == RUN:
                 self._begin_run(*fact)
-        self._begin(facts[is_opening])
+        self._begin(events, is_opening, facts)
         for fact in others:
             self._obey(*fact)
-        given = events[events < END] & (ITEM - 1)
+        given = events[(events >= N_WORDS) & (events < END)] & (ITEM - 1)
         given = given[given >= N_WORDS]
         self._open.add(given)
         if self._is_recorded:
@@ -242,20 +244,30 @@ class Counted:
             if fact[0] == LEAVE:
                 self._leave(self._runs.pop(fact[1]))
 
-    def _begin(self, facts: np.ndarray) -> None:
-        """Know of activations that have been opened."""
-        if not len(facts):
+    def _begin(self, events: np.ndarray, is_told: np.ndarray, facts: np.ndarray) -> None:
+        """Know of activations that have been opened, of which some are told by facts."""
+        is_opening = events < FACT
+        is_opening[np.flatnonzero(events == FACT)[is_told]] = True
+        opened = events[is_opening]
+        if not len(opened):
             return
-        _, numbers, runs, places, n_opened, names = facts.T
+        runs, places = run_and_place(opened)
+        told, facts = opened == FACT, facts[is_told]
+        runs[told], places[told] = facts[:, 2], facts[:, 3]
+        first, self._n_activations = self._n_activations + 1, self._n_activations + len(opened)
+        numbers = np.arange(first, first + len(opened))
         self._open.open(numbers, runs, places)
-        for row in np.flatnonzero((names > 0) | (n_opened == 0)).tolist():
-            run, number = self._runs[int(runs[row])], int(numbers[row])
-            if names[row]:
-                run.names_here[int(places[row])] = tuple(self._notes.pop(int(names[row]) - 1))
-            if not n_opened[row]:
+        for _, number, of_run, place, is_new, name in facts.tolist():
+            run = self._runs[of_run]
+            if name:
+                run.names_here[place] = tuple(self._notes.pop(name - 1))
+            if not is_new:
                 run.marks[number] = run.fresh._replace(n_opened=0)
         if self._is_recorded:
-            for _, number, of_run, place, is_new, _ in facts.tolist():
+            are_new = np.ones(len(opened), bool)
+            are_new[told] = facts[:, 4]
+            rows = (each.tolist() for each in (numbers, runs, places, are_new))
+            for number, of_run, place, is_new in zip(*rows):
                 run = self._runs[of_run]
                 run.mux.opened_elsewhere(run, number, place, is_new)
 

@@ -32,8 +32,9 @@ class Kind(enum.IntEnum):
     ENDED = 3  # the source has no more items
     POSITION = 4  # where the source stands, between two items
     WARNING = 5  # what was warned of there
-    COUNTS = 6  # what the muxes have done, for the items of the next message
+    COUNTS = 6  # what the muxes have done, after the last item
     FAILURE = 7  # a source has failed, and was replaced
+    COUNTED = 8  # items, and what the muxes have done for them
 
 
 LARGE = 2**13  # bytes of an item from which it goes through shared memory
@@ -49,6 +50,8 @@ _MOST_LAYOUTS = 2**12  # remembered on each side
 _KINDS = frozenset(Kind)
 # Those which have a text.
 _NOTES = {Kind.POSITION, Kind.WARNING, Kind.COUNTS, Kind.FAILURE}
+_WITH_ITEMS = {Kind.DATA, Kind.COUNTED}
+_WITH_TEXT = {*_NOTES, Kind.COUNTED}
 
 
 class Allocates(Protocol):
@@ -217,12 +220,16 @@ class Packer:
                 raise refused(number, key, arrays[key], why) from why
         return layout
 
-    def take(self) -> list[bytes]:
-        """Return the frames of the message, and begin another one."""
+    def take(self, counts: bytes = b"") -> list[bytes]:
+        """Return the frames of the message, and begin another one.
+
+        ``counts`` is what the muxes have done for its items.
+        """
         runs = [run for run in self._runs if run.n_items]  # (a first item may have failed)
         cost = sum(run.n_items * run.cost for run in runs)
-        head = [_HEAD.pack(Kind.DATA, self._first, cost, len(runs))]
-        frames: list[bytes] = [b""]
+        kind = Kind.COUNTED if counts else Kind.DATA
+        head = [_HEAD.pack(kind, self._first, cost, len(runs))]
+        frames = [b"", counts] if counts else [b""]
         for run in runs:
             head.append(_RUN.pack(run.n_items, run.is_shared))
             frames.append(run.layout.header)
@@ -241,10 +248,6 @@ class Packer:
     def note(self, kind: Kind, text: bytes) -> list[bytes]:
         """Return the frames of a message that has a text: a position, or a warning."""
         return [*self.mark(kind), text]
-
-    def note_of_these(self, kind: Kind, text: bytes) -> list[bytes]:
-        """Return the same of a text that belongs to the items which are not taken yet."""
-        return [_HEAD.pack(kind, self._first, 0, 0), text]
 
 
 class _Run:
@@ -318,7 +321,7 @@ class Message(NamedTuple):
     n_items: int
     cost: int  # bytes, as the sender counts them
     items: Iterator[dict]
-    text: bytes = b""  # a position of the source, or a warning
+    text: bytes = b""  # a position of the source, a warning, or counts
 
 
 class Unpacker:
@@ -354,11 +357,13 @@ class Unpacker:
         head, rest = frames[0], iter(frames[1:])
         kind, first, cost, n_runs = _HEAD.unpack_from(head)
         position = _HEAD.size
-        if kind not in _KINDS or (kind != Kind.DATA and n_runs):
+        if kind not in _KINDS or (kind not in _WITH_ITEMS and n_runs):
             raise _garbage(f"a message of kind {kind}")
         if kind in _NOTES and len(frames) != 2:
             raise _garbage(f"a text of {len(frames) - 1} frames")
-        text = bytes(next(rest)) if kind in _NOTES else b""
+        if kind == Kind.COUNTED and len(frames) < 2:
+            raise _garbage("items without their counts")
+        text = bytes(next(rest)) if kind in _WITH_TEXT else b""
         if n_runs > MOST_ITEMS or n_runs > len(frames) - 1:
             raise _garbage(f"{n_runs} runs in {len(frames)} frames")
         runs, total = [], 0

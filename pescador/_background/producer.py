@@ -202,17 +202,13 @@ class _Sender:
             return
         if self._packer.fullness:
             self._is_awaited = False  # before it is sent: a new order to flush may follow at once
+            counts = b""
             if self.recorder is not None:
-                self._send_counts(self.recorder, self._packer.n_waiting)
-            self._caller.send(self._packer.take())
+                counts = packed(*self.recorder.take(self._packer.n_waiting))
+            self._caller.send(self._packer.take(counts))
             self._sent = time.monotonic()
         while self._warnings:  # (after the items, which have been counted)
             self._caller.send(self._packer.note(Kind.WARNING, self._warnings.popleft()))
-
-    def _send_counts(self, recorder: Recorder, n_items: int | None = None) -> None:
-        """Send what the muxes have done for the items that are sent next, or all that is left."""
-        told = packed(*recorder.take(n_items))
-        self._caller.send(self._packer.note_of_these(Kind.COUNTS, told))
 
     def send_failure(self, *facts: Any) -> None:
         """Send what is to be known of a failure, after the items that came before it."""
@@ -277,7 +273,8 @@ class _Sender:
         with self._lock:
             self._flush()
             if self.recorder is not None:
-                self._send_counts(self.recorder)
+                told = packed(*self.recorder.take())
+                self._caller.send(self._packer.note(Kind.COUNTS, told))
             self._caller.send(self._packer.mark(kind))
 
     def close(self) -> None:

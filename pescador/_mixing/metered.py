@@ -72,6 +72,7 @@ class MeteredRun(FailingRun):
         "marks",
         "meter",
         "number",
+        "opening",
         "places",
         "readers",
         "resume_from",
@@ -98,6 +99,7 @@ class MeteredRun(FailingRun):
     # Of a meter that records:
     cells: list[list[int]]
     number: int
+    opening: int  # the event of its streamer at place 0
     told: Period
 
     is_read_lazily = False  # the streamers: made as they are opened

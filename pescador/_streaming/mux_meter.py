@@ -223,8 +223,8 @@ class MuxMeter(Tally):
 
     # What happens in the run of another process, which has numbers in place of slots.
 
-    def opened_elsewhere(self, run: Any, number: int, place: int, n_opened: int) -> None:
-        """Hear that a stream has been opened (or was open before: 0)."""
+    def opened_elsewhere(self, run: Any, number: int, place: int, is_new: bool) -> None:
+        """Hear that a stream has been opened (or was open before, and is not new)."""
 
     def gave(self, run: Any, number: int, n_items: int) -> None:
         """Hear that a stream has given so many items more."""

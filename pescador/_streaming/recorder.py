@@ -3,8 +3,9 @@
 What is kept is an array of events. For each item of each mux it is the number of the activation
 that has given it, with the bit `ITEM` if that completes an item of the process (as it does in the
 outermost mux; where there is none, a word of its own does so). An activation that is over is its
-number and `END`; and `FACT` says that more is told in the list of facts. For items all is added in
-C, by what an item passes.
+number and `END`. One that is opened is a negative number, of its run and its streamer (see
+`opening_of`); activations are numbered in the order in which they are opened. And `FACT` says that
+more is told in the list of facts. For items all is added in C, by what an item passes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from .promises import FIRST, Promise
 
 FACT, AGAIN = 0, 1  # in place of an activation
 N_WORDS = 2  # that are no activations
-ITEM = 1 << 59  # a bit beside the number of an activation, or alone
+_ITEM_BIT = 59
+ITEM = 1 << _ITEM_BIT  # beside the number of an activation, or alone
 END, IS_SHORT, IS_EMPTY = 1 << 60, 1 << 61, 1 << 62  # bits beside the number of an activation
+PLACE_BITS = 27  # of an opening, for the place of the streamer; others are told as facts
+_N_PLACES, _N_RUNS = 1 << PLACE_BITS, 1 << (62 - PLACE_BITS)
 #: What facts are about; each is one of these, and up to five numbers, filled up with zeros.
 RUN, LEAVE, OPEN, CARRY, DROP, PERIOD, NO_PROMISE, SHORT = range(8)
 WIDTH = 6
@@ -52,9 +56,20 @@ def from_json(told: list | None) -> Promise | None:
     return Promise(weights, *rest)
 
 
+def opening_of(run: int, place: int) -> int:
+    """Return the event of an activation that is opened in a run, of the streamer at a place."""
+    return -1 - (run << PLACE_BITS) - place
+
+
+def run_and_place(openings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `opening_of` has been given for these events."""
+    numbers = -1 - openings
+    return numbers >> PLACE_BITS, numbers & (_N_PLACES - 1)
+
+
 def ends_of_items(events: np.ndarray) -> np.ndarray:
     """Return how many events there are up to the end of each item."""
-    return np.flatnonzero((events >= ITEM) & (events < END)) + 1
+    return np.flatnonzero(events >> _ITEM_BIT == 1) + 1
 
 
 class Recorder(Meter):
@@ -103,7 +118,7 @@ class Recorder(Meter):
     def forget_items(self, n_items: int) -> None:
         """Leave out all but the first items: what came of the others cannot be sent."""
         n_kept = self._n_events(np.array(self.events), n_items)
-        facts = [each for each in self.events[n_kept:] if each == FACT or each & END]
+        facts = [each for each in self.events[n_kept:] if each <= FACT or each & END]
         self.events[n_kept:] = array("q", facts)
 
     def take(self, n_items: int | None = None) -> tuple[array, array, list]:
@@ -143,7 +158,15 @@ class Recorder(Meter):
 class RecordingMux(MuxMeter):
     """Tells of a mux what happens in its runs."""
 
-    __slots__ = ("_bits", "_is_known_broken", "_left_runs", "_named", "_over", "_told_setup")
+    __slots__ = (
+        "_bits",
+        "_is_known_broken",
+        "_left_runs",
+        "_named",
+        "_over",
+        "_short",
+        "_told_setup",
+    )
 
     meter: Recorder
 
@@ -151,7 +174,8 @@ class RecordingMux(MuxMeter):
         super().__init__(path, meter)
         self._bits = ITEM if meter.is_of_mux and not path else 0
         self._told_setup: Any = None
-        self._named: set[int] = set()
+        self._named: set[int] = set()  # places of which the names are known there
+        self._short: set[int] = set()  # those whose openings fit into a number
         self._is_known_broken = False  # that no shares are promised any more
         # What was over while what has been before was read again, and could not be told:
         self._over: list[int] = []  # activations
@@ -184,7 +208,7 @@ class RecordingMux(MuxMeter):
             self._tell_run(run)
         for slot, place, _ in run.open_streams():
             if not run.cells[slot][0]:
-                self._tell_open(run, slot, place, 0)
+                self._tell_open(run, slot, place, False)
         if run.told is not run.fresh.period:
             self._tell_period(run, is_restored=True)
         self._tell_promise(run)
@@ -201,15 +225,21 @@ class RecordingMux(MuxMeter):
         told = [setup.n_streams, setup.part, run.is_read_lazily]
         note = [list(self.path), is_new, promise, *told]
         self.meter.tell(RUN, run.number, self.meter.note(note))
+        run.opening = opening_of(run.number, 0)
+        if run.number >= _N_RUNS:
+            self._short.clear()
 
-    def _tell_open(self, run: Any, slot: Any, place: int, n_opened: int) -> None:
+    def _tell_open(self, run: Any, slot: Any, place: int, is_new: bool) -> None:
+        """Tell of an activation; it is not new if what it gave before counts elsewhere."""
         meter, name = self.meter, 0
         number = meter.n_activations = meter.n_activations + 1
         run.cells[slot][0] = number | self._bits
         if place not in self._named:
             self._named.add(place)
             name = 1 + meter.note([self.names(place), self.names.has_mux(place)])
-        meter.facts += OPEN, number, run.number, place, n_opened, name
+            if place < _N_PLACES and run.number < _N_RUNS:
+                self._short.add(place)
+        meter.facts += OPEN, number, run.number, place, is_new, name
         meter.events.append(FACT)
 
     def add_slots(self, run: Any, n: int) -> None:
@@ -231,9 +261,15 @@ class RecordingMux(MuxMeter):
         self, run: Any, slot: int, place: int, source: Iterator, begin: float
     ) -> Iterator:
         run.marks[slot], run.readers[slot] = run.fresh, source
-        run.cells[slot][0] = 0
-        if not self.meter.is_reading_again:
-            self._tell_open(run, slot, run.named(place), 1)
+        meter, place = self.meter, run.named(place)
+        if meter.is_reading_again:
+            run.cells[slot][0] = 0
+        elif place in self._short:
+            number = meter.n_activations = meter.n_activations + 1
+            run.cells[slot][0] = number | self._bits
+            meter.events.append(run.opening - place)
+        else:
+            self._tell_open(run, slot, place, True)
         return source
 
     def restored_one(self, run: Any, slot: int, n_given: int) -> None:
@@ -241,12 +277,13 @@ class RecordingMux(MuxMeter):
         self._make_selector(run, slot)
         run.cells[slot][0] = 0
         if not self.meter.is_reading_again:
-            self._tell_open(run, slot, run.named(run.places[slot]), 0)
+            self._tell_open(run, slot, run.named(run.places[slot]), False)
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
-        over = run.cells[slot][0] | END
-        if over == END:
+        number = run.cells[slot][0]
+        if not number:
             return  # it has not been told of
+        over = number | END
         if self.meter.is_reading_again:
             self._over.append(over)
             return
@@ -295,9 +332,9 @@ class RecordingMux(MuxMeter):
         super().checkpoint(run)
         self.kept.clear()  # it is counted elsewhere
 
-    def opened_elsewhere(self, run: Any, number: int, place: int, n_opened: int) -> None:
+    def opened_elsewhere(self, run: Any, number: int, place: int, is_new: bool) -> None:
         run.cells[number] = array("q", [0])
-        self._tell_open(run, number, place, n_opened)
+        self._tell_open(run, number, place, is_new)
 
     def gave(self, run: Any, number: int, n_items: int) -> None:
         self.meter.events.extend(n_items * run.cells[number])

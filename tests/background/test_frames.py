@@ -225,8 +225,8 @@ class Way:
         self.packer = Packer(memory)
         self.unpacker = Unpacker(memory, self.copy)
 
-    def message(self):
-        return self.unpacker.message(received(self.packer.take(), self.shift))
+    def message(self, counts=b""):
+        return self.unpacker.message(received(self.packer.take(counts), self.shift))
 
 
 WAYS = {
@@ -423,6 +423,20 @@ def test_a_message_without_items():
     message = Unpacker().message(received(Packer().take()))
     assert message[:4] == (Kind.DATA, 0, 0, 0)
     assert list(message.items) == []
+
+
+@two_ways
+def test_items_travel_with_what_has_been_counted(way):
+    for item in [{"x": 1}, {"x": 2}, {"y": np.zeros(9000)}]:
+        way.packer.add(item)
+    message = way.message(b"counts")
+    assert (message.kind, message.n_items, message.text) == (Kind.COUNTED, 3, b"counts")
+    assert [list(item) for item in message.items] == [["x"], ["x"], ["y"]]
+
+
+def test_items_whose_counts_are_missing_are_garbage():
+    with pytest.raises(WorkerError, match="without their counts"):
+        Unpacker().message([head(kind=Kind.COUNTED)])
 
 
 # Keys.
@@ -947,7 +961,7 @@ def test_random_frames_are_garbage(frames):
 
 
 @given(
-    st.integers(0, 4),
+    st.integers(0, 9),
     st.integers(0, 2**64 - 1),
     st.lists(
         st.tuples(st.integers(0, 2**32 - 1) | st.integers(0, 3), st.integers(0, 2)), max_size=3
@@ -981,6 +995,8 @@ def _valid_messages():
             for item in items:
                 packer.add(item)
             yield packer.take(), memory
+            packer.add(small)
+            yield packer.take(b"counts"), memory
     yield Packer().mark(Kind.ENDED), None
 
 
@@ -1047,6 +1063,8 @@ def test_a_message_with_a_frame_too_many_is_garbage(rest):
 def test_a_message_with_a_byte_too_many_or_too_few_is_garbage():
     for frames, memory in MESSAGES:
         for which, frame in enumerate(frames):
+            if frame == b"counts":
+                continue  # a text of any length
             is_layout = which and frame.startswith(b"[")  # JSON may end in a space
             for altered in (frame + (b"]" if is_layout else b" "), frame[:-1] if frame else b" "):
                 changed = [*frames[:which], altered, *frames[which + 1 :]]

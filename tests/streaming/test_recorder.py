@@ -1,8 +1,19 @@
 """What a background process keeps of its muxes, until it is sent."""
 
+import numpy as np
 import pytest
 
-from pescador._streaming.recorder import END, FACT, ITEM, SHORT, WIDTH, Recorder
+from pescador._streaming.recorder import (
+    END,
+    FACT,
+    ITEM,
+    SHORT,
+    WIDTH,
+    Recorder,
+    ends_of_items,
+    opening_of,
+    run_and_place,
+)
 
 
 def recorder_of(n_items, is_of_mux=False):
@@ -59,3 +70,11 @@ def test_what_is_read_again_is_not_told_whenever_items_are_sent():
         assert recorder.take(1)[0].tolist() == [2, ITEM]
         recorder.tell(SHORT, 1)
     assert recorder.take()[0].tolist() == [2, ITEM]
+
+
+def test_an_opening_is_a_number_of_its_own():
+    pairs = [(1, 0), (1, 2**27 - 1), (2, 0), (2**35 - 1, 2**27 - 1)]
+    openings = np.array([opening_of(*each) for each in pairs])
+    assert openings.max() < FACT
+    assert list(zip(*map(np.ndarray.tolist, run_and_place(openings)))) == pairs
+    assert not len(ends_of_items(openings))
