@@ -74,21 +74,12 @@ class PoolRun(Run):
                 if self.meter is not None:
                     self.tell_weights(self.meter)
                 yield None
-                self.is_replacing = True
                 block, item = self._go_on()
-                self.is_replacing = False
             while True:
                 if not sources:
                     break
                 if block is None:
-                    self.is_replacing = True
-                    most = self.before_block(item is not NOTHING)
-                    if not sources:
-                        break
-                    block = self.slots.block(most)
-                    self.is_replacing = False
-                    if self.tells_draws:
-                        self.tell_draws(self.slots.foresee())
+                    block = self._next_block(item is not NOTHING)
                 for slot in block:
                     try:
                         item = next(iterators[slot])
@@ -143,6 +134,18 @@ class PoolRun(Run):
             self.is_replacing = True
             self.raise_if_all_failed()
 
+    def _next_block(self, has_given: bool) -> Iterable[int]:
+        """Return the slots that are drawn next; none if nothing is left to draw from."""
+        self.is_replacing = True
+        most = self.before_block(has_given)
+        if not self.sources:
+            return ()
+        block = self.slots.block(most)
+        self.is_replacing = False
+        if self.tells_draws:
+            self.tell_draws(self.slots.foresee())
+        return block
+
     def has_gap(self) -> bool:
         # (True whenever a slot is empty, but right after a state was restored, when the streams
         # have marks of their own. To look at all slots takes long.)
@@ -166,11 +169,13 @@ class PoolRun(Run):
         again; then it is as after any replacement, and there is no item.
         """
         item: Any = None
+        self.is_replacing = True
         for slot in reversed(range(len(self.sources))):  # from the end: slots may be taken away
             stop, n_given = self.through_limit[slot], self.n_given(slot)
             if stop == STOP_FAILED or 0 <= stop < n_given:
                 self.replace(slot, n_given, True)
                 item = NOTHING
+        self.is_replacing = False
         if self.slots.is_stale:
             return None, item
         if self.tells_draws and self.sources:

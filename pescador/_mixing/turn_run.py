@@ -80,14 +80,17 @@ class RoundRobinRun(Run):
                     self.is_replacing = False
                 if self._was_last_pass(item is NOTHING):
                     break
-                self.is_replacing = True
-                self.looks = self.meter is not None
-                self._begin_pass()
-                self.turns = iter(self.iterators)
-                self.is_replacing = False
+                self._begin_another()
                 item = NOTHING
             self.is_replacing = True
             self.raise_if_all_failed()
+
+    def _begin_another(self) -> None:
+        self.is_replacing = True
+        self.looks = self.meter is not None
+        self._begin_pass()
+        self.turns = iter(self.iterators)
+        self.is_replacing = False
 
     def _was_last_pass(self, is_empty: bool) -> bool:
         # (A streamer that has failed may give something in the next pass.)
