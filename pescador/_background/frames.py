@@ -47,6 +47,7 @@ _HEAD = struct.Struct("<BQQI")  # kind, number of the first item, cost, number o
 _RUN = struct.Struct("<IB")  # number of items, whether in shared memory
 _BUNDLE = struct.Struct("=I")  # number of frames; then the length of each
 _MOST_LAYOUTS = 2**12  # remembered on each side
+_MOST_AT_ONCE = 2**22  # bytes that are copied while no other thread works: for a millisecond
 _KINDS = frozenset(Kind)
 # Those which have a text.
 _NOTES = {Kind.POSITION, Kind.WARNING, Kind.COUNTS, Kind.FAILURE}
@@ -62,6 +63,9 @@ class Allocates(Protocol):
 
     def view(self, offset: int, n_bytes: int) -> ndarray:
         """Return a block as an array of bytes."""
+
+    def write(self, offset: int, array: ndarray) -> None:
+        """Write the values of an array, in C order and of a dtype that is a buffer."""
 
 
 # Writing.
@@ -100,7 +104,7 @@ class Packer:
         self._runs = []
         self._run: _Run | None = None
         self._keys: tuple | None = None  # of the run, if it takes the fast path
-        self._types: list | None = None  # of these keys, where 1 and True could be confused
+        self._types: list | None = None  # of these keys, as of a run
         self._quick: list = []  # for each key: (write, dtype, shape)
         self.fullness = 0.0  # of the message: 0.0 = empty, 1.0 = send now
 
@@ -149,6 +153,9 @@ class Packer:
                 run.rewind()
                 raise
             run.rewind()
+        run = self._run
+        if run is not None and run.places and self._write_alike(run, item):
+            return self._count()
         return self._add(item, self.n_items if number is None else number)
 
     def _add(self, item: Any, number: int) -> int:
@@ -189,12 +196,32 @@ class Packer:
         self._run = run
         self._runs.append(run)
         self._keys = run.layout.keys if run.is_quick else None
-        types = [*map(type, run.layout.keys)]
-        self._types = types if int in types else None
+        self._types = run.types
         self._quick = [
             (column.write, field.dtype, field.shape)
             for column, field in zip(run.columns, run.layout.fields)
         ]
+
+    def _write_alike(self, run: _Run, item: Any) -> bool:
+        """Write a large item, if it looks like the one before; tell whether that was possible."""
+        layout, memory = run.layout, self._memory
+        if type(item) is not dict or tuple(item) != layout.keys:
+            return False
+        if run.types and [*map(type, item)] != run.types:
+            return False
+        values = [*item.values()]
+        for value, (_, dtype, shape) in zip(values, run.places):
+            is_same = type(value) is ndarray and value.dtype == dtype and value.shape == shape
+            if not (is_same and value.flags.c_contiguous):
+                return False
+        assert memory is not None
+        offset = memory.allocate(layout.block_size)
+        if offset is None:
+            return False
+        for value, (start, _, _) in zip(values, run.places):
+            memory.write(offset + start, value)
+        run.offsets.append(offset)
+        return True
 
     def _write(self, layout: Layout, offset: int, arrays: dict) -> None:
         if self._run is None or self._run.layout is not layout or not self._run.is_shared:
@@ -261,7 +288,9 @@ class _Run:
         "layout",
         "n_items",
         "offsets",
+        "places",
         "share",
+        "types",
     )
 
     def __init__(self, layout: Layout, columns: list[io.BytesIO] | None) -> None:
@@ -273,6 +302,14 @@ class _Run:
         self.cost = layout.n_bytes + OVERHEAD
         self.share = 0.0  # of a message, that one item takes
         self.is_quick = layout.is_plain and layout.n_bytes < LARGE
+        types = [*map(type, layout.keys)]
+        self.types = types if int in types else None  # where 1 and True could be confused
+        # Of each value in a block: where it begins, its dtype and shape; if it may be copied at
+        # once. (Larger ones are copied by NumPy, which lets other threads work meanwhile.)
+        self.places: list = []
+        if self.is_shared and layout.is_buffer and layout.n_bytes <= _MOST_AT_ONCE:
+            rows = zip(layout.offsets, layout.fields)
+            self.places = [(start, field.dtype, field.shape) for start, field in rows]
 
     def rewind(self) -> None:
         """Take back the values of an item that was not added whole."""

@@ -23,6 +23,7 @@ MIX_FIRST = (
 )
 _REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
 _MOST_BITS = 4096  # of a key: Python does not write down much larger numbers
+_BUFFERS = "?biufcSU"  # kinds of dtypes
 _ENCODING = ("utf-8", "surrogatepass")  # any string can be a key
 _SIMPLE = re.compile(r"[<>|][biufcmMSUV]\d+(\[\w+\])?")  # the dtypes that NumPy itself has
 
@@ -56,6 +57,8 @@ class Layout:
         self.n_bytes = sum(field.n_bytes for field in fields)
         # whether the arrays themselves can be written, as they lie in memory
         self.is_plain = all(field.axes is None and field.dtype.kind not in "Mm" for field in fields)
+        # whether each array is a buffer, that can be copied as it is
+        self.is_buffer = self.is_plain and all(field.dtype.kind in _BUFFERS for field in fields)
         self.offsets = []  # of the values, in a block of shared memory
         self.block_size = 0
         for field in fields:

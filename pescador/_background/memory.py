@@ -97,14 +97,21 @@ class Allocator:
 
     def allocate(self, n_bytes: int) -> int | None:
         """Return the offset of a block; None if there is no room."""
-        size = max(pages(n_bytes), PAGE)
-        fitting = (index for index, (_, free) in enumerate(self._free) if free >= size)
-        index = next(fitting, None)
-        if index is None:
-            return None
+        size = max(-(-n_bytes // PAGE) * PAGE, PAGE)
+        for index, (_, available) in enumerate(self._free):
+            if available >= size:
+                return self._allocate_in(index, size)
+        return None
+
+    def _allocate_in(self, index: int, size: int) -> int | None:
+        """Do what `allocate` does, in one of the free parts."""
         offset, available = self._free[index]
-        self._limit = max(self._limit, _OF_LARGEST * size)
-        if offset + size > self._limit or not self._commit(offset + size):
+        end = offset + size
+        if _OF_LARGEST * size > self._limit:
+            self._limit = _OF_LARGEST * size
+        if end > self._limit:
+            return None
+        if end > self._committed and not self._commit(end):
             return None
         if available == size:
             del self._free[index]
@@ -114,9 +121,7 @@ class Allocator:
         return offset
 
     def _commit(self, end: int) -> bool:
-        """Make sure that there is memory up to ``end``, so that writing cannot fail."""
-        if end <= self._committed:
-            return True
+        """Get memory up to ``end``, so that writing cannot fail; tell whether there is some."""
         step = min(self._committed + _STEP, self._limit)
         end = min(max(end, step), len(self._map))
         try:
@@ -129,6 +134,10 @@ class Allocator:
     def view(self, offset: int, n_bytes: int) -> np.ndarray:
         """Return a block as an array of bytes."""
         return np.frombuffer(self._map, np.uint8, n_bytes, offset)
+
+    def write(self, offset: int, array: np.ndarray) -> None:
+        """Write the values of an array, in C order and of a dtype that is a buffer."""
+        self._map[offset : offset + array.nbytes] = array  # type: ignore[call-overload]
 
     def free(self, offset: int) -> None:
         """Take back a block."""

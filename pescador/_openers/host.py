@@ -56,6 +56,11 @@ class _Arena:
         """Return a part as an array of bytes."""
         return self._block[offset : offset + n_bytes]
 
+    def write(self, offset: int, array: np.ndarray) -> None:
+        """Write the values of an array, in C order and of a dtype that is a buffer."""
+        if array.nbytes:
+            self._block[offset : offset + array.nbytes] = np.frombuffer(array, np.uint8)
+
     def take(self) -> np.ndarray | None:
         """Return what has been used, and begin anew, in memory that nobody reads any more."""
         n_used, self._n_used = self._n_used, 0

@@ -193,6 +193,9 @@ class Blocks:
     def view(self, offset, n_bytes):
         return np.frombuffer(self._map, np.uint8, n_bytes, offset)
 
+    def write(self, offset, array):
+        self._map[offset : offset + array.nbytes] = array
+
     def hold(self, offset, n_bytes):
         if offset % mmap.PAGESIZE or offset + n_bytes > len(self._map) or offset in self._held:
             raise ValueError("no such block")
@@ -575,6 +578,32 @@ def test_more_layouts_than_are_remembered(way):
             got += way.message().items
     got += way.message().items
     assert [item["x"].shape for item in got] == shapes
+
+
+@two_ways
+def test_a_large_item_unlike_the_one_before_it_arrives_as_it_is(way):
+    """Those that are alike are copied at once."""
+    usual = {"x": np.arange(12.0).reshape(3, 4), 1: np.array(5)}
+    others = [
+        {"x": np.arange(12.0).reshape(4, 3).T, 1: np.array(6)},
+        {"x": np.arange(24.0).reshape(3, 8)[:, ::2], 1: np.array(7)},
+        {"x": np.arange(12.0).reshape(3, 4).astype(">f8"), 1: np.array(8)},
+        {"x": np.arange(12.0).reshape(4, 3), 1: np.array(9)},
+        {"x": np.arange(12).reshape(3, 4), 1: np.array(10)},
+        {1: np.array(11), "x": np.arange(12.0).reshape(3, 4)},
+        {"x": np.arange(12.0).reshape(3, 4), 1: 12},
+        {"x": np.arange(12.0).reshape(3, 4), 1: np.array("2026-01", "M8[M]")},
+        {"x": np.zeros((0, 4)), 1: np.array(13)},
+        {"x": np.zeros(12, [("at", "f8")]).reshape(3, 4), 1: np.array(14)},
+    ]
+    items = [each for other in others for each in (usual, usual, other, other)]
+    for item in items:
+        way.packer.add(item)
+    for item, got in zip(items, way.message().items, strict=True):
+        assert list(got) == list(item)
+        for key, value in item.items():
+            assert got[key].dtype == np.asarray(value).dtype
+            np.testing.assert_array_equal(got[key], value)
 
 
 # Sizes, costs and numbers.
