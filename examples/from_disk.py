@@ -2,13 +2,13 @@
 Sample from more files than fit in memory
 =========================================
 
-A few hundred files on disk, of which no more than 32 are open at a time. You will see how well an
-epoch is mixed, beside reading the files in order, and beside a shuffle of all rows, which has to
+A mux mixes 300 files on disk, and no more than 32 of them are open at a time. You will see how well
+an epoch is mixed, compared with two others: files in order, and a shuffle of all rows, which has to
 read all of them first.
 
-There is one streamer for each file, which is opened when its stream starts and closed when it ends.
-A background process reads them. After the epoch, the same mixture comes without end, from archives
-and from memory-mapped arrays.
+There is one streamer for each file. It opens the file when its stream starts, and closes it when
+the stream ends. A background process reads the files. After the epoch, the example reads an endless
+mixture of them. It does all this twice: from archives, and from memory-mapped arrays.
 """
 
 # %%
@@ -49,8 +49,8 @@ def write_files(folder, n_rows):
 
 
 # %%
-# The sources open their files inside the generator: a streamer is only a recipe, and costs
-# nothing until it is started.
+# The sources open their files inside the generator. So a streamer opens nothing until a mux starts
+# it.
 
 
 @pescador.streamable
@@ -98,7 +98,7 @@ def one_epoch(streams, n_rows):
 
 
 # %%
-# An endless stream: files come and go, each gives 4 rows on average before it makes room.
+# An endless stream: each open file gives 4 rows on average, and then another file replaces it.
 
 
 def endless(streams, n_batches):
@@ -108,8 +108,9 @@ def endless(streams, n_batches):
 
 
 # %%
-# How well an epoch is mixed: how many files the rows of a batch come from. In the picture, a point
-# is a row: its place in the epoch, and the file that it comes from.
+# How well is an epoch mixed? Count the files that the rows of a batch come from: the more, the
+# better. In the picture, each point is a row: its place in the epoch, and the file that it comes
+# from.
 
 
 def files_in_a_batch(rows):
@@ -163,5 +164,5 @@ if __name__ == "__main__":
 # -----------------
 #
 # Replace ``rows_of_archive`` by a generator function that opens one of your files, and
-# ``write_files`` by a list of their paths. Memory holds the open files: make ``WORKING_SET`` as
-# large as it allows, since more open files mix better.
+# ``write_files`` by a list of their paths. More open files mix better, but each takes memory: make
+# ``WORKING_SET`` as large as your memory allows.

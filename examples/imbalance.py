@@ -2,11 +2,12 @@
 Let rare classes be seen
 ========================
 
-Three of the ten digits are rare: a dozen rows of each, against more than a hundred of every other
-one. You will see the recall of each class, after training with the shares that the data have, and
-with equal shares: that of the rare ones rises, and that of the others hardly changes.
+Three of the ten digits are rare: each has 12 rows, and every other digit has more than a hundred.
+You will see the recall of each class after two trainings: with the shares of the data, and with
+equal shares. With equal shares, the recall of the rare classes rises, and that of the others hardly
+changes.
 
-Equal shares come from a mux over the classes, each of which is a mux over its sources.
+Equal shares come from a mux of the classes. Each class is a mux of its sources.
 """
 
 # %%
@@ -59,8 +60,9 @@ def random_rows(x, y, seed):
 
 
 # %%
-# The baseline has one level: all sources side by side, each as frequent as it has rows. The other
-# mixture has two: the mux at the top decides which class is next, and those below it which source.
+# The baseline has one level: one mux mixes all sources, and a source with more rows comes more
+# often. The other mixture has two levels: the outer mux chooses the class, and an inner mux the
+# source.
 
 
 def flat(sources, seed):
@@ -150,6 +152,6 @@ if __name__ == "__main__":
 # -----------------
 #
 # Replace ``random_rows`` by a generator function that reads one of your files, and make a list of
-# streamers for each class. For shares that are not equal, give weights to the mux at the top:
-# ``ShuffledMux(classes, weights)``. With more files than can be open at once, take a
-# ``StochasticMux`` for each class.
+# streamers for each class. For unequal shares, give weights to the outer mux:
+# ``ShuffledMux(classes, weights)``. If you cannot keep all files open, use a ``StochasticMux`` for
+# each class.

@@ -2,13 +2,13 @@
 Fit a Keras model with several inputs and outputs
 =================================================
 
-`pescador.adapters.keras.StreamDataset` is what ``Model.fit`` takes. You will see the validation
-accuracy after every epoch, of a model that gets its sources mixed, and of one that gets them in
-order, sorted by digit.
+`pescador.adapters.keras.StreamDataset` turns a stream into a dataset for ``Model.fit``. You will
+see the validation accuracy after each epoch of two trainings: with the sources mixed, and with the
+sources in order, sorted by digit.
 
-The model has two inputs, the halves of a picture, two outputs, its digit and how much ink it has,
-and a weight for each sample. Training data come without end, from noisy sources, so many batches an
-epoch; validation data begin anew after every epoch.
+The model has two inputs, which are the halves of a picture, and two outputs: the digit, and the
+amount of ink. Each sample has a weight. The training stream is endless and noisy, and an epoch is
+40 batches of it. The validation data begin again after each epoch.
 """
 
 # %%
@@ -102,7 +102,8 @@ def make_model():
 
 
 # %%
-# An endless stream needs a number of steps an epoch. Validation data end, and need none.
+# An endless stream needs ``steps``, the number of batches in an epoch. Validation data end by
+# themselves.
 
 
 def fit(is_mixed, n_epochs, steps_per_epoch=40, seed=0):
@@ -156,5 +157,5 @@ if __name__ == "__main__":
 # -----------------
 #
 # Let ``noisy_rows`` read one of your files, and yield a dict of all that the model gets. ``KEYS``
-# says which of it are inputs, outputs and weights: one name, or a list of names. If each of your
-# files has samples of all kinds in a random order, reading them in order does as well.
+# names the inputs, outputs and weights in it: one name, or a list of names. If each file already
+# has samples of all kinds in random order, you can read one file after the other.

@@ -2,13 +2,13 @@
 Log what a mixture does while a model learns
 ============================================
 
-A model learns from ten digits, of which a few are asked for much more often than the others. You
-will see the shares that were asked for beside those that came, and how many standard deviations lie
-between them.
+A model learns from a mixture of ten digits with unequal shares. You will see the share that was
+asked for and the share that came, for each digit, and how many standard deviations lie between
+them.
 
-Every hundred batches, the shares and the time that the loop has waited go to TensorBoard if it is
-installed, else to a file of JSON lines: two curves for each digit, which come together if the
-mixture does what it was asked to.
+Every hundred batches, the example logs the shares, and how long the loop has waited. It writes to
+TensorBoard if this is installed, else to a file of JSON lines. Each digit has two curves, asked for
+and came, which should come together.
 """
 
 # %%
@@ -55,8 +55,8 @@ def batches_of(x, y):
 
 
 # %%
-# A logger is a function of the step and a report. ``to_dict()`` is all of a report, as JSON takes
-# it; TensorBoard takes curves, some in one diagram.
+# A logger is a function of the step and a report. ``to_dict()`` gives a whole report for JSON. For
+# TensorBoard, the logger writes the two curves of a digit into one diagram.
 
 
 def tensorboard_logger(folder):
@@ -142,6 +142,6 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Iterate ``pescador.Monitor(stream)`` in place of your stream, and write a logger as above for the
-# tool that you have: most take numbers by name, and ``report.to_dict()`` has all of them. A share
-# that stays more than four standard deviations away from what was asked for is not by chance.
+# Iterate ``pescador.Monitor(stream)`` in place of your stream, and write a logger as above for your
+# tool. Most tools take numbers by name, and ``report.to_dict()`` has all of them. If a share stays
+# more than four standard deviations away from what was asked for, this is not by chance.

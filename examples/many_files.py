@@ -2,14 +2,13 @@
 Read many small files on many workers
 =====================================
 
-Hundreds of compressed archives, each of which takes 20 milliseconds to open, as on a network file
+There are 600 compressed archives, and each takes 20 milliseconds to open, as on a network file
 system. You will see how many batches a second they give in order and mixed, in one process and on
 workers. With eight workers, the mixture comes about as fast as one process reads in order.
 
-Reading in order is fast, since a file is opened once and read to its end, but a batch then has rows
-of three files only. A mux that mixes 64 open files makes batches of some forty files, and opens
-more files for each batch. Workers open them before their turn, and the batches stay the same, byte
-for byte.
+Reading in order is fast: it opens a file once, and reads it to its end. But a batch then has rows
+of three files only. A mux of 64 open files makes batches of about forty files, and opens more files
+for each batch. Workers open them ahead of time, and the batches stay the same, byte for byte.
 """
 
 # %%
@@ -120,8 +119,8 @@ def compare(paths, n_batches):
 
 
 # %%
-# Where sources wait, as here, threads are enough: they start at once, and cost less. Where sources
-# compute, only processes help, and no more of them than there are cores.
+# If sources wait, as here, use threads: they start at once, and cost less. If sources compute, only
+# processes help, and no more of them than there are cores.
 
 
 def draw(ordered, alone, results, path):

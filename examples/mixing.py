@@ -2,14 +2,14 @@
 How well a mux mixes: measured, and by formula
 ==============================================
 
-What ``n_active`` and ``rate`` do to a stream: how long sources stay, how far apart their items are,
-how many of them a batch has, and how much a batch differs from one of independent draws. Dots are
-measured, lines are the formulas of docs/muxanalysis.md.
+This example measures what ``n_active`` and ``rate`` do to a mixture: how long a stream stays open,
+how far apart the items of a source are, how many streams a batch comes from, and how much its
+shares vary. In the pictures, dots are measured, and lines are the formulas of docs/muxanalysis.md.
 """
 
 # %%
-# The sources are endless, and tell who they are. ``FRESH_SEED`` is another number for each
-# activation, so that two activations of one source can be told apart.
+# The sources are endless. Each item tells its source and its activation (one start of a source).
+# ``FRESH_SEED`` becomes another number in each activation, so it serves as the name of one.
 
 import argparse
 import functools
@@ -144,7 +144,7 @@ def wave(n_turnovers, rate):
 
 
 # %%
-# The same, counted.
+# The same quantities, measured.
 
 
 def batches_of(numbers, size):
@@ -198,7 +198,7 @@ def measured_wave(n_active, rate, n_turnovers, n_seeds):
 
 
 # %%
-# Six pictures. What is drawn, and why it is so, is in docs/muxanalysis.md.
+# Six pictures. The page docs/muxanalysis.md explains them.
 
 
 def new_axes(title, xlabel, ylabel):

@@ -2,12 +2,12 @@
 Mix three Hugging Face datasets by tokens
 =========================================
 
-Three collections of texts: short notes, letters, and long reports. Half of the *tokens* shall come
-from the notes. You will see which shares were asked for and which came, beside those of a mixture
-by documents; and how much of the batches is padding, with and without a map that gathers documents
-of similar length.
+A mux mixes three collections of texts: short notes, letters, and long reports. Half of the *tokens*
+should come from the notes. You will see the shares of the tokens that came, for weights by tokens
+and for weights by documents. You will also see how much of a batch is padding, with and without a
+map that gathers documents of similar length.
 
-A tiny language model of PyTorch learns from the mixture.
+A small language model in PyTorch learns from the mixture.
 """
 
 # %%
@@ -48,9 +48,9 @@ def made(name, n_documents, seed):
 
 
 # %%
-# The weights of a ``ShuffledMux`` are shares of the *items*. An item is a document, so each weight
-# is the share of the tokens, divided by the mean length of a document. A dataset that ends begins
-# again.
+# The weights of a ``ShuffledMux`` are shares of the *items*, and an item is a document. So each
+# weight is the share of the tokens, divided by the mean length of a document. When a dataset ends,
+# the mux starts it again.
 
 
 def mixture(datasets, by_tokens=True):
@@ -64,8 +64,8 @@ def mixture(datasets, by_tokens=True):
 
 
 # %%
-# A map gathers some hundred documents, and gives batches of those of similar length, in random
-# order. It is a generator function like any other.
+# This map gathers 256 documents, and makes batches of documents of similar length. The batches come
+# in random order. A map is a generator function like any other.
 
 
 def by_length(documents, batch_size, seed, n_batches=16):
@@ -89,7 +89,7 @@ def padded(documents):
 
 
 # %%
-# A model that guesses the next word from the last one, and the length of the step from all of them.
+# A model that predicts the next word from all words before it.
 
 
 class Model(torch.nn.Module):
@@ -126,8 +126,8 @@ def train(batches, n_batches):
 
 
 # %%
-# What batches are made of, without training. A map that gathers one batch at a time has no choice:
-# it gives documents as they come.
+# Look into the batches, without training. (With ``n_batches=1``, the map gathers one batch at a
+# time, so it cannot choose, and gives documents as they come.)
 
 
 def contents(batches, n_batches):
@@ -169,6 +169,6 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Give ``mixture`` your own datasets, whose rows have their tokens; for long ones, estimate the mean
-# length from the first thousand rows. Sources that are not from Hugging Face, such as files of
-# tokens, go into the same mux: any streamer will do.
+# Give ``mixture`` your own datasets, with a column of tokens. For long datasets, estimate the mean
+# length from the first thousand rows. Other sources, such as your own files of tokens, can be in
+# the same mux, each as a streamer.

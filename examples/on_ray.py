@@ -2,12 +2,12 @@
 Read many files on a cluster that loses a machine
 =================================================
 
-Many compressed files, each of which takes 20 milliseconds to open, are read by actors of a Ray
-cluster of three nodes, all on this machine. After a third of the run, one node is taken away. You
+Four actors of a Ray cluster read 1,000 compressed files, and each file takes 20 milliseconds to
+open. The cluster has three nodes, all on this machine, and loses one after a third of the run. You
 will see that the batches are those of one process, byte for byte.
 
-You will also see how many batches a second one process reads, and how many the actors, and how long
-the longest wait for a batch was.
+You will also see the batches per second of one process and of the actors, and the longest wait for
+a batch.
 """
 
 # %%
@@ -29,7 +29,7 @@ import numpy as np
 import pescador
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_health_check_period_ms", "500")  # a lost node is known the sooner
+os.environ.setdefault("RAY_health_check_period_ms", "500")  # to notice a lost node sooner
 os.environ.setdefault("RAY_health_check_failure_threshold", "3")
 try:
     import ray
@@ -95,8 +95,8 @@ def batches_of(paths):
 
 
 # %%
-# Read, and take a node away after a third of the batches. The sources that were open on it are
-# opened again on the other nodes, at the item where they stood.
+# Read, and remove a node after a third of the batches. The other nodes open the sources again that
+# were open on it, at the item where they stood.
 
 
 def read(streamer, n_batches, after_a_third=lambda: None):
@@ -148,5 +148,6 @@ if __name__ == "__main__":
 # -----------------
 #
 # Replace ``start_cluster`` by ``ray.init(address="auto")``, ``write_files`` by a list of paths that
-# all nodes can read, and the body of ``rows`` by what opens and decodes one file. Take as many
-# actors as the sources need; ``ray_remote_args`` says what each of them takes of a node.
+# all nodes can read, and the body of ``rows`` by what opens and decodes one file. The number of
+# actors is an argument of ``ParallelStreamer``; ``ray_remote_args`` says which resources each actor
+# needs.

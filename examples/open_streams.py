@@ -2,8 +2,8 @@
 Which streams are open
 ======================
 
-Six sources, A with 2 items to F with 12, are mixed by every mux. Each source notes when a stream of
-it is opened, read and closed; the pictures show these notes.
+Each mux mixes six sources: A has 2 items, B has 4, and so on to F with 12. A source notes when its
+streams are opened, read and closed. The pictures show these notes.
 """
 
 # %%
@@ -33,7 +33,7 @@ class Notes:
 
 
 class Source:
-    """An iterable, every iterator of which is a stream that takes notes."""
+    """An iterable. Each of its iterators is a stream that takes notes."""
 
     def __init__(self, name, notes):
         self.name = name
@@ -73,7 +73,7 @@ class NotedStream:
 
 
 # %%
-# The muxes. Where streams are replaced, three are open at a time, and each may give five items.
+# The muxes. A ``StochasticMux`` has three open streams, and each may give five items.
 
 
 def stochastic(mode):
@@ -119,9 +119,8 @@ def observe(make_mux, n_items=N_ITEMS):
 
 
 # %%
-# The pictures. A bar is a stream while it is open, and a dot is an item. A red line ends a bar
-# where the mux found that the source had no more items. Bars that overlap are two streams of one
-# source.
+# The pictures. A bar is a stream while it is open, and a dot is an item. At a red line, the mux
+# found that the source had no more items. Bars that overlap are two streams of one source.
 
 
 def draw(axes, streams):

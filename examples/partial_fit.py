@@ -6,13 +6,14 @@ Three scikit-learn models are trained on minibatches from ten files, one for eac
 mixture of the files, and file by file. You will see that the mixture teaches all digits. File by
 file, a classifier forgets each digit while it learns the next ones.
 
-The models are two classifiers, and a clustering, which loses less. None of them holds more of the
-data than a minibatch. The picture shows the accuracy of a classifier during both trainings.
+The models are two classifiers and a clustering; the clustering loses less. Each holds only one
+minibatch of the data at a time. The picture shows the accuracy of a classifier during both
+trainings.
 """
 
 # %%
-# One streamer for each file. Its rows come in a new random order whenever it is started:
-# ``FRESH_SEED`` stands for a seed that every start gets anew.
+# One streamer for each file. Each start of it gets a new seed in place of ``FRESH_SEED``, so its
+# rows come in a new random order.
 
 import argparse
 import sys
@@ -72,8 +73,8 @@ def v_measure(model, x, y):
 
 
 def models(seed):
-    """Return the models, each with what ``partial_fit`` takes beside rows, and its score."""
-    every = {"classes": CLASSES}  # for the first batch may lack some
+    """Return the models, each with the other arguments of ``partial_fit``, and its score."""
+    every = {"classes": CLASSES}  # because the first batch may lack some
     return [
         (SGDClassifier(random_state=seed), every, accuracy),
         (Perceptron(random_state=seed), every, accuracy),
@@ -141,6 +142,6 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Replace ``rows_of_class`` by a generator function that opens one of your files. With more files
-# than can be open at once, take ``StochasticMux(files, n_active=32, rate=64)``. If each of your
-# files already has rows of all classes in random order, reading them in order is as good.
+# Replace ``rows_of_class`` by a generator function that opens one of your files. If you cannot keep
+# all files open, use ``StochasticMux(files, n_active=32, rate=64)``. If each file already has rows
+# of all classes in random order, you can read one file after the other.

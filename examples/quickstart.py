@@ -2,9 +2,9 @@
 Train a classifier on several streams of noise
 ==============================================
 
-A linear classifier learns from noisy samples of the breast-cancer data, mixed from one streamer for
-each level of noise. You will see its accuracy at each level, beside that of the same classifier
-trained without noise: it is better where there is much noise, and worse where there is none.
+A linear classifier learns from noisy samples of the breast-cancer data. There is one streamer for
+each level of noise, and a mux mixes them. You will see the accuracy at each level. A classifier
+that is trained without noise is better on data without noise, and worse on very noisy data.
 
 A ``StochasticMux`` mixes the streamers, and ``buffer_stream`` makes minibatches of the mixture. A
 background process does both while the classifier learns.
@@ -12,7 +12,7 @@ background process does both while the classifier learns.
 
 # %%
 # The data: 569 samples of 30 features, split 50/50, with the features scaled. The test samples get
-# noise too, since that is what the classifier is to stand.
+# noise too, at the same levels.
 
 import argparse
 
@@ -61,9 +61,10 @@ def noisy_samples(x, y, noise, random_state):
 
 
 # %%
-# The mixture: three streams are open at a time, each gives 64 samples on average, and is then
-# replaced by a fresh one. With ``FRESH_SEED`` every stream has a seed of its own; with a fixed seed
-# it would begin with the same samples whenever it is opened. One seed, that of the mux, fixes all.
+# The mixture: three streams are open at a time. Each gives 64 samples on average, and then the mux
+# replaces it. With ``FRESH_SEED``, every stream has a seed of its own. With a fixed seed, a
+# streamer would begin with the same samples each time the mux opens it. The seed of the mux fixes
+# all of them.
 
 
 def batches_of(x, y, batch_size, seed):
@@ -110,7 +111,7 @@ def train_plain(seed=0, n_batches=500, batch_size=32):
 
 
 # %%
-# Train both. All samples but those without noise are different from each other.
+# Train both. No two samples with noise are the same.
 
 
 def main():
@@ -140,5 +141,5 @@ if __name__ == "__main__":
 # -----------------
 #
 # Replace ``noisy_samples`` by a generator function that reads one of your sources: a file, a class,
-# a corpus. Three numbers decide how they are mixed: how many are open at a time, how many items
-# each gives before another one takes its place, and the size of a batch.
+# a corpus. Then choose three numbers: how many streams are open at a time (here 3), how many items
+# each gives on average before the mux replaces it (``rate``), and the size of a batch.

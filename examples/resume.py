@@ -2,17 +2,17 @@
 Go on after a crash, as if nothing had happened
 ===============================================
 
-A training run is killed in the middle of an epoch, and continued from its last checkpoint: one file
-with the model and the state of its stream. You will see that the weights are in the end the same,
-bit for bit, as those of a run without a crash.
+A training run dies in the middle of an epoch, and continues from its last checkpoint: one file with
+the model and the state of its stream. You will see that its weights are the same in the end, bit
+for bit, as those of a run without a crash.
 
-For comparison, the same checkpoint is continued by the model alone: its stream begins again,
-repeats batches that the model has seen, and never comes to the others, so all weights differ.
+For comparison, another run resumes only the model from this checkpoint. Its stream begins again: it
+repeats batches that the model has seen, and never comes to the others. So all weights differ.
 """
 
 # %%
-# The stream: digits in 60 shards, 8 of them open at a time. Every reading of a shard has its rows
-# in another order, with other noise: ``FRESH_SEED`` stands for a seed that each of them gets anew.
+# The stream: digits in 60 shards, 8 of them open at a time. Each start of a shard gets a new seed
+# in place of ``FRESH_SEED``, so each epoch has another order of the rows, and other noise.
 
 import argparse
 import os
@@ -52,8 +52,8 @@ def make_batches():
 
 
 # %%
-# Training. Every few batches, model and state go to a new file, which then replaces the last one in
-# one step: whenever the process dies, there is a whole checkpoint.
+# Training. Every 25 batches, model and state go to a new file. Then this file replaces the last
+# checkpoint in one step, so there is a complete checkpoint whenever the process dies.
 
 
 def save(path, model, stream):
@@ -70,7 +70,7 @@ def train(path, n_batches, dies_after=None, begins_anew=False, save_every=25):
     if path.exists():
         checkpoint = pickle.loads(path.read_bytes())
         model, stream = checkpoint["model"], batches.resume(checkpoint["state"])
-        if begins_anew:  # and takes as many batches as were left
+        if begins_anew:  # with as many batches as were left
             stream = batches.cycle(max_iter=n_batches - checkpoint["state"]["n_given"])
     # (The run that is killed has no progress bar: it could not end its line.)
     monitor = pescador.Monitor(stream, progress=dies_after is None)
@@ -84,8 +84,8 @@ def train(path, n_batches, dies_after=None, begins_anew=False, save_every=25):
 
 
 # %%
-# A run without a crash in this process, and one in a process of its own that is killed. It is
-# continued twice from the same checkpoint: by the state of its stream, and without.
+# One run has no crash. Another one runs in its own process, and dies. Two runs continue from its
+# checkpoint: one with the state of the stream, and one without.
 
 
 def run(*arguments):
@@ -149,6 +149,6 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Put ``stream.state_dict()`` into the checkpoints that your program writes already, and let it
+# Put ``stream.state_dict()`` into the checkpoints that your program already writes. After a crash,
 # begin with ``batches.resume(state)``. Sources that draw random numbers must take their seed as an
 # argument, as ``noisy_rows`` does.

@@ -2,9 +2,10 @@
 Shares that were asked for, and shares that come
 ================================================
 
-Ten sources of unequal weight, three of them open at a time. Under the rule ``"active"`` weights
-decide among the open streams only, and shares drift towards equality; under ``"share"`` they are
-the weights.
+A ``StochasticMux`` mixes ten sources of unequal weights, and three of them are open at a time. You
+will see the share of the items that each source gives. With ``weighting="share"``, shares are the
+weights. With ``weighting="active"``, weights decide only among the open streams, and shares become
+almost equal.
 """
 
 # %%
@@ -53,7 +54,7 @@ def deviations(n_items):
 
 
 # %%
-# Requested against realised shares; the bars are three standard deviations.
+# The picture: shares asked for, and shares that come. The bars are three standard deviations.
 
 
 def plot(shares, n_items, path):

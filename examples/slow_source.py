@@ -2,13 +2,13 @@
 Train while a slow source makes the next batch
 ==============================================
 
-A source takes 20 milliseconds for a batch, as one that reads from a network does, and a training
-step takes as long. You will see how long a training takes if both are done in turn, and how long if
-the source has a process of its own. A picture shows when the training waits.
+A source takes 20 milliseconds for a batch, as if it read from a network, and a training step takes
+as long. You will see how long a batch takes if one process does both in turn, and how long if the
+source runs in another process. A picture shows when the training waits.
 """
 
 # %%
-# The source. Where it sleeps, another would wait for a disk, decode a picture, or compute.
+# The source. It sleeps where a real one would wait for a disk, decode a picture, or compute.
 
 import argparse
 import time
@@ -41,7 +41,8 @@ def slow_batches(x, y, batch_size, seed):
 
 
 # %%
-# Training: as many steps as fit into the time that one of a larger model would take.
+# Training. The model is small, so a step repeats some work until 20 milliseconds are over, as long
+# as a larger model would take.
 
 
 class Result(NamedTuple):
@@ -56,7 +57,7 @@ class Result(NamedTuple):
 
 
 def step(model, batch):
-    """Learn from a batch, again and again, for as long as a step takes."""
+    """Learn from a batch, and then compute for as long as a step takes."""
     end = time.perf_counter() + STEP_SECONDS
     model.partial_fit(batch["X"], batch["Y"], classes=CLASSES)
     while time.perf_counter() < end:
@@ -94,8 +95,8 @@ def compare(n_batches, show_progress=True):
 
 
 # %%
-# A picture of the dozen steps of each run that other programs disturbed least. Between two steps,
-# the training waits.
+# A picture of the quickest twelve steps in a row of each run. Between two steps, the training
+# waits.
 
 
 def quickest(steps):
@@ -144,7 +145,7 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Put ``ZMQStreamer`` around the streamer of batches that you train on. It helps most where reading
-# and training take equally long. Where one takes ten times as long as the other, it saves a tenth
-# of the time at most; if that is reading, take a ``ParallelStreamer`` with many workers. A
-# ``Monitor`` tells how much of the time your own loop waits.
+# Put ``ZMQStreamer`` around the streamer of batches that you train on. It helps most if reading and
+# training take equally long. If one takes ten times as long as the other, it saves less than a
+# tenth of the time. If reading takes longer, use a ``ParallelStreamer`` with many workers. A
+# ``Monitor`` tells what part of the time your own loop waits.

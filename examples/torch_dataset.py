@@ -2,12 +2,12 @@
 Feed PyTorch from several workers
 =================================
 
-`pescador.adapters.torch.StreamDataset` gives every worker of a ``DataLoader`` its part of the
-sources, so that every row comes exactly once an epoch. You will see the test accuracy after every
-epoch, of a network that gets its shards mixed, and of one that gets them in order, sorted by digit.
+`pescador.adapters.torch.StreamDataset` gives each worker of a ``DataLoader`` its own part of the
+sources, so every row comes exactly once an epoch. You will see the test accuracy after each epoch
+of two trainings: with the shards mixed, and with the shards in order, sorted by digit.
 
-With several ranks, every worker of every rank has its part. Each has seeds of its own, and no epoch
-has the order of another one.
+With several ranks, each worker of each rank has its own part, with its own seeds. Each epoch has a
+new order.
 """
 
 # %%
@@ -52,8 +52,8 @@ def shard(x, y, rows, seed):
 
 
 # %%
-# The trees: batches of a mixture of all shards, each of which is read once; and of one shard after
-# the other. Batches are made in the workers: it is faster to send one array than 32.
+# Two muxes: one mixes all shards and reads each of them once; the other reads one shard after the
+# other. The workers make the batches: it is faster to send one array than 32.
 
 
 def mixed(shards):
@@ -109,7 +109,7 @@ def train(make_mux, n_epochs, n_workers=2, seed=0):
 
 
 # %%
-# Both trainings differ in the mux alone.
+# The two trainings differ only in the mux.
 
 
 def draw(results, path):
@@ -145,6 +145,6 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Replace ``shard`` by a generator function that reads one of your files, and take as many files as
-# there are workers, or more. Give ``StreamDataset`` what you would iterate yourself; the rest of
-# the loop stays as it is. On several ranks, see ``pescador.shard`` and its ``steps``.
+# Replace ``shard`` by a generator function that reads one of your files. You need at least as many
+# files as workers. Give ``StreamDataset`` the streamer of batches; the rest of your loop stays as
+# it is. On several ranks, see ``pescador.shard`` and its ``steps``.

@@ -2,12 +2,12 @@
 Train on two ranks, and go on after a crash
 ===========================================
 
-Two processes train one model with PyTorch. Both are killed in the middle of an epoch, and started
-again. You will see that the weights are in the end the same, bit for bit, as those of a training
+Two processes (ranks) train one model with PyTorch. Both die in the middle of an epoch, and start
+again. You will see that the weights are the same in the end, bit for bit, as those of a training
 without a crash.
 
-Each process reads its part of the data, takes as many steps as the other one, and saves where it
-stands.
+Each rank reads its own part of the data, takes as many steps as the other one, and saves the state
+of its stream.
 """
 
 # %%
@@ -60,8 +60,8 @@ def part(rank):
 
 
 # %%
-# A checkpoint of each rank holds the model and the state of its stream. It takes the place of the
-# last one at once, so that there is always a whole one.
+# The checkpoint of a rank holds the model and the state of its stream. It replaces the last
+# checkpoint in one step, so there is always a complete one.
 
 
 def save(path, model, stream):
@@ -100,7 +100,8 @@ def train(rank, folder, name, n_epochs, crash_at):
 
 
 # %%
-# Ranks are processes: forked from one that has imported PyTorch already, where that can be.
+# Ranks are processes. Where the system can do it, they are forked from a process that has already
+# imported PyTorch.
 
 METHODS = multiprocessing.get_all_start_methods()
 START = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
@@ -171,7 +172,7 @@ if __name__ == "__main__":
 # For your own data
 # -----------------
 #
-# Replace ``shard_of_rows`` by a generator function that reads one of your files; there must be at
-# least as many files as ranks. ``torchrun`` starts the ranks for you, and
-# ``DistributedDataParallel`` takes the place of the loop over gradients. Every rank saves a state
-# of its own, and resumes from it with as many ranks as before.
+# Replace ``shard_of_rows`` by a generator function that reads one of your files. You need at least
+# as many files as ranks. ``torchrun`` starts the ranks for you, and ``DistributedDataParallel``
+# replaces the loop over gradients. Each rank saves its own state, and resumes from it; the number
+# of ranks must stay the same.

@@ -54,7 +54,14 @@ def misplaced(name: str, value: Any) -> PescadorError:
 
 
 class FreshSeed:
-    """The type of `FRESH_SEED`, of which there is one object."""
+    """An argument for a streamer whose function draws random numbers.
+
+    Each start of the streamer gets a new seed in its place: an integer from 0 to 2**32 - 1. The
+    ``random_state`` of the outermost mux fixes these integers, so the same program gives the same
+    items. It has to be an argument of its own, not part of a list or a dict::
+
+        Streamer(noisy, X, random_state=pescador.FRESH_SEED)
+    """
 
     __module__ = "pescador.core"  # where users find it
     _only: FreshSeed | None = None
@@ -78,9 +85,7 @@ class FreshSeed:
     __index__ = __int__ = __float__ = __len__ = _refuse
 
 
-#: Given as an argument of a streamer, it stands for a seed that every activation gets anew: an
-#: integer from 0 to 2**32 - 1, which follows from the seed of the run and the activation.
-FRESH_SEED = FreshSeed()
+FRESH_SEED = FreshSeed()  # the only one; on it, help() and the site show the docstring of its type
 
 
 class _Root:
