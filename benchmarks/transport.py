@@ -1,4 +1,4 @@
-"""Print the transport tables of the README: ``python -m benchmarks.transport [--repeats N]``.
+"""Print the transport tables of docs/costs.md: ``python -m benchmarks.transport [--repeats N]``.
 
 What it costs to bring items from a background process: `ZMQStreamer`, that of pescador 3.0.0 (see
 ``harness``), and a PyTorch DataLoader with one worker, beside two limits: one copy of the same
