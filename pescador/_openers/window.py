@@ -77,7 +77,7 @@ class Window:
         engine.begin(self)
         _windows.add(self)
 
-    # The seam.
+    # What an opener does.
 
     def open(
         self,

@@ -1,4 +1,4 @@
-"""The seam: who opens a source. A run says what to open; an opener never chooses."""
+"""Openers: who opens a source. A run says what to open; an opener never chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam: whoever opens the sources, at any time, the items are the same."""
+"""Openers: whoever opens the sources, at any time, the items are the same."""
 
 import json
 
