@@ -1,4 +1,4 @@
-"""Print what a monitor costs: ``python -m benchmarks.monitor [--quick]``.
+"""Print what a monitor costs: ``python -m benchmarks.monitor [--quick] [--write]``.
 
 Streams with and without one take turns. Of each, the quicker portions count, after the first ones.
 An activation is its opening, its items, and its end.

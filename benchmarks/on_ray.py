@@ -1,9 +1,8 @@
-"""Print what actors of Ray save and what they cost: ``python -m benchmarks.on_ray [--quick]``.
+"""Print what actors of Ray save and cost: ``python -m benchmarks.on_ray [--quick] [--write]``.
 
 Needs the extra "ray". Ray is started here, on this machine, and stopped again.
 """
 
-import argparse
 import importlib.util
 import logging
 import os
@@ -18,7 +17,7 @@ import ray
 import pescador
 from pescador import ParallelStreamer, StochasticMux, Streamer, ZMQStreamer
 
-from .harness import machine, ratio
+from .harness import machine, parser_of, ratio, results
 from .parallel import print_table
 
 HAS_DATA = importlib.util.find_spec("pandas") is not None  # Ray Data needs it
@@ -182,9 +181,15 @@ def speedups(plan):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="few items, and short sleeps")
-    plan = QUICK if parser.parse_args().quick else Plan()
+    options = parser.parse_args()
+    with results("on_ray", options.write):
+        print_tables(QUICK if options.quick else Plan())
+
+
+def print_tables(plan):
+    """Print all tables."""
     ray.init(
         num_cpus=10,
         object_store_memory=2**29,

@@ -1,11 +1,10 @@
-"""Print what workers save and what they cost: ``python -m benchmarks.parallel [--quick]``.
+"""Print what workers save and cost: ``python -m benchmarks.parallel [--quick] [--write]``.
 
 Sources sleep as they are opened, and before every item. The ideal is a program whose k workers are
 never idle: k / (opening / items of an activation + item) items a second. DataLoader, torchdata,
 SPDL and Grain are measured where they are installed. Forks, and reads /proc: for Linux only.
 """
 
-import argparse
 import importlib.util
 import itertools
 import logging
@@ -24,7 +23,7 @@ import numpy as np
 import pescador
 from pescador import ParallelStreamer, StochasticMux, Streamer, ZMQStreamer
 
-from .harness import machine, ratio
+from .harness import machine, parser_of, ratio, results
 
 N_STREAMERS = 1000
 N_ACTIVE = 64
@@ -448,9 +447,15 @@ def peer_lines(plan):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="few items, and short sleeps")
-    plan = QUICK if parser.parse_args().quick else FULL
+    options = parser.parse_args()
+    with results("parallel", options.write):
+        print_tables(QUICK if options.quick else FULL)
+
+
+def print_tables(plan):
+    """Print all tables."""
     print("To open a source / to make an item; items/s unless said otherwise.\n")
     started = starts(plan)
     head = ["what; against what", "here", "there", "here / there"]
