@@ -250,7 +250,7 @@ def draw_distinct(n_items, rate=16):
 
 def draw_effect(n_items, size=128):
     axes = new_axes(
-        f"How much do batches of {size} vary?", "n_active", "variance; independent draws: 1"
+        f"How much do batches of {size} vary?", "n_active", "variance (independent draws: 1)"
     )
     use_logs(axes, [2, 4, 8, 16, 32, 64], [2, 4, 8, 16, 32])
     numbers, every = 2 ** np.arange(1, 7), np.geomspace(2, 64, 41)
@@ -261,7 +261,8 @@ def draw_effect(n_items, size=128):
 
 
 def draw_gaps(n_items, rate=16):
-    axes = new_axes("How far apart are the items of a source?", "items", "P(gap is longer)")
+    title = "How far apart are the items of a source?"
+    axes = new_axes(title, "gap in items", "probability of a longer gap")
     use_logs(axes, [1, 10, 100, 1000], [0.03, 0.1, 0.3, 1])
     gaps = np.unique(np.geomspace(1, 2000, 20).astype(int))
     every = np.unique(np.geomspace(1, 2000, 80).astype(int))
@@ -273,8 +274,8 @@ def draw_gaps(n_items, rate=16):
 
 
 def draw_stays(n_items, rate=16):
-    title = "How long does a stream stay (weighting=active)?"
-    axes = new_axes(title, "weight", "items of the mux")
+    title = 'How long does a stream stay (weighting="active")?'
+    axes = new_axes(title, "weight of the stream", "items of the mux until it ends")
     use_logs(axes, [1, 2, 4, 8, 16], [20, 50, 100, 200])
     for n_active in (2, 8):
         places, activations = simulate(n_active, rate, n_items, weights=WEIGHTS)
@@ -284,9 +285,8 @@ def draw_stays(n_items, rate=16):
 
 
 def draw_waves(n_items, n_turnovers=5):
-    axes = new_axes(
-        "How do replacements swing at first?", "turnovers: n_active * rate items", "swing / mean"
-    )
+    title, xlabel = "How do replacements swing at first?", "turnovers of n_active * rate items"
+    axes = new_axes(title, xlabel, "swing, as a fraction of the mean")
     middles, every = np.arange(1, n_turnovers) + 0.5, np.linspace(1, n_turnovers, 41)
     for rate in (32, 64):
         dots = measured_wave(512, rate, n_turnovers, 1 + n_items // 18_000)[1:]

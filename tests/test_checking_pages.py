@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -30,22 +31,28 @@ def found_in(streamer):
     return pescador.check(streamer, 100, max_seconds=1).without(APART)
 
 
+def fail_instead(code):
+    """Raise an error where a source ends its process: a check reads it in this one."""
+    raise RuntimeError(f"the process would end: {code}")
+
+
 def check_what_starts(monkeypatch):
     """Check every streamer when it is started for the first time; return what will be found."""
     found, seen = [], []
     is_busy = False
 
     def checked(method):
-        @functools.wraps(
-            method
-        )  # (a method of a streamer may be a source, and is known by its name)
+        # (A method of a streamer may be a source, and is known by its name.)
+        @functools.wraps(method)
         def start(self, *args, **kwargs):
             nonlocal is_busy
             if not (is_busy or self._binding or any(each is self for each in seen)):
                 seen.append(self)
                 is_busy = True
                 try:
-                    found.extend(found_in(self))
+                    with monkeypatch.context() as patch:
+                        patch.setattr(os, "_exit", fail_instead)
+                        found.extend(found_in(self))
                 finally:
                     is_busy = False
             return method(self, *args, **kwargs)
