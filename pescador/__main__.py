@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pescador", description="Tools for streams of numerical data."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    text = "tell what is likely to be wrong with a tree of streamers, in a dry run"
+    text = "find likely mistakes in a streamer or a mux, in a dry run"
     epilog = "The exit code is 0 if nothing was found, 1 if something was, and 2 for wrong use."
     one = commands.add_parser(
         "check", help=text, description=f"{text}.".capitalize(), epilog=epilog
@@ -46,10 +46,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--n-sources", type=_number_or_all, default=256, metavar="N|all", help=text)
     text = "chooses which streamers of a large mux are looked at"
     add("--seed", type=int, default=0, help=text)
-    add("--max-seconds", type=float, default=5.0, help="about how long it may take")
-    text = "a kind of finding that does not count, such as weights-decide-little"
+    add("--max-seconds", type=float, default=5.0, help="about how many seconds it may take")
+    text = "a kind of finding to leave out, such as weights-decide-little"
     add("--ignore", metavar="KIND", action="append", choices=KINDS, default=[], help=text)
-    text = "the least severity that counts, and is shown"
+    text = "the lowest severity to show and to count"
     add("--severity", choices=SEVERITIES, default=SEVERITIES[-1], help=text)
     add("--json", action="store_true", help="print the findings as JSON")
 
@@ -108,7 +108,8 @@ def _called(function: Callable, target: str) -> Any:
         if each.default is each.empty and each.kind not in any_number
     ]
     if needed:
-        raise _WrongUseError(f"{target!r} needs arguments: {', '.join(needed)}")
+        text = f"{target!r} needs arguments: {', '.join(needed)}"
+        raise _WrongUseError(f"{text}; name a function that needs none")
     return function()
 
 

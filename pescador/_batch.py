@@ -297,7 +297,7 @@ class Batch:
             except (ValueError, TypeError) as error:
                 position = self.position + n_values - 1
                 raise _values.misfit(position, key, values[n_values - 1], error) from error
-        raise AssertionError("the whole of the values is among their beginnings")
+        raise AssertionError("joining failed, but no value is at fault: an error in pescador")
 
     def _check_kept(self, key: Any, values: list, dtype: np.dtype) -> None:
         """Raise DataError for the first value that joining has altered."""
@@ -343,7 +343,7 @@ class Batch:
         if kind in (np.str_, np.bytes_):
             index = _values.cut_text(stacked, dtype)
             if index is not None:
-                why = ValueError("NumPy drops zeros at the end")
+                why = ValueError("NumPy drops null characters at the end")
                 raise _values.not_held(self.position + index, key, stacked[index], why) from why
         return stacked
 

@@ -53,7 +53,7 @@ def ordered(name: str, value: Any) -> None:
     """Refuse a set: its order is another in every process, so that no seed fixes what it gives."""
     is_kind = isinstance(value, type) and issubclass(value, (set, frozenset))
     if is_kind or isinstance(value, (set, frozenset)):
-        rule = "a set has no order that a seed could fix, nor a state could find again"
+        rule = "a set has no fixed order, so neither a seed nor a state can repeat it"
         raise refuse(name, value, rule, "sort it into a list: sorted(...)")
 
 
@@ -63,9 +63,9 @@ def depth(what: str, value: Any, n_levels: int) -> None:
         return
     deepest = sys.getrecursionlimit() // _CALLS_PER_LEVEL
     if n_levels > deepest:
-        rule = f"{what} are nested more than {deepest} deep, which takes more nested calls than"
-        rule += f" Python allows ({sys.getrecursionlimit()})"
-        remedy = "put the streamers into fewer levels, or call sys.setrecursionlimit with more"
+        rule = f"{what} are nested more than {deepest} levels deep, which takes more nested calls"
+        rule += f" than Python allows ({sys.getrecursionlimit()})"
+        remedy = "nest them less, or call sys.setrecursionlimit with a larger number"
         raise refuse("streamer", value, rule, remedy)
 
 
@@ -211,7 +211,7 @@ def weights(
         index = int(wrong[0])
         raise refuse(f"{name}[{index}]", array[index].item(), "must be finite and >= 0", remedy)
     if not array.any():
-        rule = "must have a positive weight, but all are zero, weights[0] and the rest"
+        rule = "must have a positive weight, but all are zero"
         raise refuse(name, value, rule, remedy)
     # The largest first, so that the sum can neither overflow nor vanish; and nothing positive
     # may vanish, since zero means never.

@@ -49,7 +49,7 @@ def _check_text(value: Any, dtype: np.dtype) -> None:
     """Refuse text that NumPy cuts, and what it has turned into text."""
     if isinstance(value, (str, bytes)):
         if value[-1:] in ("\0", b"\0"):
-            raise ValueError("NumPy drops zeros at the end")
+            raise ValueError("NumPy drops null characters at the end")
     elif isinstance(value, (list, tuple)):
         for leaf in _leaves(value):
             _check_text(leaf, dtype)
@@ -75,11 +75,11 @@ def check_together(one: np.dtype, other: np.dtype) -> None:
     if one.kind in "iu" and other.kind in "iu":
         joined = np.result_type(one, other)
         if joined.kind not in "iu":
-            raise TypeError(f"{one} and {other} make {joined}, which alters large numbers")
+            raise TypeError(f"{one} and {other} become {joined}, which rounds large numbers")
         return
     kinds = {_KINDS[dtype.kind] for dtype in (one, other) if dtype.kind in _KINDS}
     if len(kinds) == 2:
-        raise TypeError(" and ".join(sorted(kinds, reverse=True)) + " do not go into one array")
+        raise TypeError(" and ".join(sorted(kinds, reverse=True)) + " cannot be in one array")
 
 
 def check_kept(array: np.ndarray, dtype: np.dtype) -> None:
@@ -90,7 +90,8 @@ def check_kept(array: np.ndarray, dtype: np.dtype) -> None:
         again = array.astype(dtype).real.astype(array.dtype)
     is_kept = (again == array) | (array != array)
     if not np.ma.filled(is_kept, True).all():
-        raise ValueError(f"{array.dtype} and the others make {dtype}, which alters its values")
+        text = f"with the others, {array.dtype} becomes {dtype}"
+        raise ValueError(f"{text}, which changes its values")
 
 
 def cut_text(values: np.ndarray, dtype: np.dtype) -> int | None:
@@ -131,7 +132,7 @@ def misfit(
     """Return the error for a value that does not go into one array with the others."""
     rule = f"item {position} of the stream, key {_validate.short(key)}: {_name(value)}"
     rule += f" does not fit the others ({why})"
-    remedy = f"give the values of a key {what}"
+    remedy = f"give all values of a key {what}"
     return DataError(_validate.explain("value", value, rule, remedy))
 
 

@@ -32,14 +32,14 @@ def check(
     streamer : Streamer
         The tree: what a training loop iterates over.
     n_items : int >= 1
-        How many items to read at most, from the stream and from each source. If a rate closes a
-        source earlier, only a few items more than the source may give.
+        The largest number of items to read, from the stream and from each source. If a rate closes
+        a source earlier, it reads only a few items more than the source may give.
     seed : int in 0..2**32 - 1
-        Chooses which streamers of a large mux are read, and fixes what sources draw meanwhile from
-        the global generators of NumPy and ``random`` and from `FRESH_SEED`.
+        Decides which streamers of a large mux are read. During the check, it is also the seed of
+        the global generators of NumPy and ``random``, and of every `FRESH_SEED`.
     n_sources : int >= 1, optional
-        About how many sources to read: of a larger mux a sample; of a mux that is read lazily the
-        first ones, eight times fewer. None: all.
+        About how many sources to read: a sample of a mux that has more, and the first
+        ``n_sources / 8`` of a mux that reads its streamers lazily. None: all.
     max_seconds : float > 0
         About how long it may take. It cannot interrupt a source that hangs: press Ctrl-C, and the
         error names the source.
@@ -79,7 +79,8 @@ def check(
     - ``"empty"``, ``"fails"``: a source gives nothing, or raises an error.
     - ``"not-read"``: there was no time to read some sources (a note, if the first item of each was
       read).
-    - ``"one-shot"``: an iterator can be read only once. It is not read, nor is what needs it.
+    - ``"one-shot"``: an iterator can be read only once. It is not read, and neither are streamers
+      that need it.
     - ``"items-differ"``: a source has other keys, dtypes or shapes than most sources of its mux; or
       its dtypes change.
     - ``"few-for-a-batch"``: a `buffer_stream` gets too few items for one batch.

@@ -33,7 +33,7 @@ __all__ = ["FRESH_SEED", "Stream", "Streamer", "streamable"]
 
 
 # Names that people look for on a streamer, which belong to its streams.
-_OF_STREAMS = "that belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
+_OF_STREAMS = "it belongs to a stream, one run of it: stream = streamer.iterate(), stream.{name}"
 
 # How an activation of a streamer gets its iterator; decided once, at construction.
 _CALL, _CALL_KWARGS, _CALL_CHECKED, _CALL_BOUND, _NESTED, _ITERATE = range(6)
@@ -136,8 +136,8 @@ class Streamer:
 
     ``Streamer(noisy, X, random_state=pescador.FRESH_SEED)`` gives every activation a seed of its
     own, from 0 to 2**32 - 1. In one run of a mux, no two activations get the same seed, nor do two
-    passes of one ``cycle()``. Others do by chance, once in 2**32 pairs. One seed in the outermost
-    mux fixes them all.
+    passes of one ``cycle()``. Other pairs get the same seed with probability 1 / 2**32. One seed in
+    the outermost mux fixes them all.
 
     An iterable or iterator may have methods for its state: ``state_dict()`` and
     ``load_state_dict(state)``, or ``get_state()`` and ``set_state(state)``. Then resuming uses
@@ -200,8 +200,8 @@ class Streamer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in sorted(cls._NOT_CALLED & vars(cls).keys()):
-            rule = "older releases called it, and nothing does now"
-            remedy = "override iterate(), which is called; or rename it, if it is your own"
+            rule = "older releases called this method, but nothing calls it now"
+            remedy = "override iterate() instead; or rename it, if it is a method of your own"
             raise _validate.refuse(f"{cls.__qualname__}.{name}", vars(cls)[name], rule, remedy)
 
     def _prepare(self) -> None:
@@ -341,7 +341,7 @@ class Streamer:
             return iterator_of(made, self, parent, place, number, self._makes_new())
         made = self._made(self._how, parent, place, number)
         if not isinstance(made, Streamer):
-            what = "made a streamer when the state was taken, and does not now"
+            what = "had a function that returned a streamer when the state was taken"
             raise positions.misfit(self, what)
         return nested(made, parent, place, number, positions.inner_of(position), is_made=True)
 
@@ -438,8 +438,8 @@ class Streamer:
         Returns
         -------
         Stream
-            An iterator over the items. It pulls exactly as many items as it yields, and opens
-            nothing before the first ``next()``.
+            An iterator over the items. It takes exactly as many items from the source as it
+            yields, and opens nothing before the first ``next()``.
 
         Raises
         ------
@@ -487,7 +487,7 @@ class Streamer:
         Parameters
         ----------
         max_iter : int >= 0, optional
-            The largest number of items; None for no limit of its own.
+            The largest number of items; None for no limit.
         cycle : bool
             Whether to begin again whenever the items end.
         **older
@@ -501,7 +501,7 @@ class Streamer:
         Raises
         ------
         PescadorError
-            If ``max_iter`` is not a whole number >= 0, or ``cycle`` not a truth value.
+            If ``max_iter`` is not a whole number >= 0, or ``cycle`` is not True or False.
         """
         remedy = "give True to begin again whenever the items end"
         start = self.cycle if _validate.truth("cycle", cycle, remedy) else self.iterate
@@ -747,8 +747,8 @@ def check_made(streamer: Streamer) -> None:
     """Refuse a streamer of a class whose ``__init__`` has not called that of its base."""
     if not hasattr(streamer, "active_count_"):
         raise AttributeError(
-            f"this {type(streamer).__name__} has not been made: nothing has called the __init__ of"
-            " pescador; let its own __init__ call super().__init__(...)"
+            f"this {type(streamer).__name__} is not initialised: its own __init__ has not called"
+            " that of its base class; call super().__init__(...) in it"
         )
 
 
@@ -758,8 +758,8 @@ def as_streamer(value: Any, index: int) -> Streamer:
         check_made(value)
         return value
     if isinstance(value, Mapping):
-        remedy = "give a list of streamers, also of a single one: [streamer]"
-        raise _validate.refuse(f"streamers[{index}]", value, "is an item, not a streamer", remedy)
+        remedy = "give a list of streamers, even if it is only one: [streamer]"
+        raise _validate.refuse(f"streamers[{index}]", value, "is a mapping, not a streamer", remedy)
     _validate.ordered(f"streamers[{index}]", value)
     try:
         return Streamer(value)

@@ -2,16 +2,16 @@
 
 
 class PescadorError(Exception):
-    """The base of the library's errors: a wrong argument, or a misuse."""
+    """A wrong argument, or wrong use; the base class of the errors of the library."""
 
 
 class DataError(PescadorError):
-    """An item does not have the form that a map or a transport needs."""
+    """An item does not have the form that a map or a background process needs."""
 
 
 class WorkerError(PescadorError):
-    """A background process died, or failed with an error that cannot be passed on."""
+    """A background process or a worker died, or raised an error that cannot be pickled."""
 
 
 class WorkerTimeoutError(WorkerError, TimeoutError):
-    """A background process gave nothing for as long as it was allowed to."""
+    """A background process or a worker did not start, or gave no item, in the time it had."""

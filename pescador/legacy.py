@@ -4,9 +4,9 @@ A 0.1 or 1.x script runs with ``import pescador.legacy as pescador`` as its only
 should use `pescador` itself: ``docs/migration.md`` says what to type instead. Nothing that is
 defined here gives a DeprecationWarning, because whoever imports this module knows what it is.
 
-What was a module in 1.x and is a function here, ``mux`` and ``zmq_stream``, has the classes of that
-module as its attributes (``pescador.mux.Mux``). ``core`` has the streamer of this module, and
-``util``, besides its own functions, those that 0.1 had there.
+``mux`` and ``zmq_stream`` were modules in 1.x, and are functions here: the classes of these modules
+are their attributes (``pescador.mux.Mux``). ``core`` has the streamer of this module. ``util`` has
+the functions of `pescador.util`, and those that it had in 0.1.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Streamer(current.Streamer):  # numpydoc ignore=PR02
         Parameters
         ----------
         max_batches : int >= 0, optional
-            The largest number of batches; None for no limit of its own.
+            The largest number of batches; None for no limit.
         cycle : bool
             Whether to begin again whenever the batches end.
         max_iter, max_items : int >= 0, optional
@@ -238,7 +238,7 @@ class Streamer(current.Streamer):  # numpydoc ignore=PR02
         cycle : bool
             Whether to begin again whenever the batches end.
         max_batches : int >= 0, optional
-            The largest number of tuples; None for no limit of its own.
+            The largest number of tuples; None for no limit.
         max_iter, max_items : int >= 0, optional
             The same, by its later names.
 
@@ -353,10 +353,10 @@ def mux(
     Each call is one run, which takes its seed from NumPy's global generator when its first batch
     is asked for: ``np.random.seed`` fixes it.
 
-    An iterator that can be read only once (a generator, say, such as another ``mux(...)``; or a
-    streamer of one) goes on where it stood whenever its seed is opened again, so that no batch is
-    lost or repeated. When it has ended it is a seed that gives nothing. It stays open when the
-    mux ends, since it is the caller's. It cannot be resumed.
+    The pool may have iterators that can be read only once (a generator, such as another
+    ``mux(...)``; or a streamer of one). Such a seed goes on where it stood whenever it is opened
+    again, so no batch is lost or repeated. Once the iterator has ended, the seed gives nothing.
+    The mux does not close the iterator, and it cannot be resumed.
 
     Examples
     --------
@@ -395,8 +395,8 @@ def buffer_batch(generator: Iterable[Mapping], buffer_size: int) -> Generator:
     Parameters
     ----------
     generator : iterable of dict
-        Batches: dicts of arrays of equal length, with the same keys. What has no rows is passed
-        over.
+        Batches: dicts of arrays of equal length, with the same keys. A batch without rows
+        is left out.
     buffer_size : int >= 1
         The number of rows of the new batches.
 
@@ -416,8 +416,7 @@ def buffer_batch(generator: Iterable[Mapping], buffer_size: int) -> Generator:
 
     Notes
     -----
-    A row costs about a microsecond and one copy, a batch two more; neither depends on how many
-    there are.
+    A row costs about a microsecond and one copy of its values.
 
     Examples
     --------
@@ -458,8 +457,8 @@ def buffer_streamer(streamer: Any, buffer_size: int, *args: Any, **kwargs: Any) 
     Raises
     ------
     PescadorError
-        At once, if an argument is wrong; when the first batch is asked for, if it is a value in
-        ``args`` or ``kwargs``.
+        At once, if ``streamer`` or ``buffer_size`` is wrong; when the first batch is asked for, if
+        a value in ``args`` or ``kwargs`` is.
 
     Examples
     --------
@@ -595,7 +594,7 @@ class _Remainder:
 
     def position(self, n_given: int) -> Any:
         """Refuse: how often it was read before, and how far, is known to nobody."""
-        rule = "can be read only once, so that where it stands cannot be found again"
+        rule = "can be read only once, so a state of the stream could not be resumed"
         remedy = "give the generator function and its arguments to a Streamer"
         raise _validate.refuse("seed_pool", self._iterator, rule, remedy)
 
@@ -618,7 +617,7 @@ def _recut(batches: Iterable, size: int, has_tail: bool) -> Generator:
 
 def _warn_of_no_batch(n_rows: int, size: int) -> None:
     few = f": its streamer has {counted(n_rows, 'row')} in all, fewer than"
-    rest = f" buffer_size={size}; give strict_batch_size=False to get them as a short one"
+    rest = f" buffer_size={size}; give strict_batch_size=False to get one smaller batch"
     warn("BufferedStreamer gave no batch", few + rest)
 
 
@@ -663,7 +662,7 @@ class BufferedStreamer(Streamer):
         The number of rows of the new batches.
     strict_batch_size : bool
         With True, the rows that do not fill a batch at the end are left out. With False, they
-        make a last batch that is shorter.
+        make a last, smaller batch.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def _check_buffer_stream(
 ) -> tuple:
     remedy = "give the number of items in a batch"
     size = _validate.whole("buffer_size", buffer_size, 1, remedy)
-    partial = _validate.truth("partial", partial, "give True to get the short tail too")
+    partial = _validate.truth("partial", partial, "give True to get the last, smaller batch too")
     if axis is not None:
         axis = _validate.whole("axis", axis, -_MOST_AXES, "give an axis of the arrays, or None")
     return _iterable(stream), size, partial, axis
@@ -126,7 +126,7 @@ def buffer_stream(
     buffer_size : int >= 1
         The number of items in a batch.
     partial : bool
-        Whether to yield the short batch that may remain at the end.
+        Whether to yield the smaller batch that may remain at the end.
     axis : int, optional
         None stacks the values along a new first axis. A number concatenates them along that axis.
 
@@ -189,7 +189,8 @@ def batches(
 
 def _warn_of_no_batch(n_items: int, size: int) -> None:
     few = f": the stream has {_repr.of_items(n_items)}, fewer than buffer_size={size}"
-    warn("buffer_stream gave no batch", f"{few}; give partial=True to get them as a short one")
+    rest = f"{few}; give partial=True to get them as one smaller batch"
+    warn("buffer_stream gave no batch", rest)
 
 
 def _check_tuples(stream: Any, *keys: Any) -> tuple:
@@ -199,7 +200,7 @@ def _check_tuples(stream: Any, *keys: Any) -> tuple:
     for index, key in enumerate(keys):
         if not isinstance(key, Hashable):
             remedy = 'give the keys one by one: tuples(stream, "X", "Y")'
-            raise _validate.refuse(f"keys[{index}]", key, "is not a key", remedy)
+            raise _validate.refuse(f"keys[{index}]", key, "cannot be a key: it has no hash", remedy)
     return (_iterable(stream), *keys)
 
 
@@ -254,7 +255,7 @@ def _got(stream: Iterable[Mapping], get: Callable[[Any], Any]) -> Generator:
                     got = get(item)
                 except KeyError as error:
                     keys = _validate.short(list(item))
-                    add_note(error, f"item {position} of the stream has no such key; it has {keys}")
+                    add_note(error, f"item {position} of the stream has only the keys {keys}")
                     raise
                 yield got
             n_read += n_more

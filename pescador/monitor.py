@@ -32,7 +32,7 @@ class Monitor:
         Whether to show a progress bar (needs the package tqdm), with the items per second, the
         number of open streams, how much of the time the loop has waited, and the failures.
     total : int >= 0, optional
-        How many items there will be, for the progress bar; None: the stream's own bound.
+        How many items there will be, for the progress bar; None: the limit of the stream.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Monitor:
     `ZMQStreamer` or a `ParallelStreamer`. If a background process has begun to make items, the
     stream is started again where it stands.
 
-    An item costs some 15 ns more, and an activation about half a microsecond, a tenth of what it
-    takes. A background process also says which source each item comes from, and what it opens.
+    An item costs some 15 ns more, and an activation about half a microsecond more (a tenth of what
+    it takes). A background process also says which source each item comes from, and what it opens.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def _stream(value: Any) -> Stream:
         return getattr(value, "_stream", value)  # (a loop's way into a stream has it)
     remedy = "give a stream: streamer.iterate(), streamer.cycle() or streamer.resume(state)"
     if is_streamer(value):
-        rule = "is a streamer, the recipe, and not a stream"
+        rule = "is a streamer, not a stream"
     elif isinstance(value, ClosableIterator):
         rule = "is a map over a stream"
         remedy = "make a streamer of it: Streamer(buffer_stream, streamer, 32).iterate()"

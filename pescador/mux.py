@@ -1,6 +1,6 @@
 """Muxes: streamers that mix the items of other streamers.
 
-What the user makes. Their runs are in the room ``_mixing``.
+These are the classes; what a mux does while it runs is in ``_mixing``.
 """
 
 from __future__ import annotations
@@ -371,8 +371,9 @@ class StochasticMux(BaseMux):
         never opened. A function ``f(n_items)`` returns the weights from that item on: it is
         called at item 0 and every 1,000th item of a run, and when the mux is made.
     mode : {"with_replacement", "single_active", "exhaustive"}
-        Which streamers may be opened: any at any time, even twice at once; each at most once at
-        a time; or each once, and the mux ends when all have ended.
+        Which streamers may be opened. "with_replacement": any at any time, even twice at once.
+        "single_active": each at most once at a time. "exhaustive": each once, and the mux ends when
+        all have ended.
     prune_empty_streams : bool
         If true, a streamer whose activation gave nothing is not opened again in the run. If
         false, it may be; the mux ends when all candidates, one after the other, gave nothing.
@@ -384,12 +385,12 @@ class StochasticMux(BaseMux):
         Poisson: 1 + Poisson(rate - 1). Constant: ``rate``, or one of the two whole numbers next
         to it. Binomial: 1 + Binomial(N, q) with variance ``rate * p``, where p is the probability
         that the slot is drawn. The variance is at most ``rate - 1``, as for Poisson, and at least
-        the smallest one of whole numbers with this mean. (Above a rate of 2**30, Poisson and
-        binomial are rounded normal variables.)
+        the smallest that whole numbers with this mean can have. (Above a rate of 2**30, Poisson
+        and binomial are rounded normal variables.)
     weighting : {"active", "share"}, optional
-        What weights decide; None is "active", with a warning if the shares may surprise. Active:
-        which of the open streams is drawn. Share: which streamer is opened, so that the fraction
-        of the items from streamer i is ``weights[i]``, for any ``n_active``, ``rate`` and
+        What weights decide. None is "active", with a warning if shares may differ from weights.
+        "active": which of the open streams is drawn. "share": which streamer is opened, so that the
+        fraction of the items from streamer i is ``weights[i]``, for any ``n_active``, ``rate`` and
         ``dist``. Then a stream that ends before its limit is started again for the rest. "share"
         needs a ``rate``; in the mode ``"single_active"`` it needs shares of at most
         ``1 / n_active``; it does not work in the mode ``"exhaustive"``.
@@ -519,10 +520,10 @@ class StochasticMux(BaseMux):
             return
         positive = self._weights[self._weights > 0]
         if len(positive) > self.n_active and positive.min() < positive.max():
-            which = f": of {len(positive)} streamers of different weights n_active={self.n_active}"
-            rule = f"{which} are open at a time, and weights choose among these alone, so that"
-            shares = ' shares drift towards equality; give weighting="share" for shares that are'
-            rest = f'{rule}{shares} the weights, or weighting="active" if this is what you mean'
+            which = f"(n_active={self.n_active}, of {len(positive)} streamers with a weight > 0)"
+            rule = f": they choose only among the open streams {which}, so shares drift towards"
+            shares = ' equality; give weighting="share" to make the weights the shares,'
+            rest = f'{rule}{shares} or weighting="active" to keep it like this'
             warn("weights may decide little", rest)
 
     def __setstate__(self, state: tuple[dict, dict]) -> None:
@@ -542,7 +543,8 @@ class StochasticMux(BaseMux):
     def _check_share(self) -> None:
         if self.rate is None:
             rule = (
-                'must be a number with weighting="share": else shares follow the lengths of streams'
+                'must be a number with weighting="share": without a rate, the lengths of the'
+                " streams decide the shares"
             )
             remedy = "give the mean number of items of a stream"
             raise _validate.refuse("rate", self.rate, rule, remedy)
@@ -631,7 +633,8 @@ class ShuffledMux(BaseMux):
 class RoundRobinMux(BaseMux):
     """Take one item from each stream in turn, in strict order.
 
-    A stream that ends drops out of the round; a pass ends when all have, or with the first.
+    A stream that ends is left out of the round. A pass ends when all streams have ended, or with
+    the first one (``mode="shortest"``).
 
     Parameters
     ----------
@@ -721,8 +724,9 @@ class ChainMux(BaseMux):
         the last error is raised. With "retry": after how many failures in a row at one item the mux
         does as with "replace". Before each try it waits: first 0.1 s, then twice as long each time,
         30 s at most.
-        If streamers are read lazily, failures are counted for the number of a streamer in the pass,
-        and 10,000 failures in a row without an item raise the last error.
+        If streamers are read lazily, the failures of streamer number n of a pass are counted
+        together in all passes. The last error is raised after 10,000 failures without an item
+        between them.
 
     Attributes
     ----------
@@ -777,7 +781,7 @@ class ChainMux(BaseMux):
 
     @property
     def stream_weights_(self) -> np.ndarray:
-        """One for the stream that is open, if there is one; on activated copies only."""
+        """An array with a one for each open stream; on activated copies only."""
         return np.ones(len(self._record("stream_weights_").places))
 
     _run_class = ChainRun
@@ -786,9 +790,9 @@ class ChainMux(BaseMux):
         if isinstance(self.streamers, list):
             return super()._part(index, count)
         if any(map(_draws, streamers_of(self.reader))):
-            rule = "reads its streamers lazily, in an order that follows from the seed of a run,"
+            rule = "reads its streamers lazily, in an order that depends on the seed of the run,"
             rule += " and each part has another seed"
-            remedy = "give the function that yields them a number of its own as a seed"
+            remedy = "give the function that yields them a fixed number as a seed"
             raise _validate.refuse("mux", self, rule, remedy)
         other = copy.copy(self)
         other.streamers = other.reader = Streamer(every, self.reader, index, count)

@@ -145,7 +145,7 @@ class ParallelStreamer(Streamer):
             "threads_per_worker", threads_per_worker, 1, "give a number of threads"
         )
         self.n_ahead = _validate.whole_or_none(
-            "n_ahead", n_ahead, 0, "give a number of activations, or None for 2 a worker"
+            "n_ahead", n_ahead, 0, "give a number of activations, or None for 2 per worker"
         )
         self.max_bytes = whole("max_bytes", max_bytes, 1, "give a number of bytes")
         self.item_timeout = seconds(
@@ -173,7 +173,7 @@ class ParallelStreamer(Streamer):
             value = getattr(self, name)
             if value != default:
                 others = [each for each in BACKENDS if name not in _NOT_FOR[each]]
-                rule = f"means nothing with backend={self.backend!r}"
+                rule = f"has no effect with backend={self.backend!r}"
                 remedy = f"leave it out, or use backend={' or '.join(map(repr, others))}"
                 raise _validate.refuse(name, value, rule, remedy)
 
@@ -295,9 +295,7 @@ def _remote_args(given: Any) -> dict[str, Any] | None:
         raise _validate.refuse("ray_remote_args", given, "must be a dict with string keys", remedy)
     for name in _OURS:
         if name in given:
-            rule = (
-                f"has {name!r}, which has to be as it is: calls that are repeated break the order"
-            )
+            rule = f"has {name!r}, which pescador sets itself, so that items stay in order"
             raise _validate.refuse("ray_remote_args", given, rule, "leave it out")
     return dict(given)
 
@@ -308,8 +306,8 @@ def _check_tree(streamer: Any) -> None:
         not each._is_source() for each in streamers_of(streamer)
     ):
         return
-    rule = "has no mux in it, so it is one source, which one worker reads"
-    remedy = "give a tree with a mux, or use ZMQStreamer for one background process"
+    rule = "has no mux, so it is a single source, and one worker reads all of it"
+    remedy = "give a mux, or use ZMQStreamer for one background process"
     raise _validate.refuse("streamer", streamer, rule, remedy)
 
 

@@ -147,8 +147,8 @@ class _Divider:
     def whole(self, tree: Any) -> Any:
         """Return the part of a whole tree."""
         if not _has_mux(tree):
-            rule = "has no mux, so that there is nothing to divide among several consumers"
-            remedy = "mix its sources, or give count=1"
+            rule = "has no mux, so there is nothing to divide among several consumers"
+            remedy = "put its sources into a mux, or give count=1"
             raise _validate.refuse("streamer", tree, rule, remedy)
         return self.part(tree)
 
@@ -166,20 +166,20 @@ class _Divider:
             return streamer._remade(self.part)
         below = streamer.streamers if isinstance(streamer.streamers, list) else []
         if streamer.n_streams and not below and _has_mux(streamer.streamers[0]):
-            rule = "reads streamers lazily that have muxes, so that these cannot be divided"
-            raise _validate.refuse("mux", streamer, rule, "give a list of them")
+            rule = "reads its streamers lazily, so the muxes in them cannot be divided"
+            raise _validate.refuse("mux", streamer, rule, "give a list of streamers")
         n_muxes = sum(map(_has_mux, below))
         if n_muxes == len(below) > 0:
             return streamer._remade(self.part)
         if n_muxes:
-            rule = f"mixes {counted(n_muxes, 'streamer')} with muxes below, and"
+            rule = f"mixes {counted(n_muxes, 'streamer')} that have muxes in them, and"
             rule += f" {len(below) - n_muxes} without"
-            remedy = "give sources in a mux of their own, so that the lowest muxes can be divided"
+            remedy = "put those without into a mux of their own"
             raise _validate.refuse("mux", streamer, rule, remedy)
         n_streams = streamer.n_streams
         if n_streams is not None and n_streams < self._count:
             rule = f"has {counted(n_streams, 'streamer')}, too few for {self._count} consumers"
-            remedy = "cut its sources into more and smaller ones, or use fewer consumers"
+            remedy = "split its sources into smaller ones, or use fewer consumers"
             raise _validate.refuse("mux", streamer, rule, remedy)
         return self._part_of(streamer)
 
@@ -195,7 +195,7 @@ def _refuse_hidden(streamer: Any) -> None:
     """Refuse muxes that could not be divided beside those that are."""
     for value in _inside([*streamer._parts(), *_own_attributes(streamer)]):
         if is_streamer(value) and _has_mux(value):
-            rule = f"has {_validate.short(value)} inside of an argument, where it cannot be divided"
+            rule = f"has {_validate.short(value)} inside an argument, where it cannot be divided"
             remedy = "give it as an argument of its own"
             raise _validate.refuse("streamer", streamer, rule, remedy)
 
@@ -239,8 +239,8 @@ def _exactly(stream: Iterable, steps: int) -> Iterator[Any]:
         close_iterator(iterator)
     if n_given < steps:
         raise PescadorError(
-            f"steps={steps}: a pass of this part has no items, after {n_given} in all;"
-            " see whether its sources are empty"
+            f"steps={steps}: a pass over this part gave no items, after {n_given} in all;"
+            " check whether its sources are empty"
         )
 
 

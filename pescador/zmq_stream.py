@@ -199,7 +199,8 @@ class ZMQStreamer(Streamer):
 def _refuse_streamers(streamer: Any) -> None:
     """Refuse a list of streamers, whose items would be streamers."""
     if isinstance(streamer, (list, tuple)) and any(isinstance(each, Streamer) for each in streamer):
-        raise _validate.refuse("streamer", streamer, "is several streamers, not one", MIX_FIRST)
+        rule = "is a list of streamers, not one streamer"
+        raise _validate.refuse("streamer", streamer, rule, MIX_FIRST)
 
 
 def _option(name: str, value: Any, options: tuple[str, ...]) -> str | None:

@@ -133,10 +133,10 @@ def test_other_things_stay_what_they_are():
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: device_iterator(batches()), "is a streamer, the recipe"),
+        (lambda: device_iterator(batches()), "is a streamer, not a stream"),
         (lambda: device_iterator([1]), "is not a stream"),
         (lambda: device_iterator(batches().iterate(), 0), "size=0"),
-        (lambda: device_iterator(batches().iterate(), sharding="gpu"), "is no sharding"),
+        (lambda: device_iterator(batches().iterate(), sharding="gpu"), "is not a sharding"),
         (
             lambda: next(device_iterator(Streamer([{"t": np.zeros(2, "M8[s]")}]).iterate())),
             r"batch\['t'\], of dtype '<M8\[s\]' and shape \(2,\), cannot be put",

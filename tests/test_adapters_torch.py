@@ -164,7 +164,7 @@ def test_the_state_of_a_dataset_is_json():
     other.load_state_dict(state)
     assert other.state_dict() == state
     assert read(other) == read(items)
-    with pytest.raises(PescadorError, match="is no state of a StreamDataset"):
+    with pytest.raises(PescadorError, match="is not a state of a StreamDataset"):
         other.load_state_dict({"epoch": 0})
     with pytest.raises(PescadorError, match="epoch='x'"):
         other.load_state_dict({"epoch": "x", "stream": None})

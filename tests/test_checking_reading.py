@@ -152,7 +152,7 @@ def test_a_generator_that_sources_share(make):
     assert kinds(ShuffledMux([Streamer(drawn_from, make(0)), Streamer(drawn_from, make(0))])) == []
     copied = pescador.ZMQStreamer(ShuffledMux([Streamer(drawn_from, shared)] * 2))
     found = next(each for each in check(copied) if each.kind == "begins-alike")
-    assert f"draws from a {type(shared).__name__} of the program" in found.message
+    assert f"draws from a {type(shared).__name__} that the program has made" in found.message
 
 
 def test_an_epoch_that_never_ends():
@@ -215,7 +215,7 @@ def test_a_key_that_is_not_there(function):
     for tree in (mux, Streamer(buffer_stream, mux, 4)):
         (found,) = check(Streamer(function, tree, "X", "label"), 20)
         assert found.kind == "fails"
-        assert found.remedy == "the items that it reads have the keys 'X', 'Y'"
+        assert found.remedy == "use a key that the items have: 'X', 'Y'"
 
 
 def test_a_mux_is_told_to_go_on_only_if_there_is_one():
@@ -227,7 +227,7 @@ def test_what_to_give_instead_of_what_can_be_read_once():
     mux = ShuffledMux([Streamer(numbers, 0, 9)])
     remedies = {
         mux.iterate(): "mux, not mux.iterate()",
-        io.StringIO("a"): "give the path, and open it in the source",
+        io.StringIO("a"): "give the path, and open the file in the source",
         iter([1]): "the generator function",
     }
     for value, remedy in remedies.items():
@@ -253,10 +253,10 @@ def test_the_others_are_listed():
     assert (error.place, error.others) == ((1, 14), (((1, 15), "Streamer(fails, 0)"),))
     assert [place for place, _ in empty.others] == [(1, index) for index in range(2, 14)]
     text = str(empty)
-    assert text.count("    likewise at (1, ") == 10
-    assert "    likewise at (1, 2), Streamer(nothing)\n" in text
+    assert text.count("    the same at (1, ") == 10
+    assert "    the same at (1, 2), Streamer(nothing)\n" in text
     assert "\n    and 2 more\n    -> " in text
-    assert "likewise at (1, 2)" in findings._repr_html_()
+    assert "the same at (1, 2)" in findings._repr_html_()
     data = json.loads(json.dumps(findings.to_dict()))["findings"]
     assert data[0]["others"] == [{"place": [1, 15], "streamer": "Streamer(fails, 0)"}]
     assert len(data[1]["others"]) == 12

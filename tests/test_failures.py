@@ -190,7 +190,7 @@ def test_an_error_comes_out_as_itself_and_says_where_it_comes_from(make, point, 
     n_given = 0 if point == "opening" else point
     assert f"after {n_given} item{'s' * (n_given != 1)} of this activation" in note
     assert f"(item {len(items)} of the run)" in note
-    assert ("as it was opened" in note) == (point == "opening")
+    assert ("while it was opened" in note) == (point == "opening")
     assert [source.n_open for source in sources] == [0] * 4
     assert [streamer.active for streamer in streamers] == [0] * 4
     assert stream.failures == ()
@@ -202,7 +202,7 @@ def test_an_error_in_closing_a_stream_says_where_it_comes_from():
     mux = StochasticMux(streamers_of(source), 1, 2, dist="constant")
     with pytest.raises(BrokenError) as caught:
         list(mux)
-    assert "as it was closed after 2 items" in notes_of(caught.value)[0]
+    assert "while it was closed, after 2 items" in notes_of(caught.value)[0]
     stream = StochasticMux(streamers_of(Source(0, 9, point="closing")), 1, None).iterate()
     next(stream)
     with pytest.raises(BrokenError) as caught:
@@ -297,7 +297,8 @@ def test_an_error_of_what_gives_the_streamers_is_never_swallowed():
     with pytest.raises(BrokenError) as caught:
         next(stream)
     assert (
-        "what gives the streamers of ChainMux(<streamers read lazily>" in notes_of(caught.value)[0]
+        "the iterable that gives the streamers of ChainMux(<streamers read lazily>"
+        in notes_of(caught.value)[0]
     )
     mux = (
         ChainMux(iter, on_error="replace") if False else ChainMux(no_streamers, on_error="replace")

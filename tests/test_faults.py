@@ -456,7 +456,7 @@ except pescador.WorkerError as error:
 def test_a_script_without_a_guard_fails_and_ends(run):
     assert run.code == 0
     assert "exit code 1" in run.told["text"]
-    assert "standard error" in run.told["text"]
+    assert "stderr" in run.told["text"]
     assert "if __name__ == '__main__':" in run.err
     assert run.err.count("Traceback") == 1  # one process was started, and no more
 
@@ -465,7 +465,7 @@ def test_a_script_without_a_guard_fails_and_ends(run):
 def test_a_daemon_is_told_that_it_may_not_start_processes(run):
     assert run.seen["values"] == []
     assert run.seen["error"]["type"] == "PescadorError"
-    for text in ("daemon", "daemon=False", "instead of a ZMQStreamer"):
+    for text in ("daemon", "daemon=False", "without a ZMQStreamer"):
         assert text in run.seen["error"]["text"]
 
 

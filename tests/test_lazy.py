@@ -259,7 +259,7 @@ def test_parts_are_read_lazily_too():
 def test_parts_that_cannot_be():
     with pytest.raises(PescadorError, match="has 2 streamers, too few for 3"):
         shard(StochasticMux(Files(2), 5, 4), 2, 3)
-    with pytest.raises(PescadorError, match="reads streamers lazily that have muxes"):
+    with pytest.raises(PescadorError, match="so the muxes in them cannot be divided"):
         shard(StochasticMux(OfMuxes(0), 3, 4), 0, 2)
 
 

@@ -649,7 +649,7 @@ def test_where_a_generator_stands_is_not_pretended_to_be_known():
     streamer = Streamer(pescador.mux, [numbered("a", 100)], 50, 1, 3)
     stream = streamer.iterate()
     next(stream)
-    with pytest.raises(PescadorError, match="cannot be found again"):
+    with pytest.raises(PescadorError, match="could not be resumed"):
         stream.state_dict()
 
 
@@ -803,8 +803,8 @@ def test_a_buffered_streamer_without_a_batch_is_told():
 
 NOT_HELD = {
     "objects": [np.array([1, None], dtype=object), "dtype object holds Python objects"],
-    "bytes": [[b"a", b"b\0"], "NumPy drops zeros at the end"],
-    "large numbers": [[1, 2**63], "int64 and uint64 make float64, which alters large numbers"],
+    "bytes": [[b"a", b"b\0"], "NumPy drops null characters at the end"],
+    "large numbers": [[1, 2**63], "int64 and uint64 become float64, which rounds large numbers"],
 }
 
 
@@ -818,7 +818,7 @@ def test_what_no_batch_holds_is_refused(make, name):
 
 def test_ids_of_two_kinds_are_refused():
     batches = [{"id": np.arange(3)}, {"id": np.arange(3, dtype="u8")}]
-    with pytest.raises(DataError, match=r"row 3 .*'id'.*int64 and uint64 make float64"):
+    with pytest.raises(DataError, match=r"row 3 .*'id'.*int64 and uint64 become float64"):
         list(pescador.buffer_batch(batches, 6))
 
 

@@ -825,7 +825,9 @@ def test_a_stream_without_a_full_batch_is_told_once_at_the_line_of_the_user(make
     assert warning.category is UserWarning
     assert warning.filename == __file__
     text = "buffer_stream gave no batch: the stream has 20 items, fewer than buffer_size=32; give"
-    assert str(warning.message).startswith(f"{text} partial=True to get them as a short one (")
+    assert str(warning.message).startswith(
+        f"{text} partial=True to get them as one smaller batch ("
+    )
 
 
 def test_a_stream_without_a_full_batch_is_told_with_its_number_of_items():
@@ -899,18 +901,18 @@ def test_an_item_that_does_not_fit_has_its_number_after_resuming_too():
 # buffer_stream: values that no batch holds as they are.
 
 NOT_HELD = {
-    "bytes": (b"\1\1\0\0", "bytes", "NumPy drops zeros at the end"),
-    "zero bytes": (b"\0", "bytes", "NumPy drops zeros at the end"),
-    "text": ("a\0", "str", "NumPy drops zeros at the end"),
-    "NumPy bytes": (np.bytes_(b"a\0"), "bytes_", "NumPy drops zeros at the end"),
-    "NumPy text": (np.str_("a\0"), "str_", "NumPy drops zeros at the end"),
-    "bytes in a list": ([b"ab", b"a\0"], "list", "NumPy drops zeros at the end"),
-    "text in a nested list": ([["ab"], ("a\0",)], "list", "NumPy drops zeros at the end"),
-    "text and numbers in a list": (["a", 1], "list", "text and numbers do not go into one array"),
-    "text and bytes in a list": (["a", b"b"], "list", "text and bytes do not go into one array"),
-    "a large number in a list": ([2**62 + 1, 0.5], "list", "int64 .* float64, which alters"),
-    "both sides of 2**63 in a list": ([2**63, 1], "list", "uint64 and int64 make float64"),
-    "both sides of 2**63 in two lists": ([[1], [2**63]], "list", "int64 and uint64 make float64"),
+    "bytes": (b"\1\1\0\0", "bytes", "NumPy drops null characters at the end"),
+    "zero bytes": (b"\0", "bytes", "NumPy drops null characters at the end"),
+    "text": ("a\0", "str", "NumPy drops null characters at the end"),
+    "NumPy bytes": (np.bytes_(b"a\0"), "bytes_", "NumPy drops null characters at the end"),
+    "NumPy text": (np.str_("a\0"), "str_", "NumPy drops null characters at the end"),
+    "bytes in a list": ([b"ab", b"a\0"], "list", "NumPy drops null characters at the end"),
+    "text in a nested list": ([["ab"], ("a\0",)], "list", "NumPy drops null characters at the end"),
+    "text and numbers in a list": (["a", 1], "list", "text and numbers cannot be in one array"),
+    "text and bytes in a list": (["a", b"b"], "list", "text and bytes cannot be in one array"),
+    "a large number in a list": ([2**62 + 1, 0.5], "list", "int64 .* float64, which changes"),
+    "both sides of 2**63 in a list": ([2**63, 1], "list", "uint64 and int64 become float64"),
+    "both sides of 2**63 in two lists": ([[1], [2**63]], "list", "int64 and uint64 become float64"),
     "too large": (2**64, "int", "NumPy has no integers of more than 64 bits"),
     "too low": (-(2**63) - 1, "int", "NumPy has no integers of more than 64 bits"),
     "None": (None, "NoneType", "dtype object holds Python objects"),
@@ -957,21 +959,21 @@ def test_a_value_that_no_batch_holds_is_not_joined_either(name):
 # buffer_stream: values that joining would alter.
 
 TOGETHER = {
-    "ids": (np.int64(5), np.uint64(6), "int64 and uint64 make float64, which alters large numb"),
-    "arrays of ids": (np.ones(3, "u8"), np.ones(3, "i1"), "uint64 and int8 make float64"),
-    "Python's integers": (1, 2**63, "int64 and uint64 make float64"),
-    "negative ones": (2**63, -1, "uint64 and int64 make float64"),
-    "Python's and NumPy's": (1, np.uint64(1), "int64 and uint64 make float64"),
-    "lists of ids": ([1, 2], [2**63, 2**63], "int64 and uint64 make float64"),
+    "ids": (np.int64(5), np.uint64(6), "int64 and uint64 become float64, which rounds"),
+    "arrays of ids": (np.ones(3, "u8"), np.ones(3, "i1"), "uint64 and int8 become float64"),
+    "Python's integers": (1, 2**63, "int64 and uint64 become float64"),
+    "negative ones": (2**63, -1, "uint64 and int64 become float64"),
+    "Python's and NumPy's": (1, np.uint64(1), "int64 and uint64 become float64"),
+    "lists of ids": ([1, 2], [2**63, 2**63], "int64 and uint64 become float64"),
     "fields of records": (
         np.zeros(3, [("id", "i8"), ("x", "f4")]),
         np.zeros(3, [("id", "u8"), ("x", "f4")]),
-        "int64 and uint64 make float64",
+        "int64 and uint64 become float64",
     ),
-    "text and bytes": ("a", b"a", "text and bytes do not go into one array"),
-    "text and numbers": (1, "a", "text and numbers do not go into one array"),
-    "truth and text": (np.array([True]), np.array(["a"]), "text and numbers do not go"),
-    "durations and numbers": (np.timedelta64(5, "s"), 5, "numbers and durations do not go into"),
+    "text and bytes": ("a", b"a", "text and bytes cannot be in one array"),
+    "text and numbers": (1, "a", "text and numbers cannot be in one array"),
+    "truth and text": (np.array([True]), np.array(["a"]), "text and numbers cannot be"),
+    "durations and numbers": (np.timedelta64(5, "s"), 5, "numbers and durations cannot be in one"),
     "times and durations": (np.datetime64(5, "s"), np.timedelta64(5, "s"), "times and durations"),
 }
 
@@ -1018,7 +1020,7 @@ def test_integers_of_two_kinds_are_refused_in_whichever_batch_they_come(name):
 def test_a_value_that_another_dtype_would_alter(values, wrong):
     for items in ([{"x": value} for value in values], [{"x": v, "y": [1]} for v in values]):
         with pytest.raises(
-            DataError, match=rf"item {wrong} .* which alters its values.*same dtype"
+            DataError, match=rf"item {wrong} .* which changes its values.*same dtype"
         ):
             list(pescador.buffer_stream(items, 2))
 

@@ -174,7 +174,7 @@ MISUSES = {
         "does not take the arguments",
         "give what its signature asks for, (start, n_items=3)",
     ),
-    "a result": (lambda: list(Streamer(pretending)), "result=3", "not iterable", "give an"),
+    "a result": (lambda: list(Streamer(pretending)), "result=3", "not iterable", "return an"),
     "a second pass": (
         lambda: list(used()),
         "iterator object",
@@ -212,7 +212,7 @@ MISUSES = {
     "another form": (
         lambda: Streamer("ab").resume({"pescador": 99}),
         "99",
-        "this release knows form 1",
+        "this release reads version 1",
         "resume with the release",
     ),
     "damage": (
@@ -491,7 +491,7 @@ MISUSES = {
     "a value": (
         lambda: crossed({"x": [1]}),
         "value=[1]",
-        "item 1 of the stream, key 'x': list cannot cross to another process",
+        "item 1 of the stream, key 'x': list cannot be sent to another process",
         "give NumPy arrays",
     ),
     "a streamer that cannot be pickled": (
@@ -504,7 +504,7 @@ MISUSES = {
         lambda: list(ZMQStreamer(Streamer(dying))),
         "with exit code 7",
         "after 0 items had arrived",
-        "its standard error may say more",
+        "see what it wrote to stderr",
     ),
     "a process that hangs": (
         lambda: list(ZMQStreamer(Streamer(hanging), item_timeout=0.1)),
@@ -568,7 +568,7 @@ MISUSES = {
     "loading into a stream": (
         lambda: Streamer("ab").iterate().load_state_dict({}),
         "'Stream' object has no attribute 'load_state_dict'",
-        "go on by",
+        "call its streamer",
         "stream = streamer.resume(state)",
     ),
     "sending to a stream": (
@@ -617,7 +617,7 @@ MISUSES = {
         lambda: pickle.dumps(Streamer("ab").iterate()),
         "stream=<Stream of Streamer('ab'), 0 items given>",
         "can be neither pickled nor copied",
-        "stream.state_dict(), and go on by streamer.resume(state)",
+        "stream.state_dict(), and continue with streamer.resume(state)",
     ),
     "a map that is copied": (
         lambda: copy.deepcopy(buffer_stream([], 2)),
@@ -627,14 +627,14 @@ MISUSES = {
     ),
     "a streamer that was not made": (
         lambda: list(Unmade()),
-        "this Unmade has not been made",
-        "nothing has called the __init__",
+        "this Unmade is not initialised",
+        "its own __init__ has not called",
         "call super().__init__(...)",
     ),
     "a mux that was not made": (
         lambda: UnmadeMux().weights,
-        "this UnmadeMux has not been made",
-        "nothing has called the __init__",
+        "this UnmadeMux is not initialised",
+        "its own __init__ has not called",
         "call super().__init__(...)",
     ),
     "two lengths": (
@@ -668,7 +668,7 @@ OF_ONE = {
     "gave 1 item when": lambda: next(Streamer("").resume(state(Streamer("ab"), 1))),
     "has 1 row where": lambda: batch_length({"x": [1, 2], "y": [1]}),
     "has 1 streamer, too few": lambda: pescador.shard(ShuffledMux(["a"]), 0, 2),
-    "mixes 1 streamer with": lambda: pescador.shard(ShuffledMux([ShuffledMux(["a"]), "b"]), 0, 2),
+    "mixes 1 streamer that": lambda: pescador.shard(ShuffledMux([ShuffledMux(["a"]), "b"]), 0, 2),
     "<Report of 1 item from 1 source>": shown_of_one,
     "1 source; opened 1 time; they gave 1 item": shown_of_one,
 }
@@ -699,18 +699,18 @@ def test_no_number_that_may_be_one_is_before_a_plural():
 LIKELY_MISTAKES = {
     "weights that decide little": (
         lambda: mux(streamers=["a"] * 4, weights=[97, 1, 1, 1]),
-        "weights may decide little: of 4 streamers of different weights n_active=2 are open",
-        'give weighting="share" for shares that are the weights, or weighting="active"',
+        "weights may decide little: they choose only among the open streams (n_active=2, of 4",
+        'give weighting="share" to make the weights the shares, or weighting="active"',
     ),
     "weights of a function": (
         lambda: mux(streamers=["a"] * 4, weights=lambda n_items: [97, 1, 1, 1]),
-        "weights may decide little: of 4 streamers of different weights n_active=2 are open",
-        'give weighting="share" for shares that are the weights, or weighting="active"',
+        "weights may decide little: they choose only among the open streams (n_active=2, of 4",
+        'give weighting="share" to make the weights the shares, or weighting="active"',
     ),
     "different ones": (
         lambda: mux(streamers=["a"] * 4, weights=[4, 3, 2, 0], mode="single_active"),
-        "weights may decide little: of 3 streamers of different weights n_active=2 are open",
-        'give weighting="share" for shares that are the weights, or weighting="active"',
+        "weights may decide little: they choose only among the open streams (n_active=2, of 3",
+        'give weighting="share" to make the weights the shares, or weighting="active"',
     ),
     "too few items": (
         lambda: list(buffer_stream([{"x": 1}], 2)),

@@ -781,7 +781,7 @@ monitor = Monitor(ShuffledMux([Streamer(range, 1000)] * n, random_state=0).itera
 list(monitor)
 axes = monitor.report().plot()
 axes.figure.savefig(io.BytesIO())
-realised = next(line for line in axes.lines if line.get_label() == "realised")
+realised = next(line for line in axes.lines if line.get_label() == "real")
 assert len(realised.get_xdata()) == n
 assert monitor.report().plot(axes) is axes
 """
@@ -806,7 +806,7 @@ def test_a_progress_bar(capfd):
     resumed = streamer.resume(stream.state_dict())
     assert len(list(Monitor(resumed, progress=True))) == 1500
     shown = capfd.readouterr().err
-    assert "2000/2000" in shown and "items/s" in shown and "waiting" in shown
+    assert "2000/2000" in shown and "items/s" in shown and "waited" in shown
     assert len(list(Monitor(streamer.iterate(5), progress=True, total=7))) == 5
     assert "5/7" in capfd.readouterr().err
     with Monitor(streamer.iterate(), progress=True) as monitor:
@@ -819,7 +819,7 @@ def test_a_progress_bar(capfd):
 
 def test_what_is_no_stream():
     mux = TREES["share"]()
-    with pytest.raises(PescadorError, match=r"the recipe, and not a stream.*iterate\(\)"):
+    with pytest.raises(PescadorError, match=r"is a streamer, not a stream.*iterate\(\)"):
         Monitor(mux)
     with pytest.raises(PescadorError, match=r"a map over a stream.*Streamer\(buffer_stream"):
         Monitor(buffer_stream(mux.iterate(), 3))

@@ -131,7 +131,10 @@ def deadly(who):
 def test_a_source_that_kills_its_actors(cluster):
     with on_ray(ChainMux([Streamer(deadly, 7)]), 1).iterate() as stream:
         next(stream)
-        with pytest.raises(WorkerError, match=r"3 times at this item, after 1 item of .*deadly"):
+        with pytest.raises(
+            WorkerError,
+            match=r"3 workers in a row ended at the same item, after 1 item of .*deadly",
+        ):
             next(stream)
 
 

@@ -459,12 +459,12 @@ def test_what_is_not_a_state(state):
 
 
 def test_a_state_as_text_is_told_from_a_path():
-    with pytest.raises(PescadorError, match=r"is JSON as text.*give json\.loads\(state\)"):
+    with pytest.raises(PescadorError, match=r"is JSON text, not a path.*give json\.loads\(state\)"):
         mux_of().resume(json.dumps(state_of(mux_of())))
 
 
 def test_other_versions():
-    with pytest.raises(PescadorError, match="has the form 2, and this release knows form 1"):
+    with pytest.raises(PescadorError, match="is of version 2, and this release reads version 1"):
         mux_of().resume({**state_of(mux_of()), "pescador": 2})
 
 

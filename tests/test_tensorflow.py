@@ -183,7 +183,7 @@ def test_an_epoch_that_is_left_is_told(caplog):
     assert [first, rest[0] in known(80)] == [known(3), True]
     start = known(80).index(rest[0])
     assert 3 <= start < 20 and rest == known(40, start)
-    assert "left before its end" in caplog.text
+    assert "stopped before its end" in caplog.text
 
 
 def test_what_is_looked_at_comes_again():

@@ -832,14 +832,17 @@ def test_a_streamer_in_place_of_a_list_of_them_is_refused_at_once(make):
         while True:
             yield {"X": 1}
 
-    with pytest.raises(PescadorError, match=r"streamers\[0\]=.*is an item.*: \[streamer\]"):
+    with pytest.raises(PescadorError, match=r"streamers\[0\]=.*is a mapping.*: \[streamer\]"):
         make(Streamer(samples))
     with pytest.raises(PescadorError, match="streamers=3: is not a collection of streamers"):
         make(3)
 
 
 def test_a_list_of_keys_for_tuples_is_refused_at_once(files):
-    with pytest.raises(PescadorError, match=r"keys\[0\]=\['X', 'Y'\]: is not a key; .*one by one"):
+    with pytest.raises(
+        PescadorError,
+        match=r"keys\[0\]=\['X', 'Y'\]: cannot be a key: it has no hash; .*one by one",
+    ):
         pescador.tuples(Streamer(rows_of, files[0]), ["X", "Y"])
 
 
@@ -847,7 +850,7 @@ def test_a_key_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(KeyError) as caught:
         list(pescador.tuples([{"X": 1, "Y": 2}, {"X": 1}], "X", "Y"))
     assert caught.value.args == ("Y",)
-    assert caught.value.__notes__ == ["item 1 of the stream has no such key; it has ['X']"]
+    assert caught.value.__notes__ == ["item 1 of the stream has only the keys ['X']"]
 
 
 def test_a_name_that_is_misspelt_gets_a_suggestion():

@@ -1280,8 +1280,11 @@ def _drop(streams):
 USES = {
     "drop": (_drop, "None"),
     "close": (lambda streams: streams[0].close(), "None"),
-    "next": (lambda streams: next(streams[0]), "WorkerError: .*belongs to .*; start another one"),
-    "for": (lambda streams: list(streams[0]), "WorkerError: .*belongs to .*; start another one"),
+    "next": (
+        lambda streams: next(streams[0]),
+        "WorkerError: .*in another process, .*; start a new",
+    ),
+    "for": (lambda streams: list(streams[0]), "WorkerError: .*in another process, .*; start a new"),
     "another": (lambda streams: numbers_of(background(records, 0, 3)), r"\[0, 1, 2\]"),
 }
 

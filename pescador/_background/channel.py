@@ -122,8 +122,8 @@ class Listener:
             for option, value in _OPTIONS.items():
                 self.socket.set(option, value)
             if not zmq.has("ipc" if transport == "ipc" else "curve"):
-                rule = "is not possible with this build of ZeroMQ"
-                remedy = "use the other transport, or another build of pyzmq"
+                rule = "is not supported by this build of ZeroMQ"
+                remedy = "use the other transport ('ipc' or 'tcp'), or another build of pyzmq"
                 raise _validate.refuse("transport", transport, rule, remedy)
             if transport == "ipc":
                 self.endpoint, self.key = self._bind_ipc(pid), ""
@@ -139,17 +139,17 @@ class Listener:
         try:
             self._folder = tempfile.mkdtemp(prefix="pescador-")
         except OSError as error:
-            raise _no_ipc(error, _temporary_folder(), "no folder can be made there") from error
+            raise _no_ipc(error, _temporary_folder(), "cannot make a folder in it") from error
         _folders.add(self._folder)
         path = os.path.join(self._folder, _PATH)
         if len(os.fsencode(path)) > _LONGEST_PATH:
-            rule = f"is too long for a socket, whose path has at most {_LONGEST_PATH} bytes"
-            remedy = "set the environment variable TMPDIR to a shorter one, or transport='tcp'"
+            rule = f"is too long: the path of a socket has at most {_LONGEST_PATH} bytes"
+            remedy = "set the environment variable TMPDIR to a shorter path, or use transport='tcp'"
             raise _validate.refuse("folder", self._folder, rule, remedy)
         try:
             self.socket.bind(f"ipc://{path}")
         except zmq.ZMQError as error:
-            raise _no_ipc(error, self._folder, "no socket can be made there") from error
+            raise _no_ipc(error, self._folder, "cannot make a socket in it") from error
         return f"ipc://{path}"
 
     def _bind_tcp(self, min_port: int, max_port: int, max_tries: int) -> tuple[str, str]:
@@ -166,7 +166,7 @@ class Listener:
             except zmq.ZMQError as error:
                 last_error = error.with_traceback(None)  # which would hold on to all of this
         rule = f"{counted(len(tries), 'port')} tried, and none is free"
-        remedy = "allow more of them (min_port, max_port, max_tries), or use transport='ipc'"
+        remedy = "allow more ports (min_port, max_port, max_tries), or use transport='ipc'"
         raise _validate.refuse("ports", (min_port, max_port), rule, remedy) from last_error
 
     def invitation(self) -> bytes:
@@ -177,8 +177,8 @@ class Listener:
         """Check the first message; from then on, nobody else can find the socket."""
         if len(frames) != 1 or not hmac.compare_digest(frames[0], _hello(self.token)):
             raise WorkerError(
-                "something else than the background process connected to its socket;"
-                " the stream is closed, so that nothing of it is taken for data"
+                "another program connected to the socket of this stream, instead of the background"
+                " process; the stream was closed, and took no data from it; read the stream again"
             )
         self._remove_folder()
 
@@ -214,8 +214,9 @@ class Listener:
 
 def _no_ipc(error: OSError | zmq.ZMQError, folder: str, what: str) -> OSError:
     """Return the error for a folder in which there can be no socket."""
-    remedy = "set TMPDIR to a folder that takes sockets, or transport='tcp'"
-    return OSError(error.errno, f"{what} ({error.strerror}); {remedy}", folder)
+    remedy = "set the environment variable TMPDIR to another folder, or use transport='tcp'"
+    text = f"the socket of a background process needs a folder, and pescador {what}"
+    return OSError(error.errno, f"{text} ({error.strerror}); {remedy}", folder)
 
 
 def _temporary_folder() -> str:
@@ -232,8 +233,8 @@ def _check_loopback() -> None:
             with socket.create_connection(server.getsockname(), timeout=_LOOPBACK_SECONDS):
                 pass
     except OSError as error:
-        remedy = "bring the loopback interface up and let it through firewalls, or use"
-        text = f"no connection to 127.0.0.1 can be made ({error}); {remedy} transport='ipc'"
+        remedy = "enable the loopback interface, allow it in the firewall, or use transport='ipc'"
+        text = f"cannot connect to 127.0.0.1 ({error}); {remedy}"
         raise OSError(error.errno or errno.ETIMEDOUT, text) from error
 
 

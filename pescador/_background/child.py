@@ -151,7 +151,7 @@ class Child:
             return f"the background process {self.pid} does not answer"
         code = self.process.exitcode
         if code is None:
-            return f"the background process {self.pid} ended, and something else was told how"
+            return f"the background process {self.pid} ended, and its exit code is not known"
         if code < 0:
             return f"the background process {self.pid} was killed by {_signal_name(-code)}"
         return f"the background process {self.pid} ended by itself, with exit code {code}"
@@ -266,7 +266,10 @@ class Child:
 
 def of_another_process() -> WorkerError:
     """Return the error for a fork that reads a stream of the process that it is a fork of."""
-    return WorkerError("this stream belongs to the process that started it; start another one here")
+    return WorkerError(
+        "this stream was started in another process, of which this one is a fork; start a new"
+        " stream in this process: streamer.iterate()"
+    )
 
 
 class RemoteTraceback(Exception):

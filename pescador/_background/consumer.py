@@ -191,9 +191,9 @@ class Consumer:
                 frames = self._wait(self._options.item_timeout)
             message = self._unpacker.message(frames)
             if message.first != self._n_items:
-                text = f"{of_items(self._n_items)} arrived, and the background process counts"
+                text = f"the background process sent {of_items(message.first)}"
                 remedy = "read the stream again, or resume it from a state"
-                raise WorkerError(f"{text} {message.first}: some are lost; {remedy}")
+                raise WorkerError(f"{text}, and {self._n_items} arrived: some are lost; {remedy}")
             if message.kind == Kind.POSITION:
                 self._last_position = self._n_items, message.text
             elif message.kind == Kind.WARNING:
@@ -269,7 +269,7 @@ class Consumer:
         """Raise the error of the background process, or say how it died."""
         self._child.raise_error()
         text = f"{self._child.how_it_ended()}, after {of_items(self._n_items)} had arrived"
-        raise WorkerError(f"{text}; its standard error may say more")
+        raise WorkerError(f"{text}; see what it wrote to stderr")
 
     def _timed_out(self, seconds: float | None) -> WorkerTimeoutError:
         self._options = self._options._replace(timeout=_HUNG_SECONDS)

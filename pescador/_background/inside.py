@@ -94,7 +94,8 @@ class Parent:
         if not data:
             raise Stopped
         if not descriptors:
-            raise OSError(errno.EMFILE, "no file descriptor is left in the background process")
+            text = "no file descriptor is left in the background process"
+            raise OSError(errno.EMFILE, f"{text}; open fewer files, or raise the limit (ulimit -n)")
         return order[1:], descriptors[0]
 
     @contextlib.contextmanager
@@ -220,10 +221,10 @@ def told(error: BaseException) -> dict[str, str]:
     """Return the text of an error with its traceback, and a summary, should it not cross."""
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     if isinstance(error, SystemExit):
-        summary = f"the source ended the background process by SystemExit({error.code!r})"
+        summary = f"the source raised SystemExit({error.code!r}), which ended its process"
     else:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
-        summary = f"the source raised {name}, which cannot be passed on: {_message(error)}"
+        summary = f"the source raised {name}, which cannot be pickled: {_message(error)}"
     # Text that UTF-8 cannot hold must not hide the error.
     return {"text": _printable(text), "summary": _printable(summary)}
 
@@ -232,7 +233,7 @@ def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return "(its text cannot be made)"
+        return "(str() of it fails)"
 
 
 def _printable(text: str) -> str:

@@ -123,7 +123,7 @@ def _portable(field: Field) -> Any:
     try:
         again = _dtype(json.loads(json.dumps(description)))
         if again != field.dtype:
-            raise TypeError(f"another process would take dtype {field.dtype} for {again}")
+            raise TypeError(f"dtype {field.dtype} would arrive as dtype {again}")
     except (TypeError, ValueError, RecursionError) as error:
         raise NotPortable(field.key, error) from error
     return description
@@ -162,7 +162,7 @@ def _dtype(description: Any) -> np.dtype:
             spec["titles"] = titles
         dtype = np.dtype(spec, align=align)
     if dtype.hasobject:
-        raise TypeError("objects cannot cross")
+        raise TypeError("Python objects cannot be sent")
     return dtype
 
 
@@ -213,7 +213,7 @@ def arrays_of(item: Any, position: int) -> dict[str | int, ndarray]:
 def refused(position: int, key: Any, value: Any, why: Exception) -> DataError:
     """Return the error for a value that cannot cross."""
     rule = f"item {position} of the stream, key {_validate.short(key)}: {_type_name(value)}"
-    rule += f" cannot cross to another process ({why})"
+    rule += f" cannot be sent to another process ({why})"
     return DataError(_validate.explain("value", value, rule, _REMEDY))
 
 
@@ -229,7 +229,7 @@ def as_array(value: Any) -> ndarray:
         return value
     if isinstance(value, ndarray):
         if kind is not np.memmap:
-            raise TypeError("what this class adds to an array would be lost")
+            raise TypeError("it would arrive as a plain array, without what its class adds")
         return np.asarray(value)
     if not isinstance(value, _SCALARS):
         raise TypeError("it is neither an array nor a scalar")
@@ -237,7 +237,7 @@ def as_array(value: Any) -> ndarray:
         value = _plain(value) if isinstance(value, str) else bytes(value)
         array = np.asarray(value)
         if array.item() != value:
-            raise ValueError("NumPy drops zeros at the end")
+            raise ValueError("NumPy drops null characters at the end")
         return array
     return np.asarray(value)
 

@@ -52,8 +52,8 @@ def check_tasks() -> None:
 
 def no_tasks() -> OSError:
     """Return the error for a process or a thread that the system does not start."""
-    text = f"fewer than {_SPARE_TASKS} tasks (processes and threads) are left for this user"
-    return OSError(errno.EAGAIN, f"{text}, and a background process needs as many; {_TASKS}")
+    text = f"a background process needs {_SPARE_TASKS} tasks (processes and threads)"
+    return OSError(errno.EAGAIN, f"{text}, and the system allows fewer; {_TASKS}")
 
 
 def explained(error: OSError) -> OSError:
@@ -61,5 +61,6 @@ def explained(error: OSError) -> OSError:
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
         return no_tasks()
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return OSError(error.errno, f"{error.strerror}, for a background process; {_DESCRIPTORS}")
+        text = f"{error.strerror}, while a background process was started"
+        return OSError(error.errno, f"{text}; {_DESCRIPTORS}")
     return error

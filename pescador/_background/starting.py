@@ -26,10 +26,10 @@ _TRIES = 3  # to start a process, where the forkserver dies as it does
 
 
 _DAEMON = (
-    "this process is a daemon of multiprocessing, such as a worker of a DataLoader, which may not"
-    ' start others; use threads, ParallelStreamer(streamer, n_workers, backend="threads"), or read'
-    " the streamer itself instead of a ZMQStreamer; or let the main process read this: with"
-    " num_workers=0 in a DataLoader; a process of your own may be started with daemon=False"
+    "this process is a daemon of multiprocessing (a worker of a DataLoader is one), which may not"
+    " start other processes; in a DataLoader, give num_workers=0; start a process of your own with"
+    ' daemon=False; or use threads: ParallelStreamer(streamer, n_workers, backend="threads"); or'
+    " read the streamer without a ZMQStreamer"
 )
 
 
@@ -87,9 +87,8 @@ def _start(context: Any, main: Callable, task: _Packed) -> tuple[Any, Connection
         finally:
             other.close()
     raise WorkerError(
-        "the forkserver of multiprocessing died as it started a background process; its standard"
-        " error may say why; raise the limits of this user (ulimit -u), or use"
-        " start_method='spawn'"
+        "the forkserver of multiprocessing died while it started a background process; see what it"
+        " wrote to stderr; raise the limit of processes (ulimit -u), or use start_method='spawn'"
     ) from problem
 
 
@@ -106,8 +105,8 @@ def _check_folder(method: str) -> None:
     try:
         os.getcwd()
     except FileNotFoundError as error:
-        text = f"the current folder has been deleted, and start_method={method!r} begins there"
-        remedy = "change to one that exists (os.chdir), or use start_method='fork'"
+        text = f"the current folder was deleted; with start_method={method!r}, a process needs it"
+        remedy = "change to a folder that exists (os.chdir), or use start_method='fork'"
         raise FileNotFoundError(error.errno, f"{text}; {remedy}") from error
 
 
@@ -124,9 +123,9 @@ def _context(method: str | None) -> Any:
         rule = "does not exist on this platform"
         raise _validate.refuse("start_method", method, rule, f"choose one of {known}") from error
     if method != "fork":
-        rule = f"cannot start a process in a worker of {usual} (of joblib, say), whose own start"
-        rule += f" method {usual!r} such a process does not know"
-        remedy = "use start_method='fork' where there is one, or another backend of joblib"
+        rule = f"does not work in a process that was itself started with the method {usual!r}"
+        rule += " (a worker of joblib is one)"
+        remedy = "use start_method='fork' (not on Windows), or another backend of joblib"
         raise _validate.refuse("start_method", method, rule, remedy)
     return context
 
@@ -174,7 +173,7 @@ class _Packed:
             if not str(error).startswith("Can't get attribute"):
                 raise
             # The process has another __main__: that of a prompt, a zip file or a package.
-            rule = "the background process does not have everything that the streamer is made of"
+            rule = "the background process cannot import a function or class that the streamer uses"
             raise PescadorError(f"{rule} ({error}); {FUNCTIONS}") from error
 
 

@@ -14,12 +14,12 @@ from .._streaming.survey import streamers_of
 from ..exceptions import PescadorError
 
 FUNCTIONS = (
-    "use generator functions and classes that are defined in a module, not at a prompt nor in the"
-    " __main__ of a zip file or a package, or start_method='fork' where there is one"
+    "use generator functions and classes that are defined in a module (not at a prompt, nor in the"
+    " __main__ of a zip file or a package), or start_method='fork' (not on Windows)"
 )
 _GENERATOR = (
     "give the generator function and its arguments, Streamer(function, *args), or use"
-    " start_method='fork' where there is one"
+    " start_method='fork' (not on Windows)"
 )
 _OPEN = (
     "give the path, and open the file inside the generator function; make locks, connections and"

@@ -19,11 +19,11 @@ def read_once(root: Node, report: Report) -> None:
     for node in root.walk():
         if node.once:
             is_wrong = opened_again(node)
-            message = f"can be read only once, and was left alone: {node.once}"
+            message = f"can be read only once, so it was not checked: {node.once}"
             if is_wrong:
-                message += "; its mux opens it again, which is an error then"
+                message += "; its mux opens it again, which raises an error"
             if not has_read:
-                message += "; so nothing was read at all"
+                message += "; so no source was read"
             severity = "error" if is_wrong else "note" if has_read else "warning"
             remedy = _instead_of(node.once_value)
             report.add(severity, "one-shot", node, message, remedy, like=(is_wrong, remedy))
@@ -34,7 +34,7 @@ def _instead_of(value: Any) -> str:
     if isinstance(value, Stream):
         return "give the streamer itself, not its stream: mux, not mux.iterate()"
     if isinstance(value, io.IOBase):
-        return "give the path, and open it in the source"
+        return "give the path, and open the file in the source"
     return "give the generator function and its arguments, or a list of the items"
 
 
@@ -44,15 +44,15 @@ def are_not_read(root: Node, n_items: int, report: Report) -> None:
     unread = [each for each in sources if each.facts is None]
     n_not_reached = sum(each.n_not_reached for each in root.walk())
     n_all = len(sources) + n_not_reached
-    remedy = "give more, max_seconds=60, or --max-seconds 60 in a shell"
+    remedy = "give more time: max_seconds=60, or --max-seconds 60 in a shell"
     n_unread = len(unread) + n_not_reached
     were = "was" if n_unread == 1 else "were"
     all_sources = _repr.counted(n_all, "source")
-    message = f"{n_unread:,} of {all_sources} {were} not read: no time was left"
+    message = f"{n_unread:,} of {all_sources} {were} not read: there was no time left"
     for node in unread or ([root] if n_not_reached else []):
         report.add("warning", "not-read", node, message, remedy, like="", is_of_tree=True)
     begun = [each for each in sources if n_items > 1 and _is_just_begun(each)]
-    message = f"of {len(begun):,} of {all_sources} only the first item was read: no time was left"
+    message = f"there was time for only the first item of {len(begun):,} of {all_sources}"
     for node in begun:
         report.add("note", "not-read", node, message, remedy, like="begun", is_of_tree=True)
 
@@ -75,7 +75,7 @@ def give_nothing(root: Node, report: Report) -> None:
             continue
         if node.kind in (MAP, OPAQUE) and not node.is_whole:
             continue
-        remedy = "leave it out, or look at what it reads: a path, a filter, a column"
+        remedy = "leave it out, or check what it reads: a path, a filter, a column"
         report.add("warning", "empty", node, "gives no item", remedy, like=True)
 
 
@@ -84,7 +84,8 @@ def fail(root: Node, report: Report) -> None:
     for node in root.walk():
         if node.has_failed:
             message = "the function that makes its streamers raises an error"
-            report.add("error", "fails", node, message, "call it, and mend what it tells")
+            remedy = "call that function yourself, and correct the error"
+            report.add("error", "fails", node, message, remedy)
     for node in reversed(list(root.walk())):
         facts = node.facts
         if facts is None or facts.error is None or _is_elsewhere(node):
@@ -107,10 +108,11 @@ def _remedy_of(node: Node, error: Exception, survives: bool) -> str:
     """Return what to do about an error."""
     keys = _keys_below(node) if isinstance(error, KeyError) else ""
     if keys:
-        return f"the items that it reads have {keys}"
+        return f"use a key that the items have: {keys}"
     if survives or node.mux is None:
-        return "mend it, or leave it out"
-    return 'mend it, or leave it out; on_error="replace" lets its mux go on without it'
+        return "correct the error, or leave the source out"
+    remedy = 'correct the error, or leave the source out; or give its mux on_error="replace"'
+    return f"{remedy}, and it goes on without the source"
 
 
 def _keys_below(node: Node) -> str:
@@ -119,8 +121,7 @@ def _keys_below(node: Node) -> str:
     for each in makers if node.kind == MAP else []:
         form = None if each.facts is None else each.facts.form
         if form is not None and form.kind == "dict" and form.inside:
-            keys = [_repr.short(key) for key in form.inside]
-            return f"the key{'s' * (len(keys) > 1)} {', '.join(keys)}"
+            return ", ".join(_repr.short(key) for key in form.inside)
     return ""
 
 
@@ -148,6 +149,6 @@ def fill_no_batch(root: Node, report: Report) -> None:
         if report.has("few-for-a-batch", node):
             continue
         message = facts.complaint.partition(" (to silence")[0].partition("; ")[0]
-        remedy = "give partial=True to get the short one too, or a smaller buffer_size"
+        remedy = "give partial=True to get smaller batches too, or a smaller buffer_size"
         like = getattr(function_of(node.streamer), "__qualname__", "")
         report.add("error", "few-for-a-batch", node, message, remedy, like=like)

@@ -53,7 +53,7 @@ def cannot_cross(root: Node, report: Report) -> None:
                 message, _, remedy = each.facts.cross_error.rpartition("; ")
                 message = message or each.facts.cross_error
                 if isinstance(node.streamer, ParallelStreamer):
-                    remedy += '; or backend="threads", whose items may be anything'
+                    remedy += '; or use backend="threads", which takes items of any type'
                 report.add("error", "cannot-cross", each, message, remedy, like=remedy)
 
 
@@ -159,8 +159,9 @@ def cost_more(root: Node, report: Report) -> None:
             continue
         seconds = statistics.fmean(map(_seconds_of, made))
         if seconds < _FREE_SECONDS:
-            message = f"an item takes {_time_text(seconds)} to make, less than to bring it here"
-            remedy = "leave it out, or move it above the batches, so that fewer items cross:"
+            message = f"making an item takes {_time_text(seconds)}, less than sending it from a"
+            message += " process to the program"
+            remedy = "leave the process out, or let it send whole batches:"
             remedy += " ZMQStreamer(Streamer(buffer_stream, mux, n))"
             report.add("note", "costs-more", node, message, remedy)
 
@@ -180,13 +181,13 @@ def would_save(root: Node, report: Report) -> None:
     seconds = statistics.fmean(map(_seconds_of, here))
     slowest = max(here, key=_seconds_of)
     if seconds > _SLOW_SECONDS:
-        message = f"an item takes {_time_text(_seconds_of(slowest))} to make"
+        message = f"making an item takes {_time_text(_seconds_of(slowest))}"
         if len(here) > 1:
-            message += f", and one of all sources {_time_text(seconds)} on average"
-        message += ", which the training loop waits for"
-        remedy = "make them in the background: pescador.ZMQStreamer(streamer)"
+            message += f" ({_time_text(seconds)} on average over all sources)"
+        message += ", and the training loop waits for it"
+        remedy = "make items in a background process: pescador.ZMQStreamer(streamer)"
         if any(each.kind == MUX for each in root.walk()):
-            remedy += ", or on workers: pescador.ParallelStreamer(mux, n_workers=4)"
+            remedy += ", or in workers: pescador.ParallelStreamer(mux, n_workers=4)"
         report.add("note", "would-save", slowest, message, remedy)
 
 
@@ -201,8 +202,8 @@ def start_often(root: Node, report: Report) -> None:
         seconds = n_items * statistics.fmean(map(_seconds_of, made))
         if n_items < _MANY_ITEMS and seconds < _WORTH * start:
             n_each = _repr.of_items(round(n_items)).removeprefix("1 ")
-            message = f"its mux starts a process for each {n_each} or so"
-            remedy = "put one process around the mux, ZMQStreamer(mux), or use ParallelStreamer"
+            message = f"its mux starts a new process for about every {n_each}"
+            remedy = "use one process for the whole mux: ZMQStreamer(mux); or use ParallelStreamer"
             remedy += "(mux, n_workers); or give the mux a larger rate"
             report.add("warning", "starts-often", node, message, remedy, like=True)
 

@@ -61,7 +61,7 @@ def _difference(one: Form, two: Form) -> Difference | None:
 def _tell(node: Node, form: Form, usual: Node, usual_form: Form, report: Report) -> None:
     found = _difference(form, usual_form)
     if found is not None:
-        message = f"gives other items than the source at {usual.place}: {found.text}"
+        message = f"its items differ from those of the source at {usual.place}: {found.text}"
         remedy = "let all sources of a mux give the same keys, dtypes and shapes"
         report.add("warning", "items-differ", node, message, remedy, like=found.reason)
 
@@ -73,6 +73,6 @@ def change(root: Node, report: Report) -> None:
         if node.kind != SOURCE or facts is None or not facts.change or facts.form is None:
             continue
         if is_numerical(facts.form):
-            message = f"changes its items: {facts.change}"
-            remedy = "let it give the same dtypes all the time: batches differ in theirs else"
+            message = f"its items change: {facts.change}"
+            remedy = "give all items the same dtypes, so that all batches have the same"
             report.add("warning", "items-differ", node, message, remedy, like="change")

@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 
     def others_text(self) -> list[str]:
         """Return the first of the others, one to a line, and how many more there are."""
-        lines = [f"likewise {_where(*each)}" for each in self.others[:_MOST_OTHERS]]
+        lines = [f"the same {_where(*each)}" for each in self.others[:_MOST_OTHERS]]
         n_more = len(self.others) - len(lines)
         return [*lines, f"and {n_more:,} more"] if n_more else lines
 
@@ -117,9 +117,9 @@ class Findings(tuple):
         if self.n_left_out:
             were = "was" if self.n_left_out == 1 else "were"
             left_out = counted(self.n_left_out, "streamer")
-            text += f", a sample: {left_out} {were} left out (n_sources)"
+            text += f"; {left_out} {were} not looked at (see n_sources)"
         if not self.is_complete:
-            text += "; there was no time to read on (max_seconds)"
+            text += "; there was no time to read more (see max_seconds)"
         return text
 
     def without(self, kinds: Iterable[str]) -> Findings:

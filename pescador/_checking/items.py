@@ -104,7 +104,7 @@ def difference(one: Form, other: Form, where: str = "an item") -> Difference | N
     if "any" in (one.kind, other.kind):
         return None
     if one.kind != other.kind:
-        text = f"{where} is {_kind_text(one)}, and {_kind_text(other)} in others"
+        text = f"{where} is {_kind_text(one)}, but {_kind_text(other)} in others"
         return Difference(f"kind of {where}", text)
     if one.kind == "array":
         return _array_difference(one, other, where)
@@ -123,14 +123,14 @@ def _dtypes_text(form: Form) -> str:
 
 def _array_difference(one: Form, other: Form, where: str) -> Difference | None:
     if not one.dtypes & other.dtypes:
-        text = f"{where} has dtype {_dtypes_text(one)}, and {_dtypes_text(other)} in others"
+        text = f"{where} has dtype {_dtypes_text(one)}, but {_dtypes_text(other)} in others"
         return Difference(f"dtype of {where}", text)
     if one.shape is None or other.shape is None:
         return None
     is_same = len(one.shape) == len(other.shape)
     if is_same and all(n == m or None in (n, m) for n, m in zip(one.shape, other.shape)):
         return None
-    text = f"{where} has shape {one.shape}, and {other.shape} in others"
+    text = f"{where} has shape {one.shape}, but {other.shape} in others"
     return Difference(f"shape of {where}", text)
 
 
@@ -175,7 +175,7 @@ def free_along(form: Form, axis: int) -> Form:
 
 
 def _part_text(form: Form, key: Any) -> str:
-    return f"key {_validate.short(key)}" if form.kind == "dict" else f"member {key}"
+    return f"key {_validate.short(key)}" if form.kind == "dict" else f"element {key}"
 
 
 def is_numerical(form: Form) -> bool:

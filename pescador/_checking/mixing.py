@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _validate
 from .._callables import FOLLOWS
+from .._repr import counted
 from ..exceptions import PescadorError
 from ..mux import ChainMux, RoundRobinMux, ShuffledMux, StochasticMux
 from .plan import MAP, MUX, OPAQUE, SOURCE, Node, function_of, may_open_again
@@ -43,8 +44,8 @@ def _weight_functions(node: Node, n_items: int, report: Report) -> None:
             _validate.weights_at(function, number, mux.n_streams)
         except Exception as error:
             rule = str(error) if isinstance(error, PescadorError) else error_text(error)
-            message = f"the function of its weights fails at item {number}: {rule}"
-            remedy = f"let it return {mux.n_streams} numbers >= 0 for any number of items"
+            message = f"its function of weights fails for n_items={number}: {rule}"
+            remedy = f"let it return {mux.n_streams} numbers >= 0 for every n_items"
             report.add("error", "fails", node, message, remedy)
             return
 
@@ -62,9 +63,9 @@ def _zero_weights(node: Node, report: Report) -> None:
     if function is not None or weights is None or weights.all():
         return
     first, *others = np.flatnonzero(weights == 0).tolist()
-    message = f"weights[{first}]=0: the streamer there is never opened"
+    message = f"weights[{first}]=0: streamer {first} is never opened"
     if others:
-        message += f", and so for {len(others)} more"
+        message += f" (the same for {counted(len(others), 'more streamer')})"
     remedy = "give it a positive weight, or leave the streamer out"
     report.add("note", "never-read", node, message, remedy)
 
@@ -81,10 +82,11 @@ def _little_weight(node: Node, report: Report) -> None:
     if mux.mode == "single_active" and len(positive) <= mux.n_active:
         return  # each is replaced by itself
     shares = "their lengths" if mux.rate is None else "equality"
-    message = f"the weights decide little: shares drift towards {shares}, since weights choose"
-    message += f" among the n_active={mux.n_active} open streams of {len(positive)} alone"
+    which = f"(n_active={mux.n_active}, of {len(positive)} streamers with a weight > 0)"
+    message = f"the weights decide little: they choose only among the open streams {which}, so"
+    message += f" shares drift towards {shares}"
     remedy = 'give weighting="share"' + (", and a rate" if mux.rate is None else "")
-    remedy += "; or ShuffledMux(streamers, weights), which keeps all of them open"
+    remedy += "; or use ShuffledMux(streamers, weights), which keeps all streams open"
     report.add("warning", "weights-decide-little", node, message, remedy)
 
 
@@ -101,9 +103,9 @@ def _large_n_active(node: Node, report: Report) -> None:
     # (In the other modes it means all of them. And one streamer alone is not mixed at all.)
     if mux.mode != "with_replacement" or not 1 < n_streams < mux.n_active:
         return
-    message = f"n_active={mux.n_active}: there are {n_streams} streamers to open, so that some"
+    message = f"n_active={mux.n_active}, but there are only {n_streams} streamers to open, so some"
     message += " are open several times at once"
-    remedy = f'give n_active={n_streams}, or mode="single_active" for each at most once at a time'
+    remedy = f'give n_active={n_streams}, or mode="single_active", which never opens one twice'
     report.add("note", "n-active", node, message, remedy)
 
 
@@ -115,7 +117,7 @@ def _never_replaced(node: Node, report: Report) -> None:
     if all(is_endless(each) for each in node.below):
         stay = "stays" if mux.n_active == 1 else "stay"
         message = f"rate=None: {mux.n_active} of {n_streams} endless streams {stay} open for ever,"
-        message += " and the others are never read"
+        message += " and the others are never opened"
         remedy = "give a rate, such as rate=256, or use ShuffledMux to read all of them"
         report.add("warning", "never-read", node, message, remedy)
 
@@ -126,8 +128,8 @@ def _endless_epoch(node: Node, report: Report) -> None:
     if mux.mode != "exhaustive" or mux.rate is not None or all(map(is_endless, node.below)):
         return
     for each in filter(is_endless, node.below):
-        message = 'is endless: the epoch of its mux, mode="exhaustive", never ends'
-        remedy = "limit it, Streamer(streamer.iterate, n), or leave it out"
+        message = 'never ends, so the epoch of its mux (mode="exhaustive") never ends either'
+        remedy = "limit it to n items, Streamer(streamer.iterate, n), or leave it out"
         report.add("warning", "never-ends", each, message, remedy, like=True)
 
 
@@ -136,9 +138,9 @@ def _behind_endless(node: Node, report: Report) -> None:
         return
     for before, after in itertools.pairwise(node.below):
         if is_endless(before):
-            message = f"the streamer before it, at {before.place}, is endless: a chain never gets"
-            message += " here"
-            remedy = "limit that one, Streamer(streamer.iterate, n), or mix by another mux"
+            message = f"the streamer before it, at {before.place}, never ends, so the chain never"
+            message += " opens this one"
+            remedy = "limit that one to n items, Streamer(streamer.iterate, n), or use another mux"
             report.add("warning", "never-read", after, message, remedy)
             return
 

@@ -201,7 +201,7 @@ def _why_once(streamer: Any) -> tuple[str, Any]:
         return f"it reads {_repr.named(streamer.streamer)}", streamer.streamer
     for each in _values_of((*streamer.args, *streamer.kwargs.values(), streamer.streamer)):
         if isinstance(each, Iterator):
-            return f"it has {_repr.named(each)} for an argument", each
+            return f"one of its arguments is {_repr.named(each)}", each
     return "", None
 
 

@@ -157,7 +157,7 @@ def _why_not_across(item: Any, position: int) -> str:
             Layout.of(((key, array.dtype, *order_of(array)),))
     except NotPortable as error:
         key, why = error.args
-        return f"key {_validate.short(key)} cannot cross to another process ({why})"
+        return f"key {_validate.short(key)} cannot be sent to another process ({why})"
     except DataError as error:
         return str(error)
     return ""

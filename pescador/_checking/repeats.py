@@ -17,6 +17,7 @@ from .traces import names_in
 _SEED_NAMES = {"seed", "random_state", "random_seed", "rng", "rng_seed"}
 _MAKERS = {"default_rng", "RandomState", "Random", "Generator", "manual_seed"}
 _GLOBAL_SEED = {"random", "seed"}  # the names in np.random.seed(0)
+_TAKE_A_SEED = "give its function a parameter seed, and pescador.FRESH_SEED as the argument for it"
 _FEWEST_COMPARED = 4  # items, of which some differ: else they may be alike by chance
 
 
@@ -39,19 +40,18 @@ def _look_at(node: Node, report: Report) -> None:
         return
     like: str = _repr.named(function_of(node.streamer))
     if seed or _makes_generator(node):
-        message = "draws at random, and begins with the same items whenever it is opened, so every"
-        message += " reopening repeats them"
+        message = "draws random numbers, but begins with the same items every time it is opened"
         remedy = f"give pescador.FRESH_SEED in place of {seed}"
         if not seed:
-            remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
+            remedy = _TAKE_A_SEED
         report.add("warning", "begins-alike", node, message, remedy, like=like)
         return
     assert limit is not None
     items = "item" if limit == 1 else "items"
-    message = f"begins at the same item whenever it is opened, and gives about {limit:g} {items}:"
-    message += " those further on are never reached"
-    remedy = "begin at a random place: let its function take a seed, and give it"
-    remedy += ' pescador.FRESH_SEED; or give its mux rate=None and mode="exhaustive"'
+    message = "begins with the same item every time it is opened, and its mux closes it after"
+    message += f" about {limit:g} {items}: it never reads the items after these"
+    remedy = f"begin at a random item: {_TAKE_A_SEED}; or give the mux rate=None and"
+    remedy += ' mode="exhaustive"'
     report.add("warning", "rest-unreached", node, message, remedy, like=like)
 
 
@@ -103,10 +103,9 @@ def same_in_every_process(root: Node, report: Report) -> None:
         if node.kind == PROCESS or not node.generators or not any(map(_is_copied, processes)):
             continue
         name = type(node.generators[0]).__name__
-        message = f"draws from a {name} of the program: a copy of it goes to each background"
-        message += " process, and starts from the same state each time"
-        remedy = "let its function take a seed, and give it pescador.FRESH_SEED"
-        report.add("warning", "begins-alike", node, message, remedy, like=name)
+        message = f"draws from a {name} that the program has made: each background process gets a"
+        message += " copy, and all copies give the same random numbers"
+        report.add("warning", "begins-alike", node, message, _TAKE_A_SEED, like=name)
 
 
 def _is_copied(node: Node) -> bool:
@@ -131,8 +130,7 @@ def share_a_generator(root: Node, report: Report) -> None:
 
 
 def _tell_of_sharing(node: Node, name: str, number: int, report: Report) -> None:
-    message = f"draws from a {name} that other sources draw from too: what it gives depends on"
-    message += " when they are read, and no state holds it"
-    remedy = "let its function take a seed, and give it pescador.FRESH_SEED: see"
-    remedy += " docs/reproducibility.md"
+    message = f"draws from a {name} that other sources use too: its items depend on when those are"
+    message += f" read, and the state of a stream does not include the {name}"
+    remedy = f"{_TAKE_A_SEED}: see docs/reproducibility.md"
     report.add("note", "shared-generator", node, message, remedy, like=number, is_of_tree=True)

@@ -172,7 +172,10 @@ def poisson_probabilities(inclusions: np.ndarray, size: int) -> np.ndarray:
             moved, changed = np.diff(points, axis=0).T, np.diff(steps, axis=0).T
             factors = np.linalg.lstsq(changed * metric, step * metric[:, 0], rcond=1e-14)[0]
             log_odds -= (moved + changed) @ factors
-    raise ArithmeticError("the odds of a conditional Poisson design were not found")
+    raise ArithmeticError(
+        'no way was found to draw streamers with these weights: weighting="share",'
+        ' mode="single_active"; give other weights, or mode="with_replacement"'
+    )
 
 
 def _probabilities(log_odds: np.ndarray) -> np.ndarray:

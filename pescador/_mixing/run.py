@@ -228,7 +228,7 @@ class Run(MeteredRun):
         except Exception as error:
             if positions.is_misfit(error):
                 raise
-            if not self.outlives(error, slot, "as it was started again"):
+            if not self.outlives(error, slot, "while it was opened again"):
                 raise
             return
         self.sources[slot] = self.readers[slot] = source
@@ -330,7 +330,7 @@ class Run(MeteredRun):
             )
         except Exception as error:
             self.iterators[slot] = NO_SOURCE
-            if not self.outlives(error, slot, "as it was opened"):
+            if not self.outlives(error, slot, "while it was opened"):
                 raise
             return False
         self.sources[slot] = source
@@ -373,14 +373,14 @@ class Run(MeteredRun):
             except Exception as error:
                 if self.through_limit[slot] == STOP_FAILED:
                     log_late(error, streamer)
-                elif not self.outlives(error, slot, "as it was closed"):
+                elif not self.outlives(error, slot, "while it was closed"):
                     raise
         self.initial_ticks[slot] -= n_given
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
         """Note that the stream of a slot has failed. If not, raise the error again, now."""
         limit, self.through_limit[slot] = self.through_limit[slot], STOP_FAILED
-        moment += " " if moment else ""
+        moment += ", " if moment else ""
         moment += f"after {of_items(self.n_given(slot))} of this activation"
         place = self.places[slot]
         outlived = self.note_failure(error, self.named(place), self.streamers[place], moment)
@@ -437,7 +437,8 @@ class Run(MeteredRun):
                 self.opener.end(self.streamers[place], source)
             except BaseException as error:
                 if isinstance(error, Exception):
-                    self.blame(error, self.named(place), self.streamers[place], "as it was closed")
+                    moment = "while it was closed"
+                    self.blame(error, self.named(place), self.streamers[place], moment)
                 # Raised in the end: the last one, but not in place of an interrupt.
                 if isinstance(error, Exception) and not isinstance(
                     failure, (Exception, type(None))

@@ -286,7 +286,7 @@ class ChainRun(Run):
             for index, streamer in enumerate(source, start):
                 yield as_streamer(streamer, index)
         except Exception as error:
-            who = f"what gives the streamers of {_validate.short(self.setup.mux)}"
+            who = f"the iterable that gives the streamers of {_validate.short(self.setup.mux)}"
             add_note(error, f"raised by {who}, after {counted(index, 'streamer')} or more")
             raise
 

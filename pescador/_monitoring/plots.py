@@ -10,7 +10,7 @@ from ..exceptions import PescadorError
 
 _MOST_NAMED = 40  # sources, with a line of its own for each
 _SIGMAS = 3
-_ASKED = "asked for, ± 3 standard deviations"
+_EXPECTED = "expected ± 3 standard deviations"
 _LONGEST = 34  # characters of a streamer
 
 
@@ -50,8 +50,8 @@ def _draw(axes: Any, rows: list, deviations: list, is_named: bool) -> None:
 
 def _draw_named(axes: Any, rows: list, known: list, asked: list, spread: list) -> None:
     """Draw a line for each source, with its name."""
-    axes.errorbar(asked, known, xerr=spread, fmt="|", color="0.5", label=_ASKED)
-    axes.plot([row.share for row in rows], range(len(rows)), "o", ms=6, label="realised")
+    axes.errorbar(asked, known, xerr=spread, fmt="|", color="0.5", label=_EXPECTED)
+    axes.plot([row.share for row in rows], range(len(rows)), "o", ms=6, label="real")
     names = [f"{'.'.join(map(str, row.path))}  {cut(row.streamer, _LONGEST)}" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize="small")
     axes.invert_yaxis()
@@ -65,9 +65,9 @@ def _draw_many(axes: Any, rows: list, known: list, asked: list, spread: list) ->
     low = [max(0.0, mean - each) for mean, each in zip(asked, spread)]
     high = [mean + each for mean, each in zip(asked, spread)]
     shares = [row.share for row in rows]
-    axes.plot(range(len(rows)), shares, ".", ms=size, label="realised", zorder=1)
-    axes.fill_between(known, low, high, color="0.4", alpha=0.25, label=_ASKED, lw=0, zorder=2)
+    axes.plot(range(len(rows)), shares, ".", ms=size, label="real", zorder=1)
+    axes.fill_between(known, low, high, color="0.4", alpha=0.25, label=_EXPECTED, lw=0, zorder=2)
     axes.plot(known, asked, color="0.2", lw=1, zorder=3)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(f"{counted(len(rows), 'source')}, by the share asked for")
+    axes.set_xlabel(f"{counted(len(rows), 'source')}, sorted by expected share")
     axes.set_ylabel("share of the items")

@@ -40,8 +40,8 @@ def _told(monitor: Any) -> str:
     n_open = monitor.n_open()
     n_failures = monitor.n_failures()
     parts = [
-        f"{n_open:,} open" if n_open else "",
-        f"waiting {percent(waited, seconds)}",
+        f"{counted(n_open, 'stream')} open" if n_open else "",
+        f"waited {percent(waited, seconds)}",
         counted(n_failures, "failure") if n_failures else "",
     ]
     return ", ".join(filter(None, parts))

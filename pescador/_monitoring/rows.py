@@ -17,20 +17,23 @@ class SourceReport(NamedTuple):
     path: tuple[int, ...]
     #: The streamer, as text.
     streamer: str
-    #: The share of the items that its muxes promise; None if they promise none.
+    #: The share that follows from the weights, rates and modes of its muxes; None if none does.
     expected: float | None
-    #: The share that it has: of the items of its mux, times the share that this has, and so on.
+    #: The real share: of the items of its mux, times the real share of that mux, and so on.
     share: float
-    #: How many standard deviations these are apart; None if no formula tells, or for too few items.
+    #: ``share - expected``, in standard deviations; None if these are not known, or with few items.
     z: float | None
+    #: How many items it has given.
     n_items: int
+    #: How often it was opened.
     n_opened: int
     #: How many of its streams ended without an item.
     n_empty: int
+    #: How often it has failed.
     n_failures: int
     #: Whether its mux has left it out, for its failures or because it gave nothing.
     is_dropped: bool
-    #: Seconds that it was waited for; None where that is not known, in a background process.
+    #: Seconds in which the loop waited for it; None in a background process: not known there.
     waited: float | None
 
 

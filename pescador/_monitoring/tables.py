@@ -71,10 +71,11 @@ def summary(report: Any) -> list[str]:
     rate = report.n_items / report.seconds if report.seconds else 0.0
     times = [
         f"{of_items(report.n_items)} in {seconds(report.seconds)} ({rate:,.0f} items/s)",
-        f"waited {seconds(report.waited)} ({percent(report.waited, report.seconds_in_all)})",
+        f"waited {seconds(report.waited)} for items"
+        f" ({percent(report.waited, report.seconds_in_all)})",
     ]
     if report.opening:
-        times.append(f"opening {seconds(report.opening)}")
+        times.append(f"opening sources took {seconds(report.opening)}")
     return ["; ".join(times), "; ".join(_counts(report))]
 
 
@@ -89,7 +90,7 @@ def _counts(report: Any) -> list[str]:
     if report.n_failures:
         found.append(counted(report.n_failures, "failure"))
     if report.bytes_ahead:
-        found.append(f"{counted(report.bytes_ahead, 'byte')} ahead")
+        found.append(f"{counted(report.bytes_ahead, 'byte')} made ahead")
     return found
 
 

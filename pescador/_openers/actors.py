@@ -32,8 +32,7 @@ _MOST_IN_A_ROW = 4  # actors that are lost before they have given anything
 _MOST_TEXT = 300  # characters of an error of Ray
 
 _NOT_STARTED = (
-    "Ray is not started; start it, or connect to a cluster, first: ray.init(),"
-    ' or ray.init(address="auto")'
+    'Ray is not started; call ray.init() before, or ray.init(address="auto") to use a cluster'
 )
 
 
@@ -167,7 +166,7 @@ class Actors:
         except Exception as error:
             raise PescadorError(
                 f"the sources cannot be sent to the cluster ({type(error).__name__}: {error});"
-                " their functions and arguments have to be picklable: open files and connections"
+                " their functions and arguments must be picklable: open files and connections"
                 " inside the function, or in worker_init"
             ) from error
         self.workers: list[_Actor] = []
@@ -205,7 +204,7 @@ class Actors:
         for worker in self.workers:
             worker.tell()
         if not self._ray.is_initialized():  # (it would start another cluster)
-            raise WorkerError("Ray was shut down while a stream read from its actors")
+            raise WorkerError("Ray was shut down before a stream that uses it; close streams first")
         by_call = {call: worker for worker in self.workers for call in worker.calls}
         calls = list(by_call)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=seconds)
@@ -291,7 +290,7 @@ class Actors:
         """End an actor that hangs."""
         if not worker.is_dead:
             culprits = [each for each in self.at(worker) if each[0] == blamed]
-            self._replace(worker, culprits, f"{worker.name} was killed, since {why}", hangs=True)
+            self._replace(worker, culprits, f"{worker.name} was killed, because {why}", hangs=True)
 
     def close(self) -> None:
         """End all actors, each after what its sources are at."""
@@ -326,7 +325,7 @@ def _cannot_run(worker: _Actor, error: Exception) -> WorkerError:
     cause = getattr(error, "cause", None) or error
     text = cut(" ".join(f"{type(cause).__name__}: {cause}".split()), _MOST_TEXT)
     return WorkerError(
-        f"{worker.name} cannot run ({text}); pescador, and the modules of"
-        ' the sources, must be there on every node: see runtime_env, ray.init(runtime_env={"pip":'
-        ' [...], "working_dir": "."}), or ray_remote_args={"runtime_env": ...}'
+        f"{worker.name} cannot run ({text}); pescador and the modules of the sources must be"
+        ' installed on every node: ray.init(runtime_env={"pip": [...], "working_dir": "."}), or'
+        ' ray_remote_args={"runtime_env": ...}'
     )

@@ -285,8 +285,8 @@ class Processes:
         self._n_silent = 0 if worker.has_given else self._n_silent + 1
         self._close(worker, 0)
         if self._n_silent >= _MOST_IN_A_ROW and not culprits:
-            remedy = "its standard error may say more"
-            raise WorkerError(f"{how}, and so did those before it, without an item; {remedy}")
+            text = f"{how}; {self._n_silent} processes in a row ended before their first item"
+            raise WorkerError(f"{text}; see what they wrote to stderr")
         another = _Process()
         self.workers.append(another)
         self._start(another)
@@ -303,7 +303,7 @@ class Processes:
         """End a worker that hangs."""
         if not worker.is_dead and worker.is_started:
             worker.remote.child.kill()
-            self._bury(worker, f"was killed, since {why}", blamed)
+            self._bury(worker, f"was killed, because {why}", blamed)
 
     def _close(self, worker: _Process, grace: float | None) -> None:
         with HeldInterrupts() as held:

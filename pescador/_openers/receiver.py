@@ -16,6 +16,8 @@ from ..exceptions import WorkerError
 from .activation import Batch
 from .sender import ERROR_HEAD
 
+_REMEDY = "read the stream again, or resume it from a state"
+
 
 class Receiver:
     """Reads the messages of one worker, and sees that none of its items is lost.
@@ -40,12 +42,13 @@ class Receiver:
         if rest or len(frames) > 1:
             message = self._unpacker.message([*rest, *frames[1:]])
             if message.first != self.n_items:
-                text = f"{of_items(self.n_items)} of {self.name} arrived, and it counts"
-                raise WorkerError(f"{text} {message.first}: some are lost; read the stream again")
+                text = f"{self.name} sent {of_items(message.first)}, and {self.n_items} arrived"
+                raise WorkerError(f"{text}: some are lost; {_REMEDY}")
             self.n_items += message.n_items
             runs = np.frombuffer(whose, "=u4").reshape(-1, 2).tolist()
             if sum(n_items for _, n_items in runs) != message.n_items:
-                raise WorkerError(f"{self.name} sent items of which it does not say whose they are")
+                what = "items, but not which source each of them comes from"
+                raise WorkerError(f"{self.name} sent {what}; {_REMEDY}")
             batches = _batches(runs, message)
         told = json.loads(bytes(marks)) if marks else []
         window.take(worker, batches, [each for each in told if each[0] != "warning"])

@@ -208,7 +208,8 @@ class Threads:
             while True:
                 broken = [facts[0] for kind, _, *facts in marks if kind == "broken"]
                 if broken:
-                    raise WorkerError("a thread of ParallelStreamer has failed") from broken[0]
+                    text = "a thread of ParallelStreamer failed outside of a source"
+                    raise WorkerError(text) from broken[0]
                 self._window.take(self.workers[0], batches, marks)
                 batches, marks = handed_over.get(False)
         except queue.Empty:

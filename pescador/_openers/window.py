@@ -433,7 +433,8 @@ class Window:
         if is_there and self._engine.can_kill:
             self._engine.kill(worker, f"{name} did not end in {self._timeout} s", None)
         else:  # its worker is at another source, which is not to suffer for it
-            LOG.warning("%s does not end in %s s: it is left to itself", name, self._timeout)
+            text = "%s did not end in %s s: its worker goes on, and the stream does not wait for it"
+            LOG.warning(text, name, self._timeout)
 
     def _look_whether_it_hangs(self, activation: Activation, before: list[tuple[int, int]]) -> None:
         """End what has not moved, if that keeps an activation from giving an item."""
@@ -450,7 +451,8 @@ class Window:
             return
         what = f"no item came from {worker.name} in {self._item_timeout} s"
         self._tell_to_close(activation)
-        activation.fail(WorkerTimeoutError(_told(what, activation)))
+        remedy = "see what it waits for, or give a longer item_timeout"
+        activation.fail(WorkerTimeoutError(f"{_told(what, activation)}; {remedy}"))
 
     def settle(self) -> None:
         """Do nothing: what workers make is counted here, as it is handed out."""
@@ -508,7 +510,8 @@ class Window:
         lost = [*worker.unfinished.values()]
         lost += [each for each in self._activations.values() if _waits_for_error(each, worker)]
         n_again = sum(not (each.is_guess or each.is_closing) for each in lost)
-        LOG.warning("%s; what it had open is opened again: %s", how, counted(n_again, "source"))
+        text = "%s; a new worker takes its place; %s opened again"
+        LOG.warning(text, how, counted(n_again, "source"))
         blamed = dict(culprits)
         worker.unfinished = {}
         for each in lost:
@@ -535,7 +538,7 @@ class Window:
         if activation.n_deaths < (_MOST_TRIES if lacks_some else _MOST_DEATHS):
             return False
         kind = WorkerTimeoutError if hangs else WorkerError
-        what = f"{how}; so did those before it: {activation.n_deaths} times at this item"
+        what = f"{how}; {activation.n_deaths} workers in a row ended at the same item"
         activation.fail(kind(_told(what, activation)))
         return True
 

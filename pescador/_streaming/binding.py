@@ -211,7 +211,9 @@ def _difference(before: list, now: list, function: Any) -> str:
             one, other = (each.get(name, "nothing") for each in values)
             if one != other:
                 return f"had {name}={one} when the state was taken, and has {name}={other} now"
-    return f"was {before[0]}(...), perhaps with other arguments"
+    if before[0] == now[0]:
+        return "had other arguments when the state was taken"
+    return f"was {before[0]}(...) when the state was taken"
 
 
 def _by_name(function: Any, values: list) -> dict[str, str]:

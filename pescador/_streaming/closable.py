@@ -68,7 +68,7 @@ class ClosableIterator(Iterator):
 
     _NOT_PICKLED = (
         "an iterator over a stream can be neither pickled nor copied",
-        "make a streamer of the map and its arguments, and save where its stream stands:"
+        "make a streamer of the map and its arguments, and save the state of its stream:"
         " Streamer(buffer_stream, streamer, 32).iterate().state_dict()",
     )
 

@@ -117,7 +117,7 @@ class Failures:
         if len(entry.path) > 1:
             name += f" (path {entry.path})"
         if entry.count == 1:
-            fate = "it is left out" if is_dropped else "another takes its place"
+            fate = "it is left out" if is_dropped else "another streamer takes its place"
             LOG.warning("%s, failed %s: %s; %s", name, moment, entry.error, fate)
         elif is_dropped and not (before is not None and before.is_dropped):
             times = f"has failed {entry.count} times"
@@ -195,7 +195,7 @@ def told(error: BaseException) -> str:
         notes = map(str, getattr(error, "__notes__", ()))
         text = " ".join([str(error), *(note for note in notes if "\n" not in note)])
     except Exception:
-        text = "(its text cannot be made)"
+        text = "(str() of it fails)"
     text = f"{name}: {text}" if text else name
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 

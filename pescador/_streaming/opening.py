@@ -92,8 +92,9 @@ def iterator_of(
     except TypeError as error:
         if is_iterable(made):
             raise
-        rule = "is what the streamer's function returned, and it is not iterable"
-        raise _validate.refuse("result", made, rule, ACCEPTED) from error
+        rule = "the function of the streamer returned this, which is not iterable"
+        remedy = "give items by 'yield' in the function, or return an iterable"
+        raise _validate.refuse("result", made, rule, remedy) from error
 
 
 def is_finished(iterator: Any) -> bool:

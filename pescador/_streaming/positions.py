@@ -128,7 +128,7 @@ def misfit(streamer: Any, what: str) -> PescadorError:
     name = streamer if isinstance(streamer, str) else short(streamer)
     error: Any = PescadorError(
         f"the state does not fit the streamer: {name} {what};"
-        " resume with the streamer, the arguments and the data that the state was taken of"
+        " resume with the streamer, the arguments and the data with which the state was taken"
     )
     error.is_misfit = True  # (an attribute goes along into other processes)
     return error
@@ -168,8 +168,9 @@ def unsealed(state: Any) -> dict:
     if not isinstance(state, Mapping) or "pescador" not in state:
         raise _validate.refuse("state", state, "is not the state of a stream", remedy)
     if state["pescador"] != FORMAT:
-        rule = f"has the form {state['pescador']!r}, and this release knows form {FORMAT}"
-        raise _validate.refuse("state", state, rule, "resume with the release that it comes from")
+        rule = f"is of version {state['pescador']!r}, and this release reads version {FORMAT}"
+        remedy = "resume with the release of pescador that saved it"
+        raise _validate.refuse("state", state, rule, remedy)
     fields = {key: value for key, value in state.items() if key != "checksum"}
     try:
         checksum = _checksum(fields)

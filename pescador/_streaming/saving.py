@@ -36,7 +36,7 @@ def load(path: Any) -> Mapping:
     """Return the state that a file holds."""
     remedy = "give a file that stream.save() has written, or what state_dict() returned"
     if isinstance(path, str) and path.lstrip().startswith("{"):
-        rule, remedy = "is JSON as text, where a path was expected", "give json.loads(state)"
+        rule, remedy = "is JSON text, not a path", "give json.loads(state), or the path of a file"
         raise _validate.refuse("state", path, rule, remedy)
     try:
         with open(path, "rb") as file:

@@ -67,7 +67,7 @@ def opened(source: Any, is_shared: bool, streamer: Any, position: Any = None) ->
             getattr(iterator, names[1])(from_json(position["object"]))
         return _reading(iterator, names, iterator, streamer, position)
     if position is not None:
-        raise positions.misfit(streamer, "had a source with a state of its own, and has none now")
+        raise positions.misfit(streamer, "had a source that saves its own state, and has none now")
     return iterator
 
 
@@ -82,8 +82,8 @@ def _copied(source: Any, streamer: Any) -> Any:
                     raise
         return _copy(source)
     except Exception as error:
-        rule = f"has a state of its own, and cannot be copied for each activation ({error})"
-        remedy = "give a class or function that makes one: Streamer(make, arguments)"
+        rule = f"saves its own state, so each activation needs a copy of it, which failed ({error})"
+        remedy = "give a class or function that makes the object: Streamer(make, arguments)"
         raise _validate.refuse("streamer", streamer, rule, remedy) from error
 
 
@@ -134,8 +134,8 @@ class _Stateful:
         try:
             state = as_json(state)
         except TypeError as error:
-            rule = f"has a source whose {self._name}() cannot be kept as JSON: {error}"
-            remedy = "let it return strings, numbers, None, bytes, and lists and dicts of these"
+            rule = f"has a source whose {self._name}() returned what JSON cannot hold: {error}"
+            remedy = "let it return strings, numbers, None, bytes, or lists and dicts of these"
             raise _validate.refuse("streamer", self._streamer, rule, remedy) from error
         return {"object": state, "n_items": n_given}
 

@@ -91,7 +91,7 @@ class Stream(ClosableIterator):
 
     _NOT_PICKLED = (
         "an open stream can be neither pickled nor copied",
-        "save where it stands, stream.state_dict(), and go on by streamer.resume(state)",
+        "save its state, stream.state_dict(), and continue with streamer.resume(state)",
     )
 
     def __getattr__(self, name: str) -> Any:
@@ -418,11 +418,11 @@ def _count_of(known: weakref.ref) -> Callable[[], int]:
 
 # Names that people look for on a stream, and where they are.
 _ELSEWHERE = dict.fromkeys(
-    ("load_state_dict", "resume"), "go on by stream = streamer.resume(state), on its streamer"
+    ("load_state_dict", "resume"), "call its streamer: stream = streamer.resume(state)"
 )
 _ELSEWHERE |= dict.fromkeys(
     ("iterate", "cycle", "generate", "active", "streamers", "weights", "n_streams"),
-    "that belongs to its streamer, the recipe, and this is one run of it",
+    "its streamer has that; a stream is one run of a streamer",
 )
 _ELSEWHERE |= dict.fromkeys(("send", "throw"), "write a generator of your own around it")
 _ELSEWHERE["tuples"] = "give it to a map: pescador.tuples(stream, 'X', 'Y')"

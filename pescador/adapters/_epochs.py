@@ -80,7 +80,7 @@ class Epochs:
             rule = f"has more than {MOST_COUNTED:,} batches, if it ends at all"
             raise _validate.refuse("streamer", self.streamer, rule, "give steps")
         if not n_batches:
-            rule, remedy = "has no batches", "see whether its sources are empty"
+            rule, remedy = "has no batches", "check whether its sources are empty"
             raise _validate.refuse("streamer", self.streamer, rule, remedy)
         return n_batches
 
@@ -105,8 +105,8 @@ class Epochs:
             number = self._next[reader]
             if number < self._base:
                 raise PescadorError(
-                    "Keras reads an epoch in a way that is not known here, so that batches would"
-                    " be lost; use a stream of pescador.keras_tuples"
+                    "Keras reads the epoch in a way that StreamDataset does not know, and batches"
+                    " would be lost; give fit() a stream of pescador.keras_tuples instead"
                 )
             # (A state is dear: it is taken where it may be wanted, not before every batch.)
             is_start = self._n_kept > 0 and (number - self._first) % self.size == 0
@@ -123,8 +123,8 @@ class Epochs:
         """
         if self._left_by and reader not in self._left_by:
             _LOGGER.warning(
-                "an epoch was left before its end: batches that Keras had read ahead by then"
-                " are not trained with"
+                "an epoch was stopped before its end: Keras had read batches ahead, and the model"
+                " will not train on them"
             )
         self._left_by = set()
         is_late = self._is_over and self.size > self._n_kept
@@ -163,9 +163,9 @@ class Epochs:
         batch = next(self._stream, None)
         if batch is None:
             raise PescadorError(
-                f"{_validate.short(self.streamer)} has ended"
-                f" after {counted(self._stream.n_given, 'batch')},"
-                f" of {self._size}; give steps, and a stream that gives as many each time"
+                f"{_validate.short(self.streamer)} ended"
+                f" after {counted(self._stream.n_given, 'batch')}, and an epoch has {self._size};"
+                " give steps, or a streamer that gives as many batches in every pass"
             )
         return batch
 
@@ -209,9 +209,9 @@ class Epochs:
         with self._lock:
             if self._n_kept and self._is_begun and (self.is_in_epoch or not self._is_over):
                 raise PescadorError(
-                    "in an epoch, Keras on TensorFlow has read ahead, and nobody knows how far;"
-                    " call state_dict() between two epochs, in on_epoch_end of a callback, and give"
-                    " fit() no steps_per_epoch: the dataset has steps"
+                    "during an epoch, Keras on TensorFlow reads batches ahead, and it is not known"
+                    " how many; call state_dict() between two epochs, in on_epoch_end of a"
+                    " callback; give steps to the dataset, not steps_per_epoch to fit()"
                 )
             n_before = self._upcoming() - self._base
             ahead = self._ahead[n_before : n_before + 1]

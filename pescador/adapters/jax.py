@@ -69,7 +69,7 @@ class DeviceIterator(Iterator):
     size : int
         How many batches are read ahead.
     sharding : object
-        Where they go.
+        Where batches go, as for ``device_iterator``.
 
     Raises
     ------
@@ -93,11 +93,11 @@ class DeviceIterator(Iterator):
         if not isinstance(stream, Stream):
             rule, remedy = "is not a stream", "give streamer.iterate(), cycle() or resume(state)"
             if is_streamer(stream):
-                rule = "is a streamer, the recipe, and not a stream"
+                rule = "is a streamer, not a stream"
             raise _validate.refuse("stream", stream, rule, remedy)
         if sharding is not None and not isinstance(sharding, (jax.Device, jax.sharding.Sharding)):
-            rule, remedy = "is no sharding", "give a jax.sharding.Sharding, a jax.Device, or None"
-            raise _validate.refuse("sharding", sharding, rule, remedy)
+            remedy = "give a jax.sharding.Sharding, a jax.Device, or None"
+            raise _validate.refuse("sharding", sharding, "is not a sharding", remedy)
         self._size = _validate.whole("size", size, 1, "give a number of batches")
         self._stream, self._sharding = stream, sharding
         self._is_cpu = "cpu" in _platforms(sharding)  # where JAX uses the memory of an array

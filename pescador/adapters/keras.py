@@ -56,8 +56,8 @@ class StreamDataset(keras.utils.PyDataset):
     the next batch, and comes again in the epoch.
 
     With the TensorFlow backend, Keras reads ahead in a thread. Still no batch is lost or repeated,
-    except in an epoch that is left in the middle: it loses what was read ahead, and a line is
-    logged.
+    except in an epoch that is stopped in the middle: it loses what was read ahead, and a warning
+    is logged.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class StreamDataset(keras.utils.PyDataset):
         if inputs is None:
             raise _validate.refuse("inputs", inputs, "must not be None", "give the keys of x")
         if outputs is None and weights is not None:
-            rule, remedy = "weigh the outputs, of which there are none", "give both, or neither"
+            rule, remedy = "are the weights of outputs, and outputs=None", "give both, or neither"
             raise _validate.refuse("weights", weights, rule, remedy)
         self._getters = [_getter(name, keys) for name, keys in given.items() if keys is not None]
         if steps is not None:
@@ -102,7 +102,7 @@ class StreamDataset(keras.utils.PyDataset):
 
     def _convert(self, batch: Any) -> tuple:
         if not isinstance(batch, Mapping):
-            rule, remedy = "is no mapping", "give a streamer of batches: dicts of arrays"
+            rule, remedy = "is not a mapping", "give a streamer of batches: dicts of arrays"
             raise DataError(_validate.explain("batch", batch, rule, remedy))
         return tuple(get(batch) for get in self._getters)
 
@@ -159,7 +159,7 @@ class StreamDataset(keras.utils.PyDataset):
         return {"stream": self._epochs.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a dataset stood; only with ``steps``, as otherwise each epoch begins anew.
+        """Go on where a dataset stood; only with ``steps``: else each epoch begins anew.
 
         Parameters
         ----------
@@ -172,8 +172,8 @@ class StreamDataset(keras.utils.PyDataset):
             If ``state`` is not a state of a dataset, or does not fit the streamer.
         """
         if not isinstance(state, Mapping) or set(state) != {"stream"}:
-            rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
-            raise _validate.refuse("state", state, rule, remedy)
+            remedy = "give what its state_dict() returned"
+            raise _validate.refuse("state", state, "is not a state of a StreamDataset", remedy)
         self._epochs.resume(state["stream"])
 
 
@@ -198,7 +198,7 @@ def _getter(name: str, keys: Any) -> Callable[[Mapping], Any]:
         try:
             return batch[keys] if is_one else tuple(map(batch.__getitem__, keys))
         except KeyError as error:
-            rule = f"has no key {error}, which {name} asks for"
+            rule = f"has no key {error}, which is in {name}"
             remedy = f"its keys are {sorted(map(str, batch))}"
             raise DataError(f"a batch {rule}; {remedy}") from error
 

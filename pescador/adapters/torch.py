@@ -161,8 +161,8 @@ class StreamDataset(IterableDataset):
             If ``state`` is not a state of a dataset.
         """
         if not isinstance(state, Mapping) or set(state) != {"epoch", "stream"}:
-            rule, remedy = "is no state of a StreamDataset", "give what its state_dict() returned"
-            raise _validate.refuse("state", state, rule, remedy)
+            remedy = "give what its state_dict() returned"
+            raise _validate.refuse("state", state, "is not a state of a StreamDataset", remedy)
         epoch = _validate.whole("epoch", state["epoch"], 0, "give what state_dict() returned")
         stream = state["stream"]
         if stream is not None and not (isinstance(stream, Mapping) and "pescador" in stream):
@@ -210,8 +210,8 @@ def _tensor(array: np.ndarray, name: str) -> Any:
     try:
         return torch.from_numpy(array)
     except (TypeError, ValueError) as error:
-        remedy = f"convert it in the source, by .astype({_nearest(array.dtype)})"
-        rule = f"has the dtype {array.dtype.str!r}, which torch has not"
+        remedy = f"convert it in the source: .astype({_nearest(array.dtype)})"
+        rule = f"has the dtype {array.dtype.str!r}, which torch does not have"
         raise PescadorError(f"{name} {rule}; {remedy}") from error
 
 

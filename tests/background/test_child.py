@@ -877,7 +877,7 @@ def test_a_daemon_may_not_start_one():
         daemon.close()
         ours.close()
     assert name == "PescadorError"
-    for each in ('backend="threads"', "num_workers=0 in a DataLoader", "daemon=False"):
+    for each in ('backend="threads"', "in a DataLoader, give num_workers=0", "daemon=False"):
         assert each in text
 
 

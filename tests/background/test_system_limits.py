@@ -188,7 +188,7 @@ def test_a_current_folder_that_is_gone_is_told(method):
     if method == "fork":
         assert seen == list(range(20))
     else:
-        assert_os_error(seen, "the current folder has been deleted", "os.chdir", "'fork'")
+        assert_os_error(seen, "the current folder was deleted", "os.chdir", "'fork'")
 
 
 # The loopback interface.

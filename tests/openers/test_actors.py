@@ -199,8 +199,8 @@ def test_what_cannot_be_sent(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start_method": "fork"}, "means nothing with backend='ray'.*'processes'"),
-        ({"copy": True}, "means nothing with backend='ray'"),
+        ({"start_method": "fork"}, "has no effect with backend='ray'.*'processes'"),
+        ({"copy": True}, "has no effect with backend='ray'"),
         ({"ray_remote_args": 3}, "must be a dict"),
         ({"ray_remote_args": {"max_restarts": 3}}, "max_restarts"),
     ],

@@ -233,7 +233,9 @@ def test_a_source_at_which_workers_die_three_times_fails_there():
     mux = RoundRobinMux([Streamer(counting, 0, 9), Streamer(counting, 1, 9)])
     stream = Through(mux, Deadly(rng, death=0.0), 0).iterate()
     found = []
-    with pytest.raises(WorkerError, match=r"it died.*3 times at this item, after 2 items of"):
+    with pytest.raises(
+        WorkerError, match=r"it died.*3 workers in a row ended at the same item, after 2 items of"
+    ):
         for item in stream:
             found.append(tuple(item.values()))
     assert found == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]

@@ -420,7 +420,7 @@ def test_a_state_that_is_no_json_is_told(state):
     stream = Streamer(Odd(0)).iterate()
     next(stream)
     with pytest.raises(
-        PescadorError, match=r"state_dict\(\) cannot be kept as JSON: state\['a'\]\[0"
+        PescadorError, match=r"state_dict\(\) returned what JSON cannot hold: state\['a'\]\[0"
     ):
         stream.state_dict()
     assert len(list(stream)) == N_ROWS - 1
@@ -429,7 +429,7 @@ def test_a_state_that_is_no_json_is_told(state):
 def test_what_cannot_be_copied_is_told():
     rows = Rows(0)
     rows.lock = threading.Lock()
-    with pytest.raises(PescadorError, match="cannot be copied for each activation"):
+    with pytest.raises(PescadorError, match="each activation needs a copy of it, which failed"):
         list(Streamer(rows))
 
 
