@@ -456,16 +456,15 @@ def main():
 
 def print_tables(plan):
     """Print all tables."""
-    print("To open a source / to make an item; items/s unless said otherwise.\n")
     started = starts(plan)
-    head = ["what; against what", "here", "there", "here / there"]
+    head = ["what is measured; what it is compared with", "measured", "compared with", "ratio"]
     print_table(head, itertools.chain(speeds(plan), costs(plan, started)))
-    head = [f"{plan.near}, ms: start method, processes", "first item", f"{N_ACTIVE} items", "end"]
+    head = ["start method, processes; ms to", "the first item", f"{N_ACTIVE} items", "the end"]
     print_table(head, start_lines(started))
-    head = ["CPU microseconds an item, here + there", "2 processes", "ZMQStreamer"]
-    print_table([*head, "here / ZMQStreamer's", "there / ZMQStreamer's"], cpu_lines(plan))
+    head = ["CPU microseconds an item, program + workers", "2 processes", "ZMQStreamer"]
+    print_table([*head, "ratio, program", "ratio, workers"], cpu_lines(plan))
     head = [f"{plan.far}, {plan.few} workers", "items/s", "of the ideal"]
-    gaps = [f"longest gap between batches of {BATCH}, ms", "processes' gap / its"]
+    gaps = [f"longest wait for a batch of {BATCH}, ms", "the first row's / this"]
     print_table([*head, *gaps], peer_lines(plan))
     print(machine())
 
