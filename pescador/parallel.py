@@ -40,14 +40,14 @@ class ParallelStreamer(Streamer):
         How many sources a worker works on at a time; for sources that wait. Not for threads.
     n_ahead : int >= 0, optional
         How many activations may be open before their turn; None: 2 for each worker (times its
-        threads). At most ``n_active`` of every mux and ``n_ahead`` sources are open.
+        threads). At most ``n_active`` sources for every open mux, plus ``n_ahead``, are open.
     max_bytes : int >= 1
         How far all workers together may run ahead, in bytes. An item counts its arrays and 128
         bytes more (with threads, only arrays directly in a dict, tuple or list).
     item_timeout : float > 0, optional
-        How many seconds the program waits for a source to open or to make an item; None for no
-        limit. Then its process is killed, and another process opens the same sources again. With
-        threads it is an error at once.
+        How many seconds the program waits for a source to open or to make an item. After this
+        time, its process is killed, and another process opens the same sources again; with
+        threads it is an error at once. None for no limit.
     start_timeout : float > 0
         How many seconds a worker has to start. Not for threads.
     timeout : float > 0 or None

@@ -50,7 +50,7 @@ def shard(streamer: Any, index: int, count: int, steps: int | None = None) -> St
     PescadorError
         If a number is out of its range; if there is no mux to divide; if a mux has fewer streamers
         than there are consumers, or has both muxes and sources, or if all weights of a part are 0
-        (the error names the mux). With ``steps``, also in a pass without items.
+        (the error names the mux). In a run with ``steps``, if a pass has no items.
 
     See Also
     --------

@@ -63,8 +63,8 @@ class ZMQStreamer(Streamer):
         If the process dies before the end of the stream, or raises an exception that cannot be
         sent. It is a TimeoutError too if nothing came for ``item_timeout`` seconds.
     OSError
-        If the system lacks what a process needs: file descriptors, tasks, a folder for a socket,
-        a current folder, or a loopback interface. It says what to do.
+        If the system lacks what a process needs: file descriptors, processes or threads, a folder
+        for a socket, a current folder, or a loopback interface. It says what to do.
 
     See Also
     --------
@@ -100,7 +100,8 @@ class ZMQStreamer(Streamer):
     items from there.
 
     Closing a stream early raises the errors of the ``finally`` blocks of its source, as without a
-    process. Ctrl-C, or a SIGTERM that the program handles, kills a process that is just ending.
+    process. While the stream is being closed, Ctrl-C, or a SIGTERM that the program handles, kills
+    the background process at once.
 
     Examples
     --------

@@ -496,6 +496,6 @@ def _handed_out(items: list[dict]) -> Iterator[dict]:
 
 def _garbage(what: str) -> WorkerError:
     return WorkerError(
-        f"the background process sent {what}: this is not a message of this library;"
-        " nothing else may write to the socket of a stream"
+        f"the background process sent {what}, which is not a message of this library;"
+        " let no other code write to the socket of a stream"
     )
