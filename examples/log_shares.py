@@ -2,13 +2,12 @@
 Log what a mixture does while a model learns
 ============================================
 
-A model learns from a mixture of ten digits with unequal shares. You will see the share that was
-asked for and the share that came, for each digit, and how many standard deviations lie between
-them.
+A model learns from a mixture of ten digits with unequal shares. You will see the expected and the
+real share of each digit, and how many standard deviations lie between them.
 
 Every hundred batches, the example logs the shares, and how long the loop has waited. It writes to
-TensorBoard if this is installed, else to a file of JSON lines. Each digit has two curves, asked for
-and came, which should come together.
+TensorBoard if this is installed, else to a file of JSON lines. Each digit has two curves, expected
+and real, which should come together.
 """
 
 # %%
@@ -69,7 +68,7 @@ def tensorboard_logger(folder):
 
     def log(step, report):
         for row in report.sources:
-            curves = {"asked for": row.expected, "came": row.share}
+            curves = {"expected": row.expected, "real": row.share}
             writer.add_scalars(f"share of {row.path[0]}", curves, step)
         writer.add_scalar("waited", report.waited / report.seconds, step)
         writer.flush()
@@ -110,10 +109,10 @@ def train(n_batches, log):
 
 
 def draw(report, path):
-    """Save a picture of the shares that were asked for, and of those that came."""
+    """Save a picture of the expected and the real shares."""
     figure, axes = plt.subplots(figsize=(6, 3.5), dpi=144, layout="constrained")
     report.plot(axes)
-    axes.set_title("Shares asked for, and shares that came")
+    axes.set_title("Expected and real shares")
     axes.set_yticks(CLASSES, [f"digit {label}" for label in CLASSES])
     figure.savefig(path)
 
@@ -143,5 +142,5 @@ if __name__ == "__main__":
 # -----------------
 #
 # Iterate ``pescador.Monitor(stream)`` in place of your stream, and write a logger as above for your
-# tool. Most tools take numbers by name, and ``report.to_dict()`` has all of them. If a share stays
-# more than four standard deviations away from what was asked for, this is not by chance.
+# tool. Most tools take numbers by name, and ``report.to_dict()`` has all of them. If a share is
+# more than 5.5 standard deviations away from the expected one, look for a mistake.

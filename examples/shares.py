@@ -1,6 +1,6 @@
 """
-Shares that were asked for, and shares that come
-================================================
+Weights and real shares
+=======================
 
 A ``StochasticMux`` mixes ten sources of unequal weights, and three of them are open at a time. You
 will see the share of the items that each source gives. With ``weighting="share"``, shares are the
@@ -38,7 +38,7 @@ def source(number):
 # The fraction of the items that come from each source.
 
 
-def realised(weighting, n_items, seed=0):
+def real_shares(weighting, n_items, seed=0):
     """Return the shares of the sources in a mixture."""
     streamers = [source(number) for number in range(len(WEIGHTS))]
     mux = pescador.StochasticMux(
@@ -54,14 +54,14 @@ def deviations(n_items):
 
 
 # %%
-# The picture: shares asked for, and shares that come. The bars are three standard deviations.
+# The picture: the real shares, against the weights. The bars are three standard deviations.
 
 
 def plot(shares, n_items, path):
     """Save a plot of the shares under both rules."""
     figure, axes = plt.subplots(figsize=(4.4, 4.2), dpi=200, layout="constrained")
     limits, ticks = [0.004, 1], [0.01, 0.03, 0.1, 0.3, 1]
-    axes.loglog(limits, limits, color="0.5", linewidth=1, label="as asked for")
+    axes.loglog(limits, limits, color="0.5", linewidth=1, label="share = weight")
     axes.loglog(WEIGHTS, shares["active"], "s", label='weighting="active"')
     axes.errorbar(
         WEIGHTS,
@@ -70,8 +70,8 @@ def plot(shares, n_items, path):
         fmt="o",
         label='weighting="share"',
     )
-    axes.set_title("Shares asked for, and shares that come", fontsize="medium")
-    axes.set(xlim=limits, ylim=limits, xlabel="share asked for", ylabel="share of the items")
+    axes.set_title("Weights and real shares", fontsize="medium")
+    axes.set(xlim=limits, ylim=limits, xlabel="weight", ylabel="share of the items")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.set_minor_locator(NullLocator())
@@ -86,8 +86,8 @@ def main():
     parser.add_argument("--out", default="shares.png", help="where to save the plot")
     options = parser.parse_args()
     n_items = 50_000 if options.quick else 500_000
-    shares = {rule: realised(rule, n_items) for rule in RULES}
-    print("asked for   active    share   (+- standard deviation)")
+    shares = {rule: real_shares(rule, n_items) for rule in RULES}
+    print("   weight   active    share   (+- standard deviation)")
     for row in zip(WEIGHTS, shares["active"], shares["share"], deviations(n_items)):
         print("{:9.3f} {:8.4f} {:8.4f}   ({:.4f})".format(*row))
     plot(shares, n_items, options.out)

@@ -75,8 +75,8 @@ def test_shares_are_what_was_asked_for_under_one_rule_only():
     variances = shares.WEIGHTS * (1 - shares.WEIGHTS) * 64 / n_items
     reach = 64 * log / 3 / n_items
     bounds = reach + (reach**2 + 2 * variances * log) ** 0.5
-    assert (abs(shares.realised("share", n_items) - shares.WEIGHTS) < bounds).all()
-    assert abs(shares.realised("active", n_items) - 0.1).max() < 0.05
+    assert (abs(shares.real_shares("share", n_items) - shares.WEIGHTS) < bounds).all()
+    assert abs(shares.real_shares("active", n_items) - 0.1).max() < 0.05
 
 
 def deviation(measured, expected):
@@ -253,6 +253,6 @@ def test_what_a_mixture_does_is_drawn(monkeypatch, tmp_path):
     assert len(calls) == report.n_sources
     name, curves, step = calls[0].args
     assert (name, step) == ("share of 0", 3)
-    assert curves == {"asked for": report.sources[0].expected, "came": report.sources[0].share}
+    assert curves == {"expected": report.sources[0].expected, "real": report.sources[0].share}
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     assert log_shares.tensorboard_logger(tmp_path) is None
