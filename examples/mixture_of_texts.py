@@ -153,7 +153,7 @@ def main():
         by_length, muxes["by tokens"], 16, pescador.FRESH_SEED
     )
     print(f"{'share of the tokens':20}" + "".join(f"{name:>9}" for name in SHARES) + "   padding")
-    print(f"{'asked for':20}" + "".join(f"{share:9.2f}" for share in SHARES.values()))
+    print(f"{'expected':20}" + "".join(f"{share:9.2f}" for share in SHARES.values()))
     for name, batches in ways.items():
         shares, padding = contents(batches, n_batches)
         print(f"{name:20}" + "".join(f"{share:9.2f}" for share in shares) + f"{padding:10.0%}")
