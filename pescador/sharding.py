@@ -172,7 +172,7 @@ class _Divider:
         if n_muxes == len(below) > 0:
             return streamer._remade(self.part)
         if n_muxes:
-            rule = f"mixes {counted(n_muxes, 'streamer')} that have muxes in them, and"
+            rule = f"mixes {counted(n_muxes, 'streamer')} with muxes inside, and"
             rule += f" {len(below) - n_muxes} without"
             remedy = "put those without into a mux of their own"
             raise _validate.refuse("mux", streamer, rule, remedy)

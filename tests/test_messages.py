@@ -668,7 +668,7 @@ OF_ONE = {
     "gave 1 item when": lambda: next(Streamer("").resume(state(Streamer("ab"), 1))),
     "has 1 row where": lambda: batch_length({"x": [1, 2], "y": [1]}),
     "has 1 streamer, too few": lambda: pescador.shard(ShuffledMux(["a"]), 0, 2),
-    "mixes 1 streamer that": lambda: pescador.shard(ShuffledMux([ShuffledMux(["a"]), "b"]), 0, 2),
+    "mixes 1 streamer with": lambda: pescador.shard(ShuffledMux([ShuffledMux(["a"]), "b"]), 0, 2),
     "<Report of 1 item from 1 source>": shown_of_one,
     "1 source; opened 1 time; they gave 1 item": shown_of_one,
 }

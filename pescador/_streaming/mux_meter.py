@@ -22,7 +22,7 @@ MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share i
 # An item that is timed costs some microseconds, and an activation of which some are, three times
 # as much. All are timed if that takes a hundredth of the time; else some. More of them at first.
 TIMING = 150e-6  # seconds
-OPENING = 250e-6  # seconds
+OPENING = 500e-6  # seconds
 BUSY_TIMING = 1500e-6  # seconds
 MOST_UNTIMED = 4096  # items in a row, of a stream that is timed
 
