@@ -46,7 +46,8 @@ _MOST_WAITING = 2**13  # events, until they are counted: NumPy takes as long for
 def packed(events: array, facts: array, notes: list) -> bytes:
     """Return what has been recorded, as it travels."""
     head = _HEAD.pack(len(events), len(facts))
-    return b"".join([head, events.tobytes(), facts.tobytes(), json.dumps(notes).encode()])
+    text = json.dumps(notes).encode() if notes else b"[]"
+    return b"".join([head, events.tobytes(), facts.tobytes(), text])
 
 
 class _Told(NamedTuple):

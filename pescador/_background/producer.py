@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -150,16 +150,20 @@ class _Sender:
     def send_all(self, source: _Source) -> None:
         """Send the items of a source, and close it."""
         packer, lock, max_bytes = self._packer, self._lock, self._max_bytes
+        add = packer.add
         items = source.items()
         made: Iterator = items
-        add: Callable[[Any], int] = packer.add
         if self.recorder is not None:
-            made, add = self.recorder.marked(items), self._add_marked
+            made = self.recorder.marked(items)
         try:
             for item in made:
                 with lock:
                     is_first = not packer.fullness
-                    cost = add(item)
+                    try:
+                        cost = add(item)
+                    except Exception:
+                        self._leave_out()
+                        raise
                     if (
                         packer.fullness >= 1
                         or self._is_awaited
@@ -178,14 +182,10 @@ class _Sender:
         finally:
             items.close()
 
-    def _add_marked(self, item: Any) -> int:
-        """Pack an item; or leave it out of what has been given."""
-        try:
-            return self._packer.add(item)
-        except Exception:
-            assert self.recorder is not None
+    def _leave_out(self) -> None:
+        """Leave an item that cannot be sent out of what has been given."""
+        if self.recorder is not None:
             self.recorder.forget_items(self._packer.n_waiting)
-            raise
 
     def _send_position(self, source: _Source) -> None:
         """Send where the source stands: a resumed stream can go on from there."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .marks import Mark
+from .marks import STOP_FAILED, Mark
 from .meter import Meter
 from .mux_meter import MuxMeter
 from .promises import FIRST, Promise
@@ -128,7 +128,8 @@ class Recorder(Meter):
             events = self.events[:]
             known = np.frombuffer(events, np.int64)
             n_events = len(events) if n_items is None else self._n_events(known, n_items)
-            n_numbers = WIDTH * np.count_nonzero(known[:n_events] == FACT)
+            n_facts = np.count_nonzero(known[:n_events] == FACT) if self.facts else 0
+            n_numbers = WIDTH * n_facts
             facts, notes = array("q", self.facts[:n_numbers]), self.notes.copy()
             del self.events[:n_events], self.facts[:n_numbers], self.notes[: len(notes)]
         return events[:n_events], facts, notes
@@ -287,7 +288,9 @@ class RecordingMux(MuxMeter):
         if self.meter.is_reading_again:
             self._over.append(over)
             return
-        if has_ended and self.is_short(run, slot, n_given):
+        stop = run.through_limit[slot]
+        # (As `is_short` says; a call would take as long as the rest.)
+        if has_ended and (n_given <= stop or stop < 0) and stop != STOP_FAILED:
             over |= IS_SHORT if n_given else IS_SHORT | IS_EMPTY
         self.meter.events.append(over)
 
