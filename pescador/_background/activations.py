@@ -8,6 +8,7 @@ import numpy as np
 
 _NUMBER, _RUN, _PLACE, _GIVEN = range(4)
 _LEAST = 64  # activations that there is room for
+_FEW = 4  # times as many numbers as are looked up, in a list of all
 _OVER = 0  # in place of a run, which are numbered from 1
 
 
@@ -49,11 +50,16 @@ class Activations:
         self._table[:, : self._n] = kept
 
     def _rows_of(self, numbers: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._table[_NUMBER, : self._n], numbers)
+        known = self._table[_NUMBER, : self._n]
+        if not len(known) or known[-1] - known[0] > _FEW * (len(numbers) + len(known)):
+            return np.searchsorted(known, numbers)
+        rows = np.zeros(known[-1] - known[0] + 1, np.intp)  # which is quicker to read
+        rows[known - known[0]] = np.arange(len(known))
+        return rows[numbers - known[0]]
 
     def add(self, numbers: np.ndarray) -> None:
         """Count an item of the activation of each number, of which there may be several."""
-        np.add.at(self._table[_GIVEN], self._rows_of(numbers), 1)
+        self._table[_GIVEN, : self._n] += np.bincount(self._rows_of(numbers), minlength=self._n)
 
     def runs_of(self, numbers: np.ndarray) -> np.ndarray:
         """Return the run of each."""

@@ -202,7 +202,7 @@ class Consumer:
                 path, *facts = json.loads(message.text)
                 self._failures.note((*self._path, *path), *facts)
             elif message.kind in (Kind.COUNTS, Kind.COUNTED) and self._counted is not None:
-                self._counted.take(self._n_items, message.text)
+                self._counted.take(self._n_items, message.n_items, message.text)
                 if message.kind == Kind.COUNTED:
                     break
             else:

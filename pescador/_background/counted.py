@@ -7,7 +7,6 @@ import struct
 from array import array
 from collections import deque
 from collections.abc import Callable
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,13 +39,14 @@ from .._streaming.recorder import (
 from .activations import Activations
 
 _HEAD = struct.Struct("<QQ")  # how many events and facts there are; all else is notes
+_NO_NOTES = b"[]"
 _MOST_WAITING = 2**13  # events, until they are counted: NumPy takes as long for a few of them
 
 
 def packed(events: array, facts: array, notes: list) -> bytes:
     """Return what has been recorded, as it travels."""
     head = _HEAD.pack(len(events), len(facts))
-    text = json.dumps(notes).encode() if notes else b"[]"
+    text = json.dumps(notes).encode() if notes else _NO_NOTES
     return b"".join([head, events.tobytes(), facts.tobytes(), text])
 
 
@@ -54,7 +54,7 @@ class _Told(NamedTuple):
     """What has been told of some items."""
 
     first: int  # the number of items before these
-    ends: np.ndarray  # how many events there are up to each item
+    n_items: int
     events: np.ndarray
     facts: np.ndarray  # a row of each
 
@@ -159,20 +159,23 @@ class Counted:
         self._is_recorded = isinstance(meter, Recorder)  # this too is in a background process
         # Of the first of those that were told: how many items, events and facts are counted.
         self._n_items = self._n_events = self._n_facts = 0
+        self._ends: np.ndarray | None = None  # how many events there are up to each of its items
         meter.parts.add(self)
 
-    def take(self, first: int, message: bytes) -> None:
-        """Take what has been told of the items from one on."""
+    def take(self, first: int, n_items: int, message: bytes) -> None:
+        """Take what has been told of some items, from one on; or after the last."""
         if self._n_waiting > _MOST_WAITING:
             self.settle()
         n_events, n_facts = _HEAD.unpack_from(message)
         n_numbers = n_events + n_facts
         numbers = np.frombuffer(message, "<i8", n_numbers, _HEAD.size)
         events, facts = numbers[:n_events], numbers[n_events:].reshape(-1, WIDTH)
-        notes = json.loads(message[_HEAD.size + 8 * n_numbers :])
-        self._notes.update(enumerate(notes, self._n_notes))
-        self._n_notes += len(notes)
-        self._told.append(_Told(first, ends_of_items(events), events, facts))
+        text = message[_HEAD.size + 8 * n_numbers :]
+        if text != _NO_NOTES:
+            notes = json.loads(text)
+            self._notes.update(enumerate(notes, self._n_notes))
+            self._n_notes += len(notes)
+        self._told.append(_Told(first, n_items, events, facts))
         self._n_waiting += n_events
 
     def settle(self) -> None:
@@ -184,29 +187,37 @@ class Counted:
         self._join(n_items)
         while self._told:
             told = self._told[0]
-            n_of_these = min(n_items - told.first, len(told.ends))
-            is_whole = is_end or n_of_these == len(told.ends)
+            n_of_these = min(n_items - told.first, told.n_items)
+            is_whole = is_end or n_of_these == told.n_items
             if n_of_these > self._n_items or is_end:
-                n_events = len(told.events) if is_end else int(told.ends[n_of_these - 1])
+                n_events = len(told.events)
+                if not is_whole:
+                    n_events = self._end_of(told, n_of_these)
                 events, self._n_events = told.events[self._n_events : n_events], n_events
                 self._n_items = n_of_these
                 self._count(events, self._next_facts(told, int((events == FACT).sum())))
-            if not is_whole or (not is_end and not len(told.ends)):
+            if not is_whole or not (is_end or told.n_items):
                 return
             self._n_waiting -= len(self._told.popleft().events)
             self._n_items = self._n_events = self._n_facts = 0
+            self._ends = None
+
+    def _end_of(self, told: _Told, n_items: int) -> int:
+        """Return how many events belong to so many items of the first of those told."""
+        if self._ends is None:
+            self._ends = ends_of_items(told.events)
+        return int(self._ends[n_items - 1])
 
     def _join(self, n_items: int) -> None:
         """Make one of what was told of items that have all been handed out."""
         whole: list[_Told] = []
-        while self._told and 0 < len(self._told[0].ends) <= n_items - self._told[0].first:
+        while self._told and 0 < self._told[0].n_items <= n_items - self._told[0].first:
             whole.append(self._told.popleft())
         if len(whole) > 1:
-            starts = accumulate((len(each.events) for each in whole), initial=0)
-            ends = np.concatenate([start + each.ends for start, each in zip(starts, whole)])
             events = np.concatenate([each.events for each in whole])
             facts = np.concatenate([each.facts for each in whole])
-            whole = [_Told(whole[0].first, ends, events, facts)]
+            whole = [_Told(whole[0].first, sum(each.n_items for each in whole), events, facts)]
+            self._ends = None
         self._told.extendleft(whole)
 
     def _next_facts(self, told: _Told, n: int) -> np.ndarray:

@@ -20,7 +20,6 @@ import numpy as np
 
 from .._streaming.opener import IN_PLACE
 from .._streaming.positions import n_given_at, position_of
-from .._streaming.recipe import Recipe
 from .._streaming.recorder import Recorder
 from .._streaming.seeds import Seed
 from .._streaming.session import Session
@@ -82,9 +81,11 @@ def seed_globals(seed: Seed, bits: Any = None) -> None:
     random.seed(words.tobytes())
 
 
-def _is_mux(streamer: Recipe) -> bool:
-    """Tell whether a streamer is a mux, whose items are given as they are."""
-    return streamer._chooses() and not (streamer._passes_on() or streamer._has_own_iterate())
+def _is_mux(streamer: Any) -> bool:
+    """Tell whether a streamer is a mux, or passes on what one gives, as it is."""
+    while streamer._chooses() and streamer._passes_on():
+        streamer = streamer.streamer
+    return streamer._chooses() and not streamer._has_own_iterate()
 
 
 class _Source:

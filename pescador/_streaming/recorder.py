@@ -30,6 +30,7 @@ FACT, AGAIN = 0, 1  # in place of an activation
 N_WORDS = 2  # that are no activations
 _ITEM_BIT = 59
 ITEM = 1 << _ITEM_BIT  # beside the number of an activation, or alone
+_NUMBER = ITEM - 1  # the bits of such a number
 END, IS_SHORT, IS_EMPTY = 1 << 60, 1 << 61, 1 << 62  # bits beside the number of an activation
 PLACE_BITS = 27  # of an opening, for the place of the streamer; others are told as facts
 _N_PLACES, _N_RUNS = 1 << PLACE_BITS, 1 << (62 - PLACE_BITS)
@@ -300,7 +301,8 @@ class RecordingMux(MuxMeter):
 
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         super().goes_on(run, slot, before, n_given)
-        self.meter.tell(CARRY, run.cells[slot][0], run.listed_marks()[slot].n_carried)
+        number = run.cells[slot][0] & _NUMBER
+        self.meter.tell(CARRY, number, run.listed_marks()[slot].n_carried)
 
     def drop(self, run: Any, place: int) -> None:
         super().drop(run, place)
@@ -350,7 +352,7 @@ class RecordingMux(MuxMeter):
 
     def carry(self, run: Any, number: int, n_carried: int) -> None:
         super().carry(run, number, n_carried)
-        self.meter.tell(CARRY, run.cells[number][0], n_carried)
+        self.meter.tell(CARRY, run.cells[number][0] & _NUMBER, n_carried)
 
     def short_elsewhere(self, run: Any) -> None:
         self.meter.tell(SHORT, run.number)

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from pescador import ShuffledMux, Streamer, ZMQStreamer, buffer_stream
+from pescador._background.producer import _is_mux
 from pescador._streaming.recorder import (
     END,
     FACT,
@@ -78,3 +80,20 @@ def test_an_opening_is_a_number_of_its_own():
     assert openings.max() < FACT
     assert list(zip(*map(np.ndarray.tolist, run_and_place(openings)))) == pairs
     assert not len(ends_of_items(openings))
+
+
+@pytest.mark.parametrize(
+    ("streamer", "is_mux"),
+    [
+        (ShuffledMux(["ab"]), True),
+        (Streamer(ShuffledMux(["ab"])), True),
+        (Streamer(Streamer(ShuffledMux(["ab"]))), True),
+        (Streamer("ab"), False),
+        (Streamer(buffer_stream, ShuffledMux(["ab"]), 2), False),
+        (ZMQStreamer(ShuffledMux(["ab"])), False),
+        (Streamer(ZMQStreamer(ShuffledMux(["ab"]))), False),
+    ],
+    ids=str,
+)
+def test_a_mux_marks_its_items_itself_also_where_they_are_passed_on(streamer, is_mux):
+    assert _is_mux(streamer) is is_mux
