@@ -277,7 +277,6 @@ def costs(plan, started):
     yield Row(title, stall(plan), reach, 1, True)
     title = f"{job}, {k} processes: first item, ms; 1 process"
     yield Row(title, started["fork", k][0], started["fork", 1][0], 2.5, True)
-    yield Row("memory that a process has for itself, MiB; limit", private_memory(plan), 6, 1, True)
 
 
 # CPU time.
@@ -459,6 +458,7 @@ def print_tables(plan):
     started = starts(plan)
     head = ["what is measured; what it is compared with", "measured", "compared with", "ratio"]
     print_table(head, itertools.chain(speeds(plan), costs(plan, started)))
+    print(f"Memory that a process has for itself: {ratio(private_memory(plan), 6, True)} MiB.\n")
     head = ["start method, processes; ms to", "the first item", f"{N_ACTIVE} items", "the end"]
     print_table(head, start_lines(started))
     head = ["CPU microseconds an item, program + workers", "2 processes", "ZMQStreamer"]
