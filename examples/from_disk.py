@@ -6,9 +6,9 @@ A mux mixes 300 files on disk, and no more than 32 of them are open at a time. Y
 an epoch is mixed, compared with two others: files in order, and a shuffle of all rows, which has to
 read all of them first.
 
-There is one streamer for each file. It opens the file when its stream starts, and closes it when
-the stream ends. A background process reads the files. After the epoch, the example reads an endless
-mixture of them. It does all this twice: from archives, and from memory-mapped arrays.
+There is one streamer for each file. It opens the file when its stream starts, and holds its data
+until the stream ends. A background process reads the files. After the epoch, the example reads an
+endless mixture of them. It does all this twice: from archives, and from memory-mapped arrays.
 """
 
 # %%

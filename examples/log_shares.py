@@ -11,7 +11,7 @@ and real, which should come together.
 """
 
 # %%
-# One streamer for each digit, and shares that fall from a third to a fiftieth.
+# One streamer for each digit, and shares that fall from a third to a thirtieth.
 
 import argparse
 import json

@@ -149,7 +149,7 @@ def picture(name, title, make_mux):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="as any other example: no difference")
+    parser.add_argument("--quick", action="store_true", help="changes nothing in this example")
     parser.add_argument("--folder", type=Path, default=Path(), help="where to save the pictures")
     options = parser.parse_args()
     for name, makers in FIGURES.items():
