@@ -33,8 +33,8 @@ def check(
         The tree: what a training loop iterates over.
     n_items : int >= 1
         The largest number of items to read, from the stream and from each source. If a rate closes
-        a source earlier, it reads only a few items more than the source may give (further only to find
-        a ``rest-unreached``).
+        a source earlier, it reads only a few items more than the source may give (further only to
+        find a ``rest-unreached``).
     seed : int in 0..2**32 - 1
         Decides which streamers of a large mux are read. During the check, it is also the seed of
         the global generators of NumPy and ``random``, and of every `FRESH_SEED`.
