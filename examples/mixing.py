@@ -274,7 +274,7 @@ def draw_gaps(n_items, rate=16):
 
 
 def draw_stays(n_items, rate=16):
-    title = 'How long does a stream stay (weighting="active")?'
+    title = "How long does a stream stay under weighting='active'?"
     axes = new_axes(title, "weight of the stream", "items of the mux until it ends")
     use_logs(axes, [1, 2, 4, 8, 16], [20, 50, 100, 200])
     for n_active in (2, 8):
