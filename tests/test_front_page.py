@@ -48,7 +48,7 @@ def test_the_figures_of_the_gpu_are_those_of_the_results(name):
             "ParallelStreamer, DataLoader without workers, `pin_memory`",
         )
     )
-    assert re.search(f"{ours} of its time .* 4 MiB from 4 workers.* {theirs}", reasons_of(name))
+    assert re.search(f"{ours} of its time,? .* 4 MiB from 4 workers.* {theirs}", reasons_of(name))
 
 
 @pytest.mark.parametrize("name", FRONT_PAGES)
@@ -75,6 +75,14 @@ def test_a_share_is_what_the_front_page_says(n_active):
     items = list(mux.iterate(100_000))
     # The standard deviation is about 0.5 %.
     assert abs(items.count("a") / len(items) - 0.8) < 0.03
+
+
+def test_each_card_begins_with_its_number():
+    """Which is shown large, on a line of its own."""
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    cards = re.findall(r"grid-item-card.*\n(?::.*\n)*\n(.*)", text)
+    assert len(cards) == 6
+    assert all(re.match(r"\*\*[\d,]+[^*]*\*\* ", each) for each in cards)
 
 
 def test_the_readme_is_short():
