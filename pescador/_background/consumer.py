@@ -194,6 +194,8 @@ class Consumer:
                 text = f"the background process sent {of_items(message.first)}"
                 remedy = "read the stream again, or resume it from a state"
                 raise WorkerError(f"{text}, and {self._n_items} arrived: some are lost; {remedy}")
+            if message.kind in (Kind.COUNTS, Kind.COUNTED) and self._counted is not None:
+                self._counted.take(self._n_items, message.n_items, message.text)
             if message.kind == Kind.POSITION:
                 self._last_position = self._n_items, message.text
             elif message.kind == Kind.WARNING:
@@ -201,11 +203,7 @@ class Consumer:
             elif message.kind == Kind.FAILURE:
                 path, *facts = json.loads(message.text)
                 self._failures.note((*self._path, *path), *facts)
-            elif message.kind in (Kind.COUNTS, Kind.COUNTED) and self._counted is not None:
-                self._counted.take(self._n_items, message.n_items, message.text)
-                if message.kind == Kind.COUNTED:
-                    break
-            else:
+            elif message.kind != Kind.COUNTS:
                 break
         if message.kind in (Kind.ENDED, Kind.FAILED) and self._counted is not None:
             self._counted.advance(self._n_items, is_end=True)

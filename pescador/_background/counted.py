@@ -22,10 +22,10 @@ from .._streaming.recorder import (
     FACT,
     IS_EMPTY,
     IS_SHORT,
-    ITEM,
     LEAVE,
     N_WORDS,
     NO_PROMISE,
+    NUMBER,
     OPEN,
     PERIOD,
     RUN,
@@ -246,7 +246,7 @@ class Counted:
         self._begin(events, is_opening, facts)
         for fact in others:
             self._obey(*fact)
-        given = events[(events >= N_WORDS) & (events < END)] & (ITEM - 1)
+        given = events[(events >= N_WORDS) & (events < END)] & NUMBER
         given = given[given >= N_WORDS]
         self._open.add(given)
         if self._is_recorded:
@@ -264,24 +264,27 @@ class Counted:
         if not len(opened):
             return
         runs, places = run_and_place(opened)
+        are_new = np.ones_like(runs)
         told, facts = opened == FACT, facts[is_told]
-        runs[told], places[told] = facts[:, 2], facts[:, 3]
-        first, self._n_activations = self._n_activations + 1, self._n_activations + len(opened)
-        numbers = np.arange(first, first + len(opened))
+        _, runs[told], places[told], are_new[told], _ = facts.T
+        numbers = self._n_activations + 1 + np.arange(len(opened))
+        self._n_activations += len(opened)
         self._open.open(numbers, runs, places)
-        for _, number, of_run, place, is_new, name in facts.tolist():
-            run = self._runs[of_run]
-            if name:
-                run.names_here[place] = tuple(self._notes.pop(name - 1))
-            if not is_new:
-                run.marks[number] = run.fresh._replace(n_opened=0)
+        for number, fact in zip(numbers[told].tolist(), facts.tolist()):
+            self._know(number, *fact)
         if self._is_recorded:
-            are_new = np.ones(len(opened), bool)
-            are_new[told] = facts[:, 4]
             rows = (each.tolist() for each in (numbers, runs, places, are_new))
             for number, of_run, place, is_new in zip(*rows):
                 run = self._runs[of_run]
                 run.mux.opened_elsewhere(run, number, place, is_new)
+
+    def _know(self, number: int, _: int, of_run: int, place: int, is_new: int, name: int) -> None:
+        """Know what is told of an activation beside its opening."""
+        run = self._runs[of_run]
+        if name:
+            run.names_here[place] = tuple(self._notes.pop(name - 1))
+        if not is_new:
+            run.marks[number] = run.fresh._replace(n_opened=0)
 
     def _record(self, given: np.ndarray) -> None:
         """Tell of items to whom this process tells."""
@@ -296,7 +299,7 @@ class Counted:
         if not len(over):
             return
         is_short, is_empty = (over & IS_SHORT) != 0, (over & IS_EMPTY) != 0
-        ended = self._open.end(over & (ITEM - 1))
+        ended = self._open.end(over & NUMBER)
         runs = np.unique(ended.runs).tolist()
         for each in runs:
             run = self._runs[each]

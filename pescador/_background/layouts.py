@@ -24,6 +24,9 @@ MIX_FIRST = (
 _REMEDY = "give NumPy arrays, or scalars that NumPy can hold"
 _MOST_BITS = 4096  # of a key: Python does not write down much larger numbers
 _BUFFERS = "?biufcSU"  # kinds of dtypes
+# Bytes that are copied while no other thread works, for a millisecond. (NumPy copies more than
+# that, and lets others work meanwhile.)
+_MOST_AT_ONCE = 2**22
 _ENCODING = ("utf-8", "surrogatepass")  # any string can be a key
 _SIMPLE = re.compile(r"[<>|][biufcmMSUV]\d+(\[\w+\])?")  # the dtypes that NumPy itself has
 
@@ -57,13 +60,20 @@ class Layout:
         self.n_bytes = sum(field.n_bytes for field in fields)
         # whether the arrays themselves can be written, as they lie in memory
         self.is_plain = all(field.axes is None and field.dtype.kind not in "Mm" for field in fields)
-        # whether each array is a buffer, that can be copied as it is
-        self.is_buffer = self.is_plain and all(field.dtype.kind in _BUFFERS for field in fields)
+        types = [*map(type, self.keys)]
+        self.types = types if int in types else None  # where 1 and True could be confused
         self.offsets = []  # of the values, in a block of shared memory
         self.block_size = 0
         for field in fields:
             self.offsets.append(self.block_size)
             self.block_size += -(-field.n_bytes // _ALIGNMENT) * _ALIGNMENT
+        # Of each value in such a block: where it begins, its dtype and shape; if all are buffers,
+        # that can be copied at once.
+        self.places: list = []
+        is_buffer = self.is_plain and all(field.dtype.kind in _BUFFERS for field in fields)
+        if is_buffer and self.n_bytes <= _MOST_AT_ONCE:
+            rows = zip(self.offsets, fields)
+            self.places = [(start, field.dtype, field.shape) for start, field in rows]
 
     @classmethod
     def of(cls, forms: tuple) -> Layout:

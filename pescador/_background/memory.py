@@ -97,7 +97,7 @@ class Allocator:
 
     def allocate(self, n_bytes: int) -> int | None:
         """Return the offset of a block; None if there is no room."""
-        size = max(-(-n_bytes // PAGE) * PAGE, PAGE)
+        size = max(pages(n_bytes), PAGE)
         for index, (_, available) in enumerate(self._free):
             if available >= size:
                 return self._allocate_in(index, size)
@@ -107,8 +107,7 @@ class Allocator:
         """Do what `allocate` does, in one of the free parts."""
         offset, available = self._free[index]
         end = offset + size
-        if _OF_LARGEST * size > self._limit:
-            self._limit = _OF_LARGEST * size
+        self._limit = max(self._limit, _OF_LARGEST * size)
         if end > self._limit:
             return None
         if end > self._committed and not self._commit(end):

@@ -28,9 +28,10 @@ from ..exceptions import PescadorError
 from . import memory
 from .channel import Caller
 from .counted import packed
-from .frames import Kind, Packer
+from .frames import Kind
 from .inside import Parent, Stopped
 from .orders import CREDIT, CREDIT_HEAD, Task
+from .packing import Packer
 from .warned import heard
 
 _MESSAGES = 8  # at least, that fit into max_bytes

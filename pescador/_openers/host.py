@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .._background.frames import Packer
+from .._background.packing import Packer
 from .._background.warned import heard
 from .._streaming.recipe import Recipe
 from .bench import Bench, in_threads

@@ -9,8 +9,9 @@ import time
 from array import array
 from typing import Any
 
-from .._background.frames import Packer, bundle
+from .._background.frames import bundle
 from .._background.inside import pickled, told
+from .._background.packing import Packer
 from .orders import Marks
 
 ERROR_HEAD = struct.Struct("<QQ")  # whose, and how many bytes of text there are

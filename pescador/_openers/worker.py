@@ -18,9 +18,9 @@ import numpy as np
 
 from .._background import memory
 from .._background.channel import Caller
-from .._background.frames import Packer
 from .._background.inside import Parent
 from .._background.orders import CREDIT, CREDIT_HEAD, OTHER
+from .._background.packing import Packer
 from .._background.signals import STOP_SIGNAL
 from .._background.warned import heard
 from .._streaming.recipe import Recipe

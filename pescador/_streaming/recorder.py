@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .marks import STOP_FAILED, Mark
+from .marks import Mark
 from .meter import Meter
 from .mux_meter import MuxMeter
 from .promises import FIRST, Promise
@@ -30,13 +30,13 @@ FACT, AGAIN = 0, 1  # in place of an activation
 N_WORDS = 2  # that are no activations
 _ITEM_BIT = 59
 ITEM = 1 << _ITEM_BIT  # beside the number of an activation, or alone
-_NUMBER = ITEM - 1  # the bits of such a number
+NUMBER = ITEM - 1  # the bits of such a number
 END, IS_SHORT, IS_EMPTY = 1 << 60, 1 << 61, 1 << 62  # bits beside the number of an activation
 PLACE_BITS = 27  # of an opening, for the place of the streamer; others are told as facts
 _N_PLACES, _N_RUNS = 1 << PLACE_BITS, 1 << (62 - PLACE_BITS)
-#: What facts are about; each is one of these, and up to five numbers, filled up with zeros.
+#: What facts are about; each is one of these, and up to four numbers, filled up with zeros.
 RUN, LEAVE, OPEN, CARRY, DROP, PERIOD, NO_PROMISE, SHORT = range(8)
-WIDTH = 6
+WIDTH = 5
 
 
 def as_json(promise: Promise | None) -> list | None:
@@ -97,10 +97,10 @@ class Recorder(Meter):
         self._n_runs += 1
         return self._n_runs
 
-    def tell(self, kind: int, a: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> None:
+    def tell(self, kind: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
         """Keep a fact: what it is about, and its numbers."""
         if not self.is_reading_again:
-            self.facts += kind, a, b, c, d, e
+            self.facts += kind, a, b, c, d
             self.events.append(FACT)
 
     def note(self, value: Any) -> int:
@@ -162,11 +162,11 @@ class RecordingMux(MuxMeter):
 
     __slots__ = (
         "_bits",
+        "_fitting",
         "_is_known_broken",
         "_left_runs",
         "_named",
         "_over",
-        "_short",
         "_told_setup",
     )
 
@@ -177,7 +177,7 @@ class RecordingMux(MuxMeter):
         self._bits = ITEM if meter.is_of_mux and not path else 0
         self._told_setup: Any = None
         self._named: set[int] = set()  # places of which the names are known there
-        self._short: set[int] = set()  # those whose openings fit into a number
+        self._fitting: set[int] = set()  # those whose openings fit into a number
         self._is_known_broken = False  # that no shares are promised any more
         # What was over while what has been before was read again, and could not be told:
         self._over: list[int] = []  # activations
@@ -229,7 +229,7 @@ class RecordingMux(MuxMeter):
         self.meter.tell(RUN, run.number, self.meter.note(note))
         run.opening = opening_of(run.number, 0)
         if run.number >= _N_RUNS:
-            self._short.clear()
+            self._fitting.clear()
 
     def _tell_open(self, run: Any, slot: Any, place: int, is_new: bool) -> None:
         """Tell of an activation; it is not new if what it gave before counts elsewhere."""
@@ -240,8 +240,8 @@ class RecordingMux(MuxMeter):
             self._named.add(place)
             name = 1 + meter.note([self.names(place), self.names.has_mux(place)])
             if place < _N_PLACES and run.number < _N_RUNS:
-                self._short.add(place)
-        meter.facts += OPEN, number, run.number, place, is_new, name
+                self._fitting.add(place)
+        meter.facts += OPEN, run.number, place, is_new, name
         meter.events.append(FACT)
 
     def add_slots(self, run: Any, n: int) -> None:
@@ -266,7 +266,7 @@ class RecordingMux(MuxMeter):
         meter, place = self.meter, run.named(place)
         if meter.is_reading_again:
             run.cells[slot][0] = 0
-        elif place in self._short:
+        elif place in self._fitting:
             number = meter.n_activations = meter.n_activations + 1
             run.cells[slot][0] = number | self._bits
             meter.events.append(run.opening - place)
@@ -289,9 +289,7 @@ class RecordingMux(MuxMeter):
         if self.meter.is_reading_again:
             self._over.append(over)
             return
-        stop = run.through_limit[slot]
-        # (As `is_short` says; a call would take as long as the rest.)
-        if has_ended and (n_given <= stop or stop < 0) and stop != STOP_FAILED:
+        if has_ended and self.is_short(run, slot, n_given):
             over |= IS_SHORT if n_given else IS_SHORT | IS_EMPTY
         self.meter.events.append(over)
 
@@ -301,7 +299,7 @@ class RecordingMux(MuxMeter):
 
     def goes_on(self, run: Any, slot: int, before: Mark, n_given: int) -> None:
         super().goes_on(run, slot, before, n_given)
-        number = run.cells[slot][0] & _NUMBER
+        number = run.cells[slot][0] & NUMBER
         self.meter.tell(CARRY, number, run.listed_marks()[slot].n_carried)
 
     def drop(self, run: Any, place: int) -> None:
@@ -352,7 +350,7 @@ class RecordingMux(MuxMeter):
 
     def carry(self, run: Any, number: int, n_carried: int) -> None:
         super().carry(run, number, n_carried)
-        self.meter.tell(CARRY, run.cells[number][0] & _NUMBER, n_carried)
+        self.meter.tell(CARRY, run.cells[number][0] & NUMBER, n_carried)
 
     def short_elsewhere(self, run: Any) -> None:
         self.meter.tell(SHORT, run.number)

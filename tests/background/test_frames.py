@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pescador import DataError
-from pescador._background import frames as frames_module
-from pescador._background.frames import Kind, Packer, Unpacker
+from pescador._background import packing
+from pescador._background.frames import LARGE, Kind, Unpacker
 from pescador._background.layouts import Layout
+from pescador._background.packing import Packer
 from pescador.exceptions import WorkerError
 
 PADDED = np.dtype([("flag", "?"), ("size", "f8")], align=True)
@@ -216,14 +217,14 @@ def received(frames, shift=0):
 class Way:
     """A way for items to go: with or without shared memory, and so on."""
 
-    def __init__(self, large=frames_module.LARGE, is_shared=False, copy=False, shift=0):
+    def __init__(self, large=LARGE, is_shared=False, copy=False, shift=0):
         self.large = large
         self.is_shared = is_shared
         self.copy = copy
         self.shift = shift
 
     def start(self, monkeypatch):
-        monkeypatch.setattr(frames_module, "LARGE", self.large)
+        monkeypatch.setattr(packing, "LARGE", self.large)
         memory = Blocks() if self.is_shared else None
         self.packer = Packer(memory)
         self.unpacker = Unpacker(memory, self.copy)

@@ -43,7 +43,7 @@ def test_as_many_items_are_taken_as_are_sent(is_of_mux, of_an_item):
     assert recorder.take(2)[0].tolist() == 2 * of_an_item
     recorder.tell(SHORT, 7)
     events, facts, notes = recorder.take()
-    assert (events.tolist(), facts.tolist(), notes) == ([FACT], [SHORT, 7, 0, 0, 0, 0], [])
+    assert (events.tolist(), facts.tolist(), notes) == ([FACT], [SHORT, 7, 0, 0, 0], [])
 
 
 def test_facts_belong_to_the_item_after_them():
