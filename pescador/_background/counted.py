@@ -74,6 +74,7 @@ class _RemoteRun:
 
     sources = ()
     is_read_in_turn = False
+    is_timed_elsewhere = True
 
     def __init__(
         self, number: int, setup: _Setup, mux: MuxMeter, names: dict, open_in: Activations

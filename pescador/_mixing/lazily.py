@@ -196,6 +196,10 @@ class LazyRun(StochasticRun):
     def names(self) -> LazyNames:
         return LazyNames(self.setup.streamers, self.setup.mux)
 
+    def _open_all(self, slots: range, places: list[int], limits: list[int]) -> list[int]:
+        given = zip(slots, places, limits)
+        return [slot for slot, place, limit in given if not self.put(slot, place, limit)]
+
     def put(self, slot: int, place: int, limit: int) -> bool:
         self.streamers.hold(place)
         try:

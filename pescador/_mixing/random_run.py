@@ -293,13 +293,10 @@ class ShuffledRun(PoolRun):
         if self.weights is not None:
             self.slots.fill(self.weights[self.first].tolist())
         self.is_replacing = True
-        self.add_slots(self.first)
         if self.n_ahead:
             self.announce_all(self.first)
-        opened = [self.put(slot, place, 0) for slot, place in enumerate(self.first)]
-        for slot in reversed(range(len(opened))):  # from the end, where slots can be taken away
-            if not opened[slot]:
-                self._reopen(slot)
+        for slot in reversed(self.append_all(self.first)):  # from the end: some may be taken away
+            self._reopen(slot)
         self.is_replacing = False
 
     def before_block(self, has_given: bool) -> int:
@@ -330,7 +327,7 @@ class ShuffledRun(PoolRun):
         for place in np.flatnonzero(weights).tolist():
             if place not in seen:
                 self.slots.grow(weights[place])
-                if not self.append(place, 0):
+                if not self.append(place):
                     self._reopen(len(self.sources) - 1)
         self.slots.fill([weights[place] for place in self.places])
 

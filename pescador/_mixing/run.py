@@ -291,10 +291,6 @@ class Run(MeteredRun):
             ]
         )
 
-    def append(self, place: int, limit: int) -> bool:
-        """Open a stream in a new slot at the end; tell whether it could be opened."""
-        return self.put(self.add_slot(place), place, limit)
-
     def add_slot(self, place: int) -> int:
         """Make a new slot at the end, with nothing open in it."""
         self.add_slots([place])
@@ -313,6 +309,45 @@ class Run(MeteredRun):
         self.iterators += nothing[: len(self.sources) - len(self.iterators)]
         if self.meter is not None:
             self.meter.add_slots(self, n)
+
+    def append(self, place: int) -> bool:
+        """Open a stream without a limit in a new slot at the end; tell whether it could be."""
+        return not self.append_all([place])
+
+    def append_all(self, places: list[int], limits: list[int] | None = None) -> list[int]:
+        """Open streams in new slots at the end, as `put` does one; return the slots that failed."""
+        first, limits = len(self.sources), limits or [0] * len(places)
+        slots = range(first, first + len(places))
+        self.add_slots(places)
+        if self.looks:
+            return [each[0] for each in zip(slots, places, limits) if not self.put(*each)]
+        self.activation_numbers[first:] = range(self.n_opened, self.n_opened + len(places))
+        self.through_limit[first:] = [limit - 1 for limit in limits]
+        failed = self._open_all(slots, places, limits)
+        sources = self.sources[first:]
+        if self.meter is not None:
+            self.readers[first:] = sources
+        self.iterators[first : slots.stop] = [
+            compress(islice(source, limit - 1) if limit else source, selector)
+            for source, limit, selector in zip(sources, limits, self.selectors[first:])
+        ]
+        return failed
+
+    def _open_all(self, slots: range, places: list[int], limits: list[int]) -> list[int]:
+        """Open streams of streamers in slots; return the slots that failed."""
+        failed = []
+        for slot, place, limit in zip(slots, places, limits):
+            number = self.n_opened
+            self.n_opened = number + 1
+            try:
+                self.sources[slot] = self.opener.open(
+                    self.streamers[place], self.seed_of_children, place, number, limit
+                )
+            except Exception as error:
+                failed.append(slot)
+                if not self.outlives(error, slot, "while it was opened"):
+                    raise
+        return failed
 
     def put(self, slot: int, place: int, limit: int) -> bool:
         """Open a stream of the streamer at ``place``, for ``limit`` items (0: any number).

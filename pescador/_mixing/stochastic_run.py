@@ -114,8 +114,12 @@ class StochasticRun(PoolRun):
         if self.weights is not None:
             self.slots.fill([self.weights[place] for place, _ in chosen])
         self.is_replacing = True
-        self.add_slots([place for place, _ in chosen])
-        unopened = [slot for slot, each in enumerate(chosen) if not self.open(slot, *each)]
+        draws = [draw for _, draw in chosen]
+        if self.has_own_limits:
+            draws = [self.own_limit(slot, draw) for slot, draw in enumerate(draws)]
+        unopened = self.append_all([place for place, _ in chosen], draws)
+        for slot in unopened:
+            self._release(chosen[slot][0], True)
         for slot in reversed(unopened):  # from the end, where slots can be taken away
             self.open_another(slot)
         self.is_replacing = False

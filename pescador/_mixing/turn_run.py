@@ -131,8 +131,7 @@ class RoundRobinRun(Run):
         places = [place for place in order if not self.is_dropped(place)]
         if self.n_ahead:
             self.announce_all(places)
-        opened = [self.append(place, 0) for place in places]
-        if not all(opened):
+        if self.append_all(places):
             self._leave_out()
         self._tell_rounds(0)
 
@@ -156,7 +155,7 @@ class RoundRobinRun(Run):
 
 
 class ChainRun(Run):
-    """One run of a ChainMux: at most one stream is open, in slot 0."""
+    """One run of a ChainMux: one stream is open at a time, always in slot 0."""
 
     __slots__ = ("index", "left", "n_fruitless", "n_passes", "pass_is_empty", "reader")
 
@@ -186,10 +185,11 @@ class ChainRun(Run):
                 self.restore()
                 yield None
                 self.is_replacing = True
+            is_open = bool(self.sources)
             while True:
-                if not self.sources and not self._open_next():
+                if not is_open and not self._open_next():
                     break
-                self.is_replacing = False
+                is_open = self.is_replacing = False
                 try:
                     yield from self.iterators[0]
                 except Exception as error:
@@ -199,6 +199,8 @@ class ChainRun(Run):
                     self.keep_position(is_drawing=False)
                 self.is_replacing = True
                 self._leave()
+            if self.sources:
+                self.remove(0)
             self.raise_if_all_failed()
 
     def _open_next(self) -> bool:
@@ -217,7 +219,9 @@ class ChainRun(Run):
                     self._announce()
                 if not self.n_opened % _LOOKS_EVERY:
                     self.looks = self.meter is not None
-                self.append(0, 0)
+                if not self.sources:
+                    self.add_slot(0)
+                self.put(0, 0, 0)
                 return True
 
     def _is_at(self, streamer: Recipe) -> None:
@@ -241,7 +245,6 @@ class ChainRun(Run):
         n_given = self.n_given(0)
         self.end(0, n_given)
         has_failed = self.through_limit[0] == STOP_FAILED
-        self.remove(0)
         # One that has failed may give something in the next pass.
         self.pass_is_empty = self.pass_is_empty and not n_given and not has_failed
         if n_given:

@@ -86,7 +86,8 @@ class MuxMeter(Tally):
             promise = run.promise(FIRST)
             if not are_alike(promise, self.usual.period.promise):
                 self.usual = Mark(0, 0, 1, Period(promise))
-        run.fresh, run.marks, run.looks = self.usual, None, True
+        run.fresh, run.marks = self.usual, None
+        run.looks = not (run.is_timed_elsewhere or self.meter.busy_until > perf_counter())
         if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
             run.fresh = self.usual._replace()
             run.marks = [run.fresh] * len(run.sources)

@@ -43,7 +43,27 @@ class Record(Protocol):
         """Return what the run reads, each with the streamer that it is of."""
 
 
-records: weakref.WeakKeyDictionary[Iterator, Record] = weakref.WeakKeyDictionary()
+class _Records:
+    """Records, by the iterators that they are of, for as long as these live."""
+
+    def __init__(self) -> None:
+        self._by_reference: dict[weakref.ref, Record] = {}
+        # (What is called as an iterator goes is C: an interrupt cannot end it, and it is quick.)
+        self._forget: Any = self._by_reference.pop
+
+    def __setitem__(self, items: Iterator, record: Record) -> None:
+        self._by_reference[weakref.ref(items, self._forget)] = record
+
+    def get(self, items: Iterator) -> Record | None:
+        return self._by_reference.get(weakref.ref(items))
+
+    def clear(self) -> None:
+        kept = list(self._by_reference.values())
+        self._by_reference.clear()
+        del kept  # last, with what they read: no reference is left that would be called then
+
+
+records = _Records()
 # So that nothing here keeps a socket open until the interpreter clears its modules.
 leaving.afterwards(records.clear)
 

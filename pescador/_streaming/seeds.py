@@ -127,20 +127,28 @@ class Seed:
     what the runs of the tree share. Neither has an influence on chance.
     """
 
-    __slots__ = ("_entropy", "_is_above", "_root", "display_path", "path", "session")
+    __slots__ = (
+        "_entropy",
+        "_from",
+        "_is_above",
+        "_path",
+        "_root",
+        "display_path",
+        "session",
+    )
 
     def __init__(
         self,
         root: _Root,
         entropy: bytes | None,
-        path: bytes,
+        path: bytes | None,
         session: Any,
         display_path: tuple[int, ...] = (),
         is_above: bool = True,
     ) -> None:
         self._root = root
         self._entropy = entropy  # None: not needed yet
-        self.path = path
+        self._path = path  # None: not needed yet; it follows from `_from`
         self.session = session
         self.display_path = display_path
         self._is_above = is_above  # its one child is at the same place
@@ -152,9 +160,19 @@ class Seed:
 
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
-        path = hashlib.blake2b(self.path + _PLACE.pack(place, number), digest_size=16)
-        shown = self.shown(place)
-        return Seed(self._root, self._entropy, path.digest(), self.session, shown, False)
+        shown = self.display_path if self._is_above else (*self.display_path, place)
+        child = Seed(self._root, self._entropy, None, self.session, shown, False)
+        child._from = self, place, number
+        return child
+
+    @property
+    def path(self) -> bytes:
+        """The path from the root to the run, of which its random sequences are made."""
+        if self._path is None:
+            parent, place, number = self._from
+            path = hashlib.blake2b(parent.path + _PLACE.pack(place, number), digest_size=16)
+            self._path = path.digest()
+        return self._path
 
     def shown(self, place: int) -> tuple[int, ...]:
         """Return the path for people of the child at ``place``."""
