@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 from collections import UserList
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -196,9 +196,8 @@ class LazyRun(StochasticRun):
     def names(self) -> LazyNames:
         return LazyNames(self.setup.streamers, self.setup.mux)
 
-    def _open_all(self, slots: range, places: list[int], limits: list[int]) -> list[int]:
-        given = zip(slots, places, limits)
-        return [slot for slot, place, limit in given if not self.put(slot, place, limit)]
+    def _open_all(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
+        return [each[0] for each in given if not self.put(*each)]
 
     def put(self, slot: int, place: int, limit: int) -> bool:
         self.streamers.hold(place)

@@ -17,12 +17,11 @@ from .._streaming.meter import Meter
 from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Period, Promise
 from .._streaming.recipe import Recipe
-from .._streaming.seeds import Seed
 from .._streaming.survey import streamers_of
 from .failing import FailingRun
-from .setup import Setup
 
 NO_SOURCE: Iterator = iter(())
+MOST_TICKS = sys.maxsize  # of an activation, and all that come after it in its slot
 # Of ticks; `length_hint` takes three times as long.
 N_LEFT: Callable[[repeat], int] = repeat.__length_hint__
 CURRENT = "current"  # weights
@@ -92,6 +91,7 @@ class MeteredRun(FailingRun):
     selectors: list[Any]
     is_timed_elsewhere: bool
     # What a meter knows already of the stream of each slot; None while that is the usual of all.
+    meter: MuxMeter | None
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None
@@ -104,11 +104,6 @@ class MeteredRun(FailingRun):
 
     is_read_lazily = False  # the streamers: made as they are opened
     is_read_in_turn = False  # the streamers, perhaps lazily, so that they have no place here
-
-    def __init__(self, setup: Setup, seed: Seed) -> None:
-        super().__init__(setup, seed)
-        self.meter: MuxMeter | None = None
-        self.looks = False
 
     def named(self, place: int) -> int:
         """Return where the mux has the streamer that is at ``place`` here."""
@@ -166,7 +161,7 @@ class MeteredRun(FailingRun):
             return None
         n = len(self.places)
         n_left = np.fromiter(map(N_LEFT, self.ticks), np.int64, n)
-        n_first: Any = sys.maxsize
+        n_first: Any = MOST_TICKS
         if self.n_opened > n or self.resume_from is not None:
             n_first = np.fromiter(self.initial_ticks, np.int64, n)
         return np.fromiter(self.places, np.int64, n), n_first - n_left

@@ -15,7 +15,7 @@ from .._streaming import positions
 from .._streaming.promises import FIRST, Promise
 from .._streaming.seeds import Seed
 from .design import are_equal
-from .metered import CURRENT, NO_SOURCE, Weights
+from .metered import CURRENT, N_LEFT, NO_SOURCE, Weights
 from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 from .slots import EqualSlots, WeightedSlots
@@ -64,7 +64,7 @@ class PoolRun(Run):
     def items(self) -> Generator:
         with self:
             sources, iterators, through_limit = self.sources, self.iterators, self.through_limit
-            readers = self.readers
+            readers, ticks, initial_ticks = self.readers, self.ticks, self.initial_ticks
             item: Any = NOTHING
             block: Iterable[int] | None = None
             if self.resume_from is None:
@@ -93,7 +93,7 @@ class PoolRun(Run):
                     while True:
                         if slot >= len(sources):
                             break  # it has been taken away since it was drawn
-                        n_given = self.n_given(slot)
+                        n_given = initial_ticks[slot] - N_LEFT(ticks[slot])
                         if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
                             try:

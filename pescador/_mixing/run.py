@@ -7,7 +7,6 @@ is next and the next item of that slot's iterator. All else happens when a strea
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress, islice, repeat
 from operator import sub
@@ -25,7 +24,7 @@ from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
-from .metered import N_LEFT, NO_SOURCE, MeteredRun
+from .metered import MOST_TICKS, N_LEFT, NO_SOURCE, MeteredRun
 from .moments import came_between_items, came_while_drawing
 from .setup import Setup
 
@@ -68,6 +67,8 @@ class Run(MeteredRun):
         self.seed_of_children = seed
         # The weights of the streamers now, where they may change.
         self.current_weights: np.ndarray | None = None
+        self.meter = None
+        self.looks = False
         self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
         # Where it stood when it was closed or interrupted, if that can be said exactly; and where
@@ -215,7 +216,7 @@ class Run(MeteredRun):
         self, slot: int, place: int, number: int, limit: int, n_given: int, position: Any
     ) -> None:
         self._check_place(place)
-        self.ticks[slot] = repeat(True, sys.maxsize - n_given)
+        self.ticks[slot] = repeat(True, MOST_TICKS - n_given)
         self.places[slot], self.activation_numbers[slot] = place, number
         self.through_limit[slot] = limit - 1
         if self.meter is not None:
@@ -245,7 +246,7 @@ class Run(MeteredRun):
     # What is open.
 
     def __enter__(self) -> Run:
-        meter = self.seed.session.meter
+        meter = self.seed.session.tree.meter
         if meter is not None:
             self.metered_by(meter)
         return self
@@ -304,8 +305,8 @@ class Run(MeteredRun):
         self.places += places
         self.activation_numbers += none_yet
         self.through_limit += none_yet
-        self.initial_ticks += [sys.maxsize] * n
-        self.ticks += map(repeat, repeat(True, n), repeat(sys.maxsize))
+        self.initial_ticks += [MOST_TICKS] * n
+        self.ticks += [repeat(True, MOST_TICKS) for _ in places]
         self.iterators += nothing[: len(self.sources) - len(self.iterators)]
         if self.meter is not None:
             self.meter.add_slots(self, n)
@@ -314,39 +315,35 @@ class Run(MeteredRun):
         """Open a stream without a limit in a new slot at the end; tell whether it could be."""
         return not self.append_all([place])
 
-    def append_all(self, places: list[int], limits: list[int] | None = None) -> list[int]:
+    def append_all(self, places: list[int], limits: Iterable[int] = repeat(0)) -> list[int]:
         """Open streams in new slots at the end, as `put` does one; return the slots that failed."""
-        first, limits = len(self.sources), limits or [0] * len(places)
-        slots = range(first, first + len(places))
+        first = len(self.sources)
         self.add_slots(places)
+        given = zip(range(first, len(self.sources)), places, limits)
         if self.looks:
-            return [each[0] for each in zip(slots, places, limits) if not self.put(*each)]
-        self.activation_numbers[first:] = range(self.n_opened, self.n_opened + len(places))
-        self.through_limit[first:] = [limit - 1 for limit in limits]
-        failed = self._open_all(slots, places, limits)
-        sources = self.sources[first:]
-        if self.meter is not None:
-            self.readers[first:] = sources
-        self.iterators[first : slots.stop] = [
-            compress(islice(source, limit - 1) if limit else source, selector)
-            for source, limit, selector in zip(sources, limits, self.selectors[first:])
-        ]
-        return failed
+            return [each[0] for each in given if not self.put(*each)]
+        return self._open_all(given)
 
-    def _open_all(self, slots: range, places: list[int], limits: list[int]) -> list[int]:
-        """Open streams of streamers in slots; return the slots that failed."""
-        failed = []
-        for slot, place, limit in zip(slots, places, limits):
-            number = self.n_opened
+    def _open_all(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
+        """Open streams: in an empty slot, of the streamer at a place, for so many items."""
+        sources, iterators, readers = self.sources, self.iterators, self.readers
+        streamers, selectors, numbers = self.streamers, self.selectors, self.activation_numbers
+        parent, open_source, failed = self.seed_of_children, self.opener.open, []
+        for slot, place, limit in given:
+            number = numbers[slot] = self.n_opened
             self.n_opened = number + 1
             try:
-                self.sources[slot] = self.opener.open(
-                    self.streamers[place], self.seed_of_children, place, number, limit
-                )
+                source = open_source(streamers[place], parent, place, number, limit)
             except Exception as error:
                 failed.append(slot)
                 if not self.outlives(error, slot, "while it was opened"):
                     raise
+                continue
+            sources[slot] = readers[slot] = source
+            if limit:
+                self.through_limit[slot] = limit - 1
+                source = islice(source, limit - 1)
+            iterators[slot] = compress(source, selectors[slot])
         return failed
 
     def put(self, slot: int, place: int, limit: int) -> bool:
@@ -431,7 +428,7 @@ class Run(MeteredRun):
 
     def n_given_in_all(self) -> int:
         n_left = sum(map(N_LEFT, self.ticks))
-        return self.n_of_removed + len(self.ticks) * sys.maxsize - n_left
+        return self.n_of_removed + len(self.ticks) * MOST_TICKS - n_left
 
     def columns(self) -> tuple[list, ...]:
         """Return what is kept by slot."""
@@ -442,7 +439,7 @@ class Run(MeteredRun):
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""
         last = len(self.sources) - 1
-        self.n_of_removed += sys.maxsize - N_LEFT(self.ticks[slot])
+        self.n_of_removed += MOST_TICKS - N_LEFT(self.ticks[slot])
         for column in self.columns():
             column[slot] = column[last]
             if column is not self.iterators:

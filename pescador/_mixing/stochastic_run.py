@@ -40,6 +40,7 @@ class StochasticRun(PoolRun):
         "gave_nothing",
         "has_own_limits",
         "is_exclusive",
+        "is_plain",
         "is_share",
         "n_announced",
         "n_first",
@@ -75,6 +76,7 @@ class StochasticRun(PoolRun):
             self._limits = limits_of(setup.dist, setup.mean_limit, 1 / self.n_first)
         self.choices = Choices(seed.rng(b"activations"), self._limits)
         self.rows = self.choices.rows
+        self.is_plain = self.weights is None and not (self.has_own_limits or self.n_ahead)
         self.n_announced = 0  # activations, those that are open included
 
     def _pool(self, weights: np.ndarray | None, dropped: set[int]) -> Chooser:
@@ -353,6 +355,15 @@ class StochasticRun(PoolRun):
             return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)
+        if self.is_plain:  # the commonest case, without the questions of `open_another`
+            choice, limit = next(self.rows)
+            chosen = self.pool.choose(choice)
+            if chosen is None:
+                self.remove(slot)
+                return False
+            if self.put(slot, chosen, limit):
+                return True
+            self._release(chosen, True)
         return self.open_another(slot)
 
     def _replace_unusual(self, slot: int, place: int, n_given: int, has_given: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import compress, islice
 from operator import length_hint
 from time import monotonic
@@ -123,17 +123,20 @@ class RoundRobinRun(Run):
             self._begin_pass()
 
     def _begin_pass(self) -> None:
-        order = range(len(self.streamers))
+        order: Sequence[int] = range(len(self.streamers))
         if self.setup.mode == "permuted_cycle":
             rng = self.seed.child(-1, self.n_passes).rng(b"order")
             order = rng.permutation(len(self.streamers)).tolist()
         self.n_passes += 1
-        places = [place for place in order if not self.is_dropped(place)]
+        places = list(order)
+        if self.failed:
+            places = [place for place in order if not self.is_dropped(place)]
         if self.n_ahead:
             self.announce_all(places)
         if self.append_all(places):
             self._leave_out()
-        self._tell_rounds(0)
+        elif self.tells_draws:
+            self._tell_rounds(0)
 
     def _tell_rounds(self, turn: int) -> None:
         """Tell the opener in which order the streams are read; two rounds say it of all."""

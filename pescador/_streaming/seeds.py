@@ -137,6 +137,8 @@ class Seed:
         "session",
     )
 
+    _from: tuple[Seed, int, int]  # the arguments of `child` that made it, and whose
+
     def __init__(
         self,
         root: _Root,
