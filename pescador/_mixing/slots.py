@@ -17,7 +17,7 @@ import numpy as np
 
 FIRST_BLOCK = 16
 LAST_BLOCK = 1024
-_FANOUT = 64
+_MOST_CHILDREN = 64  # of a node
 _CALM = 4  # draws without a change, per slot, before an alias table is worth making
 
 
@@ -152,8 +152,8 @@ class EqualSlots(_Slots):
 class WeightedSlots(_Slots):
     """Draws among slots in proportion to their weights, which may change after every draw.
 
-    The weights are the leaves of a tree in which every node has up to 64 children and keeps
-    their cumulative sums. A change rebuilds one node a level, a draw bisects one node a level:
+    The weights are the leaves of a tree of equal levels, in which every node has up to 64 children
+    and keeps their cumulative sums. A change rebuilds one node a level, a draw bisects one node a level:
     both take time logarithmic in the number of slots. Sums are always formed from the leaves in
     the same order, so they depend on the weights alone and not on their history. Once nothing
     has changed for long enough to pay for an alias table, whole blocks are drawn at once.
@@ -164,24 +164,26 @@ class WeightedSlots(_Slots):
         self._aliases: tuple[np.ndarray, np.ndarray] | None = None
         self._levels: list[list[float]] = [[0.0] * n_slots]
         self._cumulative: list[list[list[float]]] = []
+        self._fanout = _children_of(n_slots)
         while len(self._levels[-1]) > 1 or not self._cumulative:
             below = self._levels[-1]
-            starts = range(0, len(below), _FANOUT)
-            self._cumulative.append([[0.0] * len(below[i : i + _FANOUT]) for i in starts])
+            starts = range(0, len(below), self._fanout)
+            self._cumulative.append([[0.0] * len(below[i : i + self._fanout]) for i in starts])
             self._levels.append([0.0] * len(starts))
+        self._pairs = list(zip(self._levels, self._cumulative))
 
     def put(self, slot: int, weight: float) -> None:
         """Change the weight of a slot."""
         weight = float(weight)  # (NumPy's numbers are added and compared three times as slowly)
-        for below, nodes in zip(self._levels, self._cumulative):
+        fanout = self._fanout
+        for below, nodes in self._pairs:
             below[slot] = weight
-            node, index = divmod(slot, _FANOUT)
-            sums = nodes[node]
-            end = (node + 1) * _FANOUT
+            node = slot // fanout
+            first = node * fanout
+            index, sums, rest = slot - first, nodes[node], below[slot : first + fanout]
             if index:
-                sums[index - 1 :] = accumulate(below[slot:end], initial=sums[index - 1])
-            else:
-                sums[:] = accumulate(below[slot:end])
+                rest[0] += sums[index - 1]
+            sums[index:] = accumulate(rest)
             slot, weight = node, sums[-1]
         self._levels[-1][0] = weight
         self._n_calm = 0
@@ -193,9 +195,10 @@ class WeightedSlots(_Slots):
         """Set the weights of all slots at once."""
         level = self._levels[0]
         level[: len(weights)] = map(float, weights)
-        for depth, nodes in enumerate(self._cumulative):
+        fanout = self._fanout
+        for depth, (below, nodes) in enumerate(self._pairs):
             for index, sums in enumerate(nodes):
-                sums[:] = accumulate(self._levels[depth][index * _FANOUT : (index + 1) * _FANOUT])
+                sums[:] = accumulate(below[index * fanout : (index + 1) * fanout])
             self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
         self._n_calm = 0
         self._aliases = None
@@ -229,7 +232,8 @@ class WeightedSlots(_Slots):
         if is_calm:
             return self._using(self._whole_block(draws))
         left = self._using(draws.tolist())
-        return self._bisections(left) if len(self._cumulative) == 1 else self._descents(left)
+        draw = (self._bisections, self._bisections_of_two)[len(self._pairs) - 1 :]
+        return draw[0](left) if draw else self._descents(left)
 
     def _has_any(self) -> bool:
         return self.n_slots > 0 and self.total > 0
@@ -256,6 +260,21 @@ class WeightedSlots(_Slots):
             if slot < len(sums):  # else the product was rounded up to the total
                 yield slot
 
+    def _bisections_of_two(self, draws: Iterable[float]) -> Iterator[int]:
+        """Yield what `_descents` does, where there are two levels: in two thirds of the time."""
+        leaves, (top,) = self._cumulative
+        for draw in draws:
+            rest = draw * top[-1]
+            node = bisect_right(top, rest)
+            if node == len(top):  # rounding, as above
+                continue
+            if node:
+                rest -= top[node - 1]
+            sums = leaves[node]
+            index = bisect_right(sums, rest)
+            if index < len(sums):
+                yield node * self._fanout + index
+
     def _descents(self, draws: Iterable[float]) -> Iterator[int]:
         downward = self._cumulative[::-1]
         for draw in draws:
@@ -268,9 +287,18 @@ class WeightedSlots(_Slots):
                     break
                 if index:
                     rest -= sums[index - 1]
-                slot = slot * _FANOUT + index
+                slot = slot * self._fanout + index
             else:
                 yield slot
+
+
+def _children_of(n_leaves: int) -> int:
+    """Return how many children the nodes of a tree have, if its levels are few and alike."""
+    n_levels = 1
+    while _MOST_CHILDREN**n_levels < n_leaves:
+        n_levels += 1
+    n_children = round(n_leaves ** (1 / n_levels))
+    return max(1, n_children + (n_children**n_levels < n_leaves))
 
 
 def _by_aliases(draws: np.ndarray, aliases: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

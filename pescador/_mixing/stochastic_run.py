@@ -237,7 +237,7 @@ class StochasticRun(PoolRun):
                 self.remove(slot)
                 return False
             if self.weights is not None:
-                self.slots.put(slot, self.weights[place])
+                self.slots.put(slot, self.weights.item(place))
             if self.has_own_limits:
                 draw = self.own_limit(slot, draw)
             if self.put(slot, place, draw):

@@ -41,8 +41,8 @@ def check_tree(slots, weights):
     for below, nodes, above in zip(slots._levels, slots._cumulative, slots._levels[1:]):
         assert [total for node in nodes for total in node] == [
             total
-            for start in range(0, len(below), slots_module._FANOUT)
-            for total in accumulate(below[start : start + slots_module._FANOUT])
+            for start in range(0, len(below), slots._fanout)
+            for total in accumulate(below[start : start + slots._fanout])
         ]
         assert above == [node[-1] for node in nodes]
     assert slots._levels[-1][0] == pytest.approx(math.fsum(weights), rel=1e-12)
