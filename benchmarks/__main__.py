@@ -52,6 +52,9 @@ def table():
             # A million streamers take the peer 7 seconds to start, each time.
             few = 3 if n == 1_000_000 else 100
             yield Case(title, "rate_16", (n, mode), **rate, max_repeats=few, goal_peer=100)
+    rate = {"by_hand": ("slots_by_hand", 512), "n_first": 5_000, "n_items": 20_000}
+    title = "StochasticMux, 1,000 streamers, 512 open, rate 4, unequal weights"
+    yield Case(title, "rate_4_weighted", (512, 1000), **rate, goal_peer=25)
     for n in (64, 100_000):
         title = f"StochasticMux, {n:,} open, unequal weights, rate 4"
         yield Case(title, "rate_4_weighted", (n,), n_first=2 * n, n_items=20_000, n_items_peer=0)
@@ -60,6 +63,9 @@ def table():
     yield Case("ChainMux, streams of 1,000", "chain", goal_hand=2.5, goal_peer=5)
     hand = {"by_hand": ("slots_by_hand", 64), "goal_hand": 8, "goal_peer": 60}
     yield Case("three muxes nested", "nested", n_first=10_000, **hand)
+    title = "ShuffledMux over StochasticMux (rate 16) over RoundRobinMux of 4"
+    hand = {"by_hand": ("slots_by_hand", 64), "goal_peer": 80}
+    yield Case(title, "nested_often", n_items=10_000, **hand)
     hand = {"by_hand": ("slots_by_hand", 64), "n_items_peer": 200}
     yield Case("4 streamers, 2 open, rate 16", "arguments", (1,), **hand)
     title = "the same, with arguments of 40 MB each"

@@ -113,8 +113,8 @@ def rate_16_share(n, mode):
     ).iterate()
 
 
-def rate_4_weighted(n_open):
-    pool = streamers(100_000)
+def rate_4_weighted(n_open, n=100_000):
+    pool = streamers(n)
     return pescador.StochasticMux(pool, n_open, 4, np.arange(1.0, len(pool) + 1)).iterate()
 
 
@@ -129,6 +129,12 @@ def chain():
 def nested():
     inner = [[pescador.ShuffledMux(streamers(8)) for _ in range(32)] for _ in range(4)]
     middle = [pescador.StochasticMux(muxes, 8, 256) for muxes in inner]
+    return pescador.ShuffledMux(middle).iterate()
+
+
+def nested_often():
+    inner = [pescador.RoundRobinMux(streamers(4)) for _ in range(64)]
+    middle = [pescador.StochasticMux(inner, 8, 16) for _ in range(8)]
     return pescador.ShuffledMux(middle).iterate()
 
 

@@ -152,8 +152,8 @@ class EqualSlots(_Slots):
 class WeightedSlots(_Slots):
     """Draws among slots in proportion to their weights, which may change after every draw.
 
-    The weights are the leaves of a tree of equal levels, in which every node has up to 64 children
-    and keeps their cumulative sums. A change rebuilds one node a level, a draw bisects one node a level:
+    The weights are the leaves of a tree in which every node has up to 64 children and keeps
+    their cumulative sums. A change rebuilds one node a level, a draw bisects one node a level:
     both take time logarithmic in the number of slots. Sums are always formed from the leaves in
     the same order, so they depend on the weights alone and not on their history. Once nothing
     has changed for long enough to pay for an alias table, whole blocks are drawn at once.
