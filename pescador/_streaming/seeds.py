@@ -21,6 +21,7 @@ from .. import _validate
 from ..exceptions import PescadorError
 
 _PLACE = struct.Struct("<qq")
+_WORD = np.dtype("<u8")
 
 # What is drawn from once for a whole tree of runs, and so advances.
 GENERATORS = (np.random.RandomState, np.random.Generator)
@@ -116,7 +117,8 @@ class _State(np.random.bit_generator.ISeedSequence):
         self._words = words
 
     def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
-        return self._words.view(dtype)[:n_words]
+        words = self._words if dtype is np.uint64 else self._words.view(dtype)
+        return words[:n_words]
 
 
 class Seed:
@@ -285,7 +287,8 @@ class Seed:
         if self._entropy is None:
             self._entropy = self._root.entropy(None)
         digest.update(self._entropy)
-        return np.frombuffer(digest.digest(), dtype="<u8").astype(np.uint64)
+        words = np.frombuffer(digest.digest(), _WORD)
+        return words if _WORD.isnative else words.astype(np.uint64)
 
     def fresh(self, place: int, number: int, index: int) -> int:
         """Return an integer below 2**32 for argument ``index`` of an activation of a child.
