@@ -118,9 +118,9 @@ class PoolRun(Run):
                                 break
                         # It had ended before this draw (or failed at it), which its successor
                         # takes over, so that short streams do not get less than their share.
-                        if self.is_slow and monotonic() >= self.next_snapshot:
-                            if not self.is_replacing:
-                                self.keep_position(is_drawing=True)
+                        is_due = self.is_slow and monotonic() >= self.next_snapshot
+                        if is_due and not self.is_replacing:
+                            self.keep_position(is_drawing=True)
                         self.is_replacing = True
                         if not self.replace(slot, n_given, item is not NOTHING):
                             item = NOTHING
