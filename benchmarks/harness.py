@@ -133,8 +133,8 @@ def ratio(value, goal, at_most):
     return text
 
 
-def machine():
-    """Return a line that says where this was measured."""
+def machine(which="Minimum of several turns"):
+    """Return a line that says where this was measured, and which measurements count."""
     import numpy
 
     model = platform.processor() or platform.machine()
@@ -143,7 +143,7 @@ def machine():
         names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
         model = names[0].partition(":")[2].strip() if names else model
     return (
-        f"Minimum of several turns. {model}, {os.cpu_count()} cores, {platform.system()};"
+        f"{which}. {model}, {os.cpu_count()} cores, {platform.system()};"
         f" {platform.python_implementation()} {platform.python_version()},"
         f" NumPy {numpy.__version__}."
     )

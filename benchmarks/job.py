@@ -136,7 +136,7 @@ def print_tables(options):
         for kind, n_batches in (("epoch", n_epoch), ("endless", N_BATCHES)):
             plan = kind, n_batches, wanted[kind]
             print_table([heads[kind], *columns], rows_of(plan, folder, options))
-    print(machine().replace("Minimum of several turns", "One run of each"))
+    print(machine("One run of each"))
 
 
 def main():
