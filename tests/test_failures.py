@@ -410,6 +410,32 @@ def test_a_source_is_dropped_after_so_many_failures(make, point, max_failures, c
     assert [streamer.active for streamer in streamers] == [0] * 4
 
 
+@pytest.mark.parametrize("is_monitored", [False, True])
+def test_sources_are_dropped_in_the_order_of_their_last_failures(is_monitored):
+    """Also while the first streams are opened: what is chosen next depends on that order."""
+    failed = []
+
+    class Failing:
+        def __init__(self, number):
+            if number in (1, 2, 5):
+                failed.append(number)
+                raise BrokenError(number)
+
+        def __iter__(self):
+            return iter(range(5))
+
+    for seed in range(5):
+        failed.clear()
+        streamers = [Streamer(Failing, number) for number in range(8)]
+        mux = StochasticMux(streamers, 24, 3, random_state=seed, on_error="replace", max_failures=3)
+        with mux.iterate() as stream:
+            next(iter(pescador.Monitor(stream)) if is_monitored else stream)
+            dropped = stream.state_dict()["position"]["pool"]
+        counts = [failed[: index + 1].count(number) for index, number in enumerate(failed)]
+        assert dropped == [number for number, count in zip(failed, counts) if count == 3]
+        assert len(dropped) > 1
+
+
 @each_endless
 @pytest.mark.parametrize("point", ["opening", 0])
 def test_a_source_that_recovers_is_kept(make, point, caplog):

@@ -197,7 +197,7 @@ class LazyRun(StochasticRun):
         return LazyNames(self.setup.streamers, self.setup.mux)
 
     def _open_all(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
-        return [each[0] for each in given if not self.put(*each)]
+        return self._put_each(given)  # which holds the streamers
 
     def put(self, slot: int, place: int, limit: int) -> bool:
         self.streamers.hold(place)

@@ -21,7 +21,7 @@ from .._streaming.survey import streamers_of
 from .failing import FailingRun
 
 NO_SOURCE: Iterator = iter(())
-MOST_TICKS = sys.maxsize  # of an activation, and all that come after it in its slot
+MOST_TICKS = sys.maxsize  # of a slot, for all its activations
 # Of ticks; `length_hint` takes three times as long.
 N_LEFT: Callable[[repeat], int] = repeat.__length_hint__
 CURRENT = "current"  # weights
@@ -90,8 +90,8 @@ class MeteredRun(FailingRun):
     readers: list[Iterator]
     selectors: list[Any]
     is_timed_elsewhere: bool
-    # What a meter knows already of the stream of each slot; None while that is the usual of all.
     meter: MuxMeter | None
+    # What a meter knows already of the stream of each slot; None while that is the usual of all.
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None

@@ -21,18 +21,15 @@ from .setup import Setup
 from .slots import EqualSlots, WeightedSlots
 
 REWEIGH_EVERY = 1000  # items, after which a function is asked for weights again
-SLOW_BLOCK = 0.1  # seconds, after which the clock is looked at for each stream that ends
 
 
 class PoolRun(Run):
     """A run that draws slots at random: of `StochasticMux` and `ShuffledMux`."""
 
     __slots__ = (
-        "_block_began",
         "_rest",
         "first_weights",
         "function",
-        "is_slow",
         "n_streams",
         "next_point",
         "slots",
@@ -49,8 +46,6 @@ class PoolRun(Run):
         if self.function is not None:
             self.first_weights = self.current_weights = self._weights_at(0)
         self.next_point = REWEIGH_EVERY
-        self.is_slow = True
-        self._block_began = 0.0
 
     def _set_slots(self, n_slots: int, n_first: int, weights: np.ndarray | None) -> None:
         """Prepare to draw among up to ``n_slots`` slots, ``n_first`` of them in the beginning.
@@ -110,7 +105,7 @@ class PoolRun(Run):
                                 item = last
                                 yield item
                                 self.is_replacing = True
-                                if self.is_slow and monotonic() >= self.next_snapshot:
+                                if monotonic() >= self.next_snapshot:
                                     self.keep_position(is_drawing=False)
                                 self.replace(slot, n_given + 1, True)
                                 self.is_replacing = False
@@ -118,8 +113,7 @@ class PoolRun(Run):
                                 break
                         # It had ended before this draw (or failed at it), which its successor
                         # takes over, so that short streams do not get less than their share.
-                        is_due = self.is_slow and monotonic() >= self.next_snapshot
-                        if is_due and not self.is_replacing:
+                        if monotonic() >= self.next_snapshot and not self.is_replacing:
                             self.keep_position(is_drawing=True)
                         self.is_replacing = True
                         if not self.replace(slot, n_given, item is not NOTHING):
@@ -142,7 +136,6 @@ class PoolRun(Run):
 
     def _next_block(self, has_given: bool) -> Iterable[int]:
         """Return the slots that are drawn next; none if nothing is left to draw from."""
-        self._look_at_clock()
         self.is_replacing = True
         most = self.before_block(has_given)
         if not self.sources:
@@ -152,14 +145,6 @@ class PoolRun(Run):
         if self.tells_draws:
             self.tell_draws(self.slots.foresee())
         return block
-
-    def _look_at_clock(self) -> None:
-        """Keep where the run stands, now and then; tell whether that is due within a block."""
-        now = monotonic()
-        self.is_slow = now > self._block_began + SLOW_BLOCK
-        self._block_began = now
-        if now >= self.next_snapshot and self.sources and not self.is_replacing:
-            self.keep_position(is_drawing=False)
 
     def has_gap(self) -> bool:
         # (True whenever a slot is empty, but right after a state was restored, when the streams

@@ -170,13 +170,13 @@ class WeightedSlots(_Slots):
             starts = range(0, len(below), self._fanout)
             self._cumulative.append([[0.0] * len(below[i : i + self._fanout]) for i in starts])
             self._levels.append([0.0] * len(starts))
-        self._pairs = list(zip(self._levels, self._cumulative))
+        self._by_level = list(zip(self._levels, self._cumulative))
 
     def put(self, slot: int, weight: float) -> None:
         """Change the weight of a slot."""
         weight = float(weight)  # (NumPy's numbers are added and compared three times as slowly)
         fanout = self._fanout
-        for below, nodes in self._pairs:
+        for below, nodes in self._by_level:
             below[slot] = weight
             node = slot // fanout
             first = node * fanout
@@ -196,7 +196,7 @@ class WeightedSlots(_Slots):
         level = self._levels[0]
         level[: len(weights)] = map(float, weights)
         fanout = self._fanout
-        for depth, (below, nodes) in enumerate(self._pairs):
+        for depth, (below, nodes) in enumerate(self._by_level):
             for index, sums in enumerate(nodes):
                 sums[:] = accumulate(below[index * fanout : (index + 1) * fanout])
             self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
@@ -232,8 +232,10 @@ class WeightedSlots(_Slots):
         if is_calm:
             return self._using(self._whole_block(draws))
         left = self._using(draws.tolist())
-        draw = (self._bisections, self._bisections_of_two)[len(self._pairs) - 1 :]
-        return draw[0](left) if draw else self._descents(left)
+        n_levels = len(self._by_level)
+        if n_levels == 1:
+            return self._bisections(left)
+        return self._bisections_of_two(left) if n_levels == 2 else self._descents(left)
 
     def _has_any(self) -> bool:
         return self.n_slots > 0 and self.total > 0
@@ -293,7 +295,7 @@ class WeightedSlots(_Slots):
 
 
 def _children_of(n_leaves: int) -> int:
-    """Return how many children the nodes of a tree have, if its levels are few and alike."""
+    """Return how many children a node gets, so that levels are few, and nodes of one size."""
     n_levels = 1
     while _MOST_CHILDREN**n_levels < n_leaves:
         n_levels += 1

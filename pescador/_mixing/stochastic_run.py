@@ -120,8 +120,6 @@ class StochasticRun(PoolRun):
         if self.has_own_limits:
             draws = [self.own_limit(slot, draw) for slot, draw in enumerate(draws)]
         unopened = self.append_all([place for place, _ in chosen], draws)
-        for slot in unopened:
-            self._release(chosen[slot][0], True)
         for slot in reversed(unopened):  # from the end, where slots can be taken away
             self.open_another(slot)
         self.is_replacing = False
@@ -251,6 +249,9 @@ class StochasticRun(PoolRun):
         share = self.slots.probability(slot)
         return limits_of(self.setup.dist, self.setup.mean_limit, share).draw(draw)
 
+    def could_not_open(self, place: int) -> None:
+        self._release(place, True)
+
     def _release(self, place: int, has_failed: bool) -> None:
         """Let a streamer be chosen again, unless it has failed too often."""
         if self.is_exclusive:
@@ -355,7 +356,7 @@ class StochasticRun(PoolRun):
             return self._replace_unusual(slot, place, n_given, has_given)
         if self.is_exclusive:
             self.pool.release(place)
-        if self.is_plain:  # the commonest case, without the questions of `open_another`
+        if self.is_plain:  # the most common case: what `open_another` does, without its questions
             choice, limit = next(self.rows)
             chosen = self.pool.choose(choice)
             if chosen is None:

@@ -158,7 +158,7 @@ class RoundRobinRun(Run):
 
 
 class ChainRun(Run):
-    """One run of a ChainMux: one stream is open at a time, always in slot 0."""
+    """One run of a ChainMux: one stream at a time, in slot 0, which stays until the run ends."""
 
     __slots__ = ("index", "left", "n_fruitless", "n_passes", "pass_is_empty", "reader")
 

@@ -48,7 +48,7 @@ class _Records:
 
     def __init__(self) -> None:
         self._by_reference: dict[weakref.ref, Record] = {}
-        # (What is called as an iterator goes is C: an interrupt cannot end it, and it is quick.)
+        # (As an iterator goes, this alone is called: no Python code that an interrupt could end.)
         self._forget: Any = self._by_reference.pop
 
     def __setitem__(self, items: Iterator, record: Record) -> None:
@@ -60,7 +60,7 @@ class _Records:
     def clear(self) -> None:
         kept = list(self._by_reference.values())
         self._by_reference.clear()
-        del kept  # last, with what they read: no reference is left that would be called then
+        del kept  # last, with all that they read: no reference is left that would be called
 
 
 records = _Records()

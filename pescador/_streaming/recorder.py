@@ -185,7 +185,7 @@ class RecordingMux(MuxMeter):
 
     def join(self, run: Any) -> None:
         super().join(run)
-        run.looks = True
+        run.looks = True  # every opening is to be told
         run.fresh = Mark(*run.fresh)  # (not the usual one: every end is to be told)
         run.listed_marks()
         run.cells, run.selectors = [], []

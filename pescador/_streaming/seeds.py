@@ -139,7 +139,7 @@ class Seed:
         "session",
     )
 
-    _from: tuple[Seed, int, int]  # the arguments of `child` that made it, and whose
+    _from: tuple[Seed, int, int]  # its parent, and the arguments of `child`, where they count
 
     def __init__(
         self,
