@@ -156,8 +156,6 @@ class Run(MeteredRun):
 
     def _freeze(self, error: BaseException | None) -> None:
         """Keep where the run stood after its last item, now that an error in a source ends it."""
-        if isinstance(error, GeneratorExit):
-            return  # (whoever closes a run has asked before)
         self.has_ended = error is None and not self.sources
         if error is None:
             return
@@ -254,7 +252,8 @@ class Run(MeteredRun):
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         try:
             try:
-                self._freeze(error)
+                if not isinstance(error, GeneratorExit):  # whoever closes a run has asked before
+                    self._freeze(error)
             finally:
                 self.is_over = True
                 self.close()
@@ -472,12 +471,13 @@ class Run(MeteredRun):
             self.meter.leave(self)
         if self.n_ahead:
             self.opener.end_soon(self.sources)
-        while self.sources:
-            source, place = self.sources.pop(), self.places.pop()
+        sources, places, close_source = self.sources, self.places, self.opener.end
+        while sources:
+            source, place = sources.pop(), places.pop()
             if source is NO_SOURCE:
                 continue
             try:
-                self.opener.end(self.streamers[place], source)
+                close_source(self.streamers[place], source)
             except BaseException as error:
                 if isinstance(error, Exception):
                     moment = "while it was closed"
