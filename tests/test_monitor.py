@@ -31,6 +31,7 @@ from pescador import (
     ZMQStreamer,
     buffer_stream,
 )
+from pescador._streaming.meter import Meter
 from pescador.monitor import Report
 
 FAR = 5.5  # standard deviations: once in a million, two-sided, with room for what is not normal
@@ -332,6 +333,34 @@ def test_an_inner_mux_is_no_source_before_it_is_read():
     next(other)
     assert [r.path for r in other.report().sources] == [r.path for r in monitor.report().sources]
     other.close()
+
+
+def test_another_thread_may_ask_for_reports(monkeypatch):
+    """Also while sources are opened for the first time, and timed."""
+    monkeypatch.setattr(Meter, "charge", lambda *_: None)  # there is always time to time one
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    monitor = Monitor(StochasticMux([[0]] * 8000, 1, None, mode="exhaustive").iterate())
+    caught, is_over = [], threading.Event()
+
+    def ask():
+        try:
+            while not is_over.is_set():
+                monitor.report()
+        except Exception as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        n_items = sum(1 for _ in monitor)
+    finally:
+        is_over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert not caught
+    rows = monitor.report().sources
+    assert n_items == sum(row.n_items for row in rows) == sum(row.n_opened for row in rows) == 8000
 
 
 def test_threads_may_ask_for_the_next_item():

@@ -230,7 +230,7 @@ def _promised(
 
 def _estimate_all(mux: MuxMeter, counts: MuxCounts) -> None:
     """Let the streams that were timed stand for those that were not."""
-    for place, n_timed in mux.timed.items():
+    for place, n_timed in list(mux.timed.items()):  # (the program may go on meanwhile)
         if counts.opened[place] > n_timed:
             for seconds in (counts.waited, counts.opening):
                 seconds[place] *= counts.opened[place] / n_timed

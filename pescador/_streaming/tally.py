@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 from itertools import groupby
 from operator import itemgetter
@@ -18,12 +19,21 @@ MOST_PERIODS = 32
 MOST_GROUPS = 256  # of streams that have ended together
 
 
+def _taken(values: list, step: int = 1) -> list:
+    """Take what a list holds, in whole steps; another thread may go on adding at its end."""
+    n = len(values) // step * step
+    taken = values[:n]
+    del values[:n]
+    return taken
+
+
 class Tally:
     """Sums of the streams that are over, and what is not added up yet."""
 
     __slots__ = (
         "_left",
         "_n_left",
+        "_settling",
         "_sums",
         "ended",
         "folded",
@@ -48,6 +58,7 @@ class Tally:
         self._n_left = 0
         self.kept: list[tuple[int, int, Mark]] = []
         self._sums = Sums()
+        self._settling = threading.RLock()  # a report may be made in any thread
         self.items: Counter[int] = Counter()  # of those that have been gathered
         self.opened: Counter[int] = Counter()
         self.periods: list[Period] = []
@@ -77,18 +88,21 @@ class Tally:
 
     def gather(self) -> None:
         """Bring what is known up to date, but for what is open."""
-        self.settle()
-        for place, n_opened, n_items in self._sums.take():
-            self.opened[place] += n_opened
-            self.items[place] += n_items
+        with self._settling:
+            self.settle()
+            for place, n_opened, n_items in self._sums.take():
+                self.opened[place] += n_opened
+                self.items[place] += n_items
 
     def settle(self) -> None:
         """Add up the streams that have ended."""
         if self.meter.is_reading_again or sys.is_finalizing():  # (NumPy imports as it goes)
             return
-        ended, self.ended = self.ended, []
-        kept, self.kept = self.kept, []
-        left, self._left, self._n_left = self._left, [], 0
+        with self._settling:
+            self._n_left = 0
+            self._settle(_taken(self.ended, 2), _taken(self.kept), _taken(self._left))
+
+    def _settle(self, ended: list[int], kept: list, left: list) -> None:
         if ended:
             numbers = np.fromiter(ended, np.int64, len(ended))
             self._add_all(self.usual.period, numbers[::2], numbers[1::2])
