@@ -142,9 +142,9 @@ def inner_paths(muxes: dict[Path, MuxCounts]) -> set[Path]:
 def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
     """Return what is known of each mux."""
     meter.settle()
-    copied = {path: _copied(mux) for path, mux in list(meter.muxes.items())}
+    copied = {path: _copied(mux) for path, mux in dict(meter.muxes).items()}
     found = {path: mux for path, mux in copied.items() if mux.items or mux.opened}
-    for path, seconds in list(meter.blocked_by.items()):
+    for path, seconds in dict(meter.blocked_by).items():
         if path[:-1] in found:
             found[path[:-1]].waited[path[-1]] += seconds
     for path, mux in found.items():
@@ -230,7 +230,7 @@ def _promised(
 
 def _estimate_all(mux: MuxMeter, counts: MuxCounts) -> None:
     """Let the streams that were timed stand for those that were not."""
-    for place, n_timed in list(mux.timed.items()):  # (the program may go on meanwhile)
+    for place, n_timed in dict(mux.timed).items():  # (a copy: the program may go on meanwhile)
         if counts.opened[place] > n_timed:
             for seconds in (counts.waited, counts.opening):
                 seconds[place] *= counts.opened[place] / n_timed
