@@ -59,7 +59,7 @@ def ordered(name: str, value: Any) -> None:
 
 def depth(what: str, value: Any, n_levels: int) -> None:
     """Refuse what is nested too deep for Python, before anything fails half-way or stays open."""
-    if n_levels < SAFE_DEPTH:
+    if n_levels < _SAFE_DEPTH:
         return
     deepest = sys.getrecursionlimit() // _CALLS_PER_LEVEL
     if n_levels > deepest:
@@ -70,7 +70,7 @@ def depth(what: str, value: Any, n_levels: int) -> None:
 
 
 _CALLS_PER_LEVEL = 12  # of closing, and of resuming, a mux in a streamer
-SAFE_DEPTH = 20  # under which there is no need to look
+_SAFE_DEPTH = 20  # under which there is no need to look
 
 
 def _real(value: Any) -> int | float | None:

@@ -277,12 +277,10 @@ class BaseMux(Streamer):
 
     def _new_run(self, parent: Seed, place: int, number: int) -> Run:
         setup = self._setup
-        n_streams = None if setup is None else setup.n_streams
-        if setup is None or (n_streams is not None and n_streams != len(setup.streamers)):
+        if setup is None or setup.is_outdated():
             setup = self._setup = self._make_setup()
         seed = parent.child(place, number)
-        if len(seed.display_path) >= _validate.SAFE_DEPTH:
-            _validate.depth("muxes", self, len(seed.display_path))
+        _validate.depth("muxes", self, len(seed.display_path))
         run = self._run_class(setup, seed.owned_by(self.random_state))
         if self.stream_ is not None:  # an activated copy
             self._first_run, self._run = self._first_run or run, run

@@ -244,7 +244,7 @@ class Run(MeteredRun):
     # What is open.
 
     def __enter__(self) -> Run:
-        meter = self.seed.session.tree.meter
+        meter = self.seed.session.meter
         if meter is not None:
             self.metered_by(meter)
         return self

@@ -38,6 +38,10 @@ class Setup(NamedTuple):
     # Of a part of another mux: the index of its first streamer there, and the step to the next.
     part: tuple[int, int] | None = None
 
+    def is_outdated(self) -> bool:
+        """Tell whether streamers have been added to the list since, or taken out."""
+        return self.n_streams is not None and self.n_streams != len(self.streamers)
+
     def in_whole(self, place: int) -> int:
         """Return where the whole mux has the streamer that this part has at ``place``."""
         first, step = self.part or (0, 1)

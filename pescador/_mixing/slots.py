@@ -170,13 +170,12 @@ class WeightedSlots(_Slots):
             starts = range(0, len(below), self._fanout)
             self._cumulative.append([[0.0] * len(below[i : i + self._fanout]) for i in starts])
             self._levels.append([0.0] * len(starts))
-        self._by_level = list(zip(self._levels, self._cumulative))
 
     def put(self, slot: int, weight: float) -> None:
         """Change the weight of a slot."""
         weight = float(weight)  # (NumPy's numbers are added and compared three times as slowly)
         fanout = self._fanout
-        for below, nodes in self._by_level:
+        for below, nodes in zip(self._levels, self._cumulative):
             below[slot] = weight
             node = slot // fanout
             first = node * fanout
@@ -196,7 +195,7 @@ class WeightedSlots(_Slots):
         level = self._levels[0]
         level[: len(weights)] = map(float, weights)
         fanout = self._fanout
-        for depth, (below, nodes) in enumerate(self._by_level):
+        for depth, (below, nodes) in enumerate(zip(self._levels, self._cumulative)):
             for index, sums in enumerate(nodes):
                 sums[:] = accumulate(below[index * fanout : (index + 1) * fanout])
             self._levels[depth + 1][:] = [sums[-1] for sums in nodes]
@@ -232,7 +231,7 @@ class WeightedSlots(_Slots):
         if is_calm:
             return self._using(self._whole_block(draws))
         left = self._using(draws.tolist())
-        n_levels = len(self._by_level)
+        n_levels = len(self._cumulative)
         if n_levels == 1:
             return self._bisections(left)
         return self._bisections_of_two(left) if n_levels == 2 else self._descents(left)

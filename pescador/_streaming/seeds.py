@@ -129,15 +129,7 @@ class Seed:
     what the runs of the tree share. Neither has an influence on chance.
     """
 
-    __slots__ = (
-        "_entropy",
-        "_from",
-        "_is_above",
-        "_path",
-        "_root",
-        "display_path",
-        "session",
-    )
+    __slots__ = ("_entropy", "_from", "_is_above", "_path", "_root", "display_path", "session")
 
     _from: tuple[Seed, int, int]  # its parent, and the arguments of `child`, where they count
 
@@ -164,8 +156,7 @@ class Seed:
 
     def child(self, place: int, number: int) -> Seed:
         """Return the seed of activation ``number`` of the child at ``place``."""
-        shown = self.display_path if self._is_above else (*self.display_path, place)
-        child = Seed(self._root, self._entropy, None, self.session, shown, False)
+        child = Seed(self._root, self._entropy, None, self.session, self.shown(place), False)
         child._from = self, place, number
         return child
 

@@ -11,7 +11,7 @@ from .meter import Meter
 from .opener import IN_PLACE, Opener
 
 
-class Tree:
+class _Tree:
     """What is one for a whole tree of runs."""
 
     __slots__ = ("failures", "is_closing", "kept", "meter")
@@ -30,30 +30,30 @@ class Session:
     it was put in, and no others. All else is one for the whole tree.
     """
 
-    __slots__ = ("opener", "tree")
+    __slots__ = ("_tree", "opener")
 
     def __init__(
         self,
         opener: Opener = IN_PLACE,
-        tree: Tree | None = None,
+        tree: _Tree | None = None,
         meter: Meter | None = None,
     ) -> None:
-        self.tree = Tree(meter) if tree is None else tree
+        self._tree = _Tree(meter) if tree is None else tree
         self.opener = opener
 
     @property
     def failures(self) -> Failures:
         """What has failed."""
-        return self.tree.failures
+        return self._tree.failures
 
     @property
     def meter(self) -> Meter | None:
         """What counts what the runs give; None if nobody wants to know."""
-        return self.tree.meter
+        return self._tree.meter
 
     @meter.setter
     def meter(self, meter: Meter) -> None:
-        self.tree.meter = meter
+        self._tree.meter = meter
 
     @contextlib.contextmanager
     def as_known(self) -> Iterator[None]:
@@ -68,27 +68,27 @@ class Session:
     @property
     def is_closing(self) -> bool:
         """Whether the stream is being closed, and has kept where it stood."""
-        return self.tree.is_closing
+        return self._tree.is_closing
 
     def begin_to_close(self) -> None:
         """Note that the stream keeps where it stands now: what is below need not do the same."""
-        self.tree.is_closing = True
+        self._tree.is_closing = True
 
     def opened_by(self, opener: Opener) -> Session:
         """Return the same session with another opener."""
-        return Session(opener, self.tree)
+        return Session(opener, self._tree)
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return what was made under a key; it is closed with the session."""
-        if key not in self.tree.kept:
-            self.tree.kept[key] = make()
-        return self.tree.kept[key]
+        if key not in self._tree.kept:
+            self._tree.kept[key] = make()
+        return self._tree.kept[key]
 
     def close(self) -> None:
         """Close what was kept, also when closing some of it fails, or is interrupted."""
         failure: BaseException | None = None
-        while self.tree.kept:
-            _, each = self.tree.kept.popitem()
+        while self._tree.kept:
+            _, each = self._tree.kept.popitem()
             try:
                 each.close()
             except BaseException as error:
