@@ -151,6 +151,8 @@ class Monitor:
         """
         muxes, known = counts_of(self._meter), self._failures()
         seconds, waited = self.times()
+        for each in muxes.values():
+            each.bound_times(waited)
         return Report(
             n_items=self.stream.n_given - self._n_before,
             seconds=seconds,

@@ -31,7 +31,7 @@ from pescador import (
     ZMQStreamer,
     buffer_stream,
 )
-from pescador._streaming.meter import Meter
+from pescador._streaming.waits import Stretches
 from pescador.monitor import Report
 
 FAR = 5.5  # standard deviations: once in a million, two-sided, with room for what is not normal
@@ -337,7 +337,7 @@ def test_an_inner_mux_is_no_source_before_it_is_read():
 
 def test_another_thread_may_ask_for_reports(monkeypatch):
     """Also while sources are opened for the first time, and timed."""
-    monkeypatch.setattr(Meter, "charge", lambda *_: None)  # there is always time to time one
+    monkeypatch.setattr(Stretches, "weight", lambda *_: 1.0)  # all are timed
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     monitor = Monitor(StochasticMux([[0]] * 8000, 1, None, mode="exhaustive").iterate())

@@ -18,6 +18,7 @@ from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Period, Promise
 from .._streaming.recipe import Recipe
 from .._streaming.survey import streamers_of
+from .._streaming.waits import Clock, Timed, untimed
 from .failing import FailingRun
 
 NO_SOURCE: Iterator = iter(())
@@ -25,6 +26,8 @@ MOST_TICKS = sys.maxsize  # of a slot, for all its activations
 # Of ticks; `length_hint` takes three times as long.
 N_LEFT: Callable[[repeat], int] = repeat.__length_hint__
 CURRENT = "current"  # weights
+STRETCH = 1024  # items of a run, at least, for which its streams are timed, or are not
+SHORT = 64  # items of a run that may be short
 Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 
 
@@ -70,6 +73,7 @@ class MeteredRun(FailingRun):
         "looks",
         "marks",
         "meter",
+        "n_until",
         "number",
         "opening",
         "places",
@@ -79,6 +83,7 @@ class MeteredRun(FailingRun):
         "sources",
         "ticks",
         "told",
+        "weight",
     )
 
     # By slot: the open stream, which streamer it is of, and what counts its items (see `Run`).
@@ -90,12 +95,15 @@ class MeteredRun(FailingRun):
     readers: list[Iterator]
     selectors: list[Any]
     is_timed_elsewhere: bool
+    iterators: list[Iterator]
     meter: MuxMeter | None
     # What a meter knows already of the stream of each slot; None while that is the usual of all.
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None
     looks: bool  # whether the meter is told of every stream that is opened, which takes long
+    weight: float  # how often the time of an item counts; 0: they are not timed now
+    n_until: int  # items, until that is found out anew
     # Of a meter that records:
     cells: list[list[int]]
     number: int
@@ -118,8 +126,53 @@ class MeteredRun(FailingRun):
         self.readers = self.sources.copy()
         self.meter = meter.of_mux(self.seed.display_path)
         self.meter.join(self)
+        self.n_until = 2 * STRETCH  # (so that a short run is one stretch)
+        self._set_weight(self.draw_weight(SHORT + self.n_to_open()))
         if self.sources:
+            self._time_open()
             self.tell_weights(self.meter)
+
+    def n_to_open(self) -> int:
+        """Return how many streams are opened in the beginning."""
+        return len(self.setup.streamers)
+
+    def go_on_for(self, n_items: int) -> None:
+        """Let the streams be timed, or not, for so many items: see `_streaming.waits`."""
+        self.n_until -= n_items
+        if self.n_until > 0:
+            return
+        assert self.meter is not None
+        self.n_until = STRETCH
+        if self.weight:
+            self.iterators[:], self.readers[:] = untimed(self.iterators), untimed(self.readers)
+        n_timings = min(n_items, STRETCH) + len(self.sources)
+        self._set_weight(self.draw_weight(n_timings))
+        self._time_open()
+
+    def draw_weight(self, n_timings: int) -> float:
+        """Return how often the time of an item is to count; 0: none is timed."""
+        assert self.meter is not None
+        return self.meter.weight_of(self, n_timings)
+
+    def _set_weight(self, weight: float) -> None:
+        assert self.meter is not None
+        self.weight = weight
+        self.looks = weight > 0 or self.meter.hears_all
+
+    def _time_open(self) -> None:
+        if not self.weight:
+            return
+        for slot, (source, n_given) in enumerate(zip(self.sources, self.counts())):
+            if source is not NO_SOURCE:
+                self.time_slot(slot, not n_given)
+
+    def time_slot(self, slot: int, is_new: bool) -> Clock:
+        """Let the stream of a slot be timed."""
+        assert self.meter is not None
+        clock = self.meter.clock(self.named(self.places[slot]), self.weight, is_new)
+        self.iterators[slot] = Timed(self.iterators[slot], clock)
+        self.readers[slot] = Timed(self.readers[slot], clock)
+        return clock
 
     def tell_weights(self, meter: MuxMeter) -> None:
         """Tell a meter that weights are not those of the beginning, if that is so."""

@@ -64,7 +64,7 @@ class PoolRun(Run):
     def items(self) -> Generator:
         with self:
             sources, iterators, through_limit = self.sources, self.iterators, self.through_limit
-            readers, ticks, initial_ticks = self.readers, self.ticks, self.initial_ticks
+            ticks, initial_ticks = self.ticks, self.initial_ticks
             item: Any = NOTHING
             block: Iterable[int] | None = None
             if self.resume_from is None:
@@ -97,7 +97,7 @@ class PoolRun(Run):
                         if n_given == through_limit[slot]:
                             # That was all but one of the items it may give.
                             try:
-                                last = next(readers[slot], NOTHING)
+                                last = next(self.readers[slot], NOTHING)
                             except Exception as error:
                                 last = self.nothing_of(error, slot)
                             if last is not NOTHING:
@@ -141,6 +141,8 @@ class PoolRun(Run):
         if not self.sources:
             return ()
         block = self.slots.block(most)
+        if self.meter is not None:
+            self.go_on_for(self.slots.size)
         self.is_replacing = False
         if self.tells_draws:
             self.tell_draws(self.slots.foresee())
@@ -214,7 +216,6 @@ class PoolRun(Run):
 
         ``has_given`` is as for `replace`.
         """
-        self.looks = self.meter is not None
         if self.function is None:
             return sys.maxsize
         n_items = self.n_given_in_all()
@@ -286,6 +287,9 @@ class ShuffledRun(PoolRun):
             self.first = np.flatnonzero(self.first_weights).tolist()
         n_slots = len(self.first) if self.function is None else self.n_streams
         self._set_slots(n_slots, len(self.first), self.first_weights)
+
+    def n_to_open(self) -> int:
+        return len(self.first)
 
     def fill(self) -> None:
         if self.n_opened:

@@ -69,6 +69,7 @@ class Run(MeteredRun):
         self.current_weights: np.ndarray | None = None
         self.meter = None
         self.looks = False
+        self.weight = 0.0
         self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
         # Where it stood when it was closed or interrupted, if that can be said exactly; and where
@@ -235,6 +236,8 @@ class Run(MeteredRun):
         self.iterators[slot] = compress(
             islice(source, n_left) if limit else source, self.selectors[slot]
         )
+        if self.meter is not None and self.weight:
+            self.time_slot(slot, not n_given)
 
     def _check_place(self, place: int) -> None:
         """Refuse a place of a state at which there is no streamer."""
@@ -377,17 +380,16 @@ class Run(MeteredRun):
             return False
         self.sources[slot] = source
         self.through_limit[slot] = limit - 1
-        if self.meter is not None:
-            if begin:
-                source = self.meter.opened_one(self, slot, place, source, begin)
-            else:
-                self.readers[slot] = source
-                marks = self.marks  # (a report in another thread may replace it)
-                if marks is not None:
-                    marks[slot] = self.fresh
         self.iterators[slot] = compress(
             islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
+        if self.meter is not None:
+            self.readers[slot] = source
+            marks = self.marks  # (a report in another thread may replace it)
+            if begin:
+                self.meter.opened_one(self, slot, place, perf_counter() - begin)
+            elif marks is not None:
+                marks[slot] = self.fresh
         return True
 
     def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:

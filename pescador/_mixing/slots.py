@@ -45,6 +45,11 @@ class _Slots:
         self.is_stale = False
         self.n_slots = n_slots
 
+    @property
+    def size(self) -> int:
+        """How many draws the block holds that is being used."""
+        return self._before[1]
+
     def _draw(self, most: int) -> np.ndarray:
         size = min(self._size, most)
         self._before = [self._n_drawn, size, self._size, self.n_slots, self._n_calm]

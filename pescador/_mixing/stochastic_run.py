@@ -106,6 +106,9 @@ class StochasticRun(PoolRun):
 
     # Opening the first streams.
 
+    def n_to_open(self) -> int:
+        return self.n_first
+
     def fill(self) -> None:
         if self.n_opened:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from itertools import compress, islice
+from itertools import chain, compress, islice
 from operator import length_hint
 from time import monotonic
 from typing import Any
@@ -17,12 +17,16 @@ from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.promises import Promise
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
+from .._streaming.waits import Clock, Timed
 from ..core import as_streamer
-from .metered import CURRENT, NO_SOURCE, Weights
+from .metered import CURRENT, NO_SOURCE, STRETCH, Weights
 from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 
-_LOOKS_EVERY = 64  # streams, whether there is time to time one
+# What a RoundRobinMux goes through without asking whether a stretch is over: ready made, because
+# its runs may be short.
+_ROUND, _ROUNDS = (None,), (None,) * 16
+_STREAM = 16  # items, which take about as long as an activation
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 
 
@@ -53,31 +57,38 @@ class RoundRobinRun(Run):
                 while True:
                     if not self.sources:
                         break
-                    for iterator in self.turns:
-                        try:
-                            item = next(iterator)
-                        except StopIteration:
-                            if ends_with_first:
-                                return
-                        except Exception as error:
-                            if not self.outlives(error, self._turn() - 1):
-                                raise
-                        else:
-                            yield item
-                            continue
-                        slot = self._turn() - 1
-                        if monotonic() >= self.next_snapshot:
-                            self.keep_position(is_drawing=True)
-                        self.is_replacing = True
-                        self.end(slot, self.n_given(slot))
-                        self.is_replacing = False
-                        has_ended = True
+                    rounds = _ROUNDS if len(self.sources) < STRETCH else _ROUND
+                    if self.meter is not None:
+                        self.go_on_for(len(rounds) * len(self.sources))
+                    for _ in rounds:
+                        for iterator in self.turns:
+                            try:
+                                item = next(iterator)
+                            except StopIteration:
+                                if ends_with_first:
+                                    return
+                            except Exception as error:
+                                if not self.outlives(error, self._turn() - 1):
+                                    raise
+                            else:
+                                yield item
+                                continue
+                            slot = self._turn() - 1
+                            if monotonic() >= self.next_snapshot:
+                                self.keep_position(is_drawing=True)
+                            self.is_replacing = True
+                            self.end(slot, self.n_given(slot))
+                            self.is_replacing = False
+                            has_ended = True
+                        if has_ended:
+                            break
+                        self.turns = iter(self.iterators)
                     if has_ended:
                         self.is_replacing = True
                         self._leave_out()
                         has_ended = False
-                    self.turns = iter(self.iterators)
-                    self.is_replacing = False
+                        self.turns = iter(self.iterators)
+                        self.is_replacing = False
                 if self._was_last_pass(item is NOTHING):
                     break
                 self._begin_another()
@@ -87,7 +98,6 @@ class RoundRobinRun(Run):
 
     def _begin_another(self) -> None:
         self.is_replacing = True
-        self.looks = self.meter is not None
         self._begin_pass()
         self.turns = iter(self.iterators)
         self.is_replacing = False
@@ -182,6 +192,36 @@ class ChainRun(Run):
     def named(self, place: int) -> int:
         return self.index
 
+    def n_to_open(self) -> int:
+        return 1
+
+    def time_slot(self, slot: int, is_new: bool) -> Clock:
+        assert self.meter is not None
+        weight = self.weight
+        if self.meter.has_long:
+            weight = self.meter.weight_of(self, STRETCH)
+        clock = self.meter.clock(self.index, weight, is_new)
+        self.iterators[slot] = chain.from_iterable(self._portions(self.iterators[slot], clock))
+        return clock
+
+    def _portions(self, items: Iterator, clock: Clock) -> Iterator[Iterator]:
+        """Yield what gives the items of the stream, some of which are timed."""
+        assert self.meter is not None
+        timed, n_before = Timed(items, clock), self.n_given(0)
+        while True:
+            yield islice(timed if clock.weight else items, STRETCH)
+            n_given = self.n_given(0)
+            if n_given - n_before < STRETCH:
+                return
+            n_before, clock.is_new = n_given, False
+            clock.weight = self.weight * self.meter.weight_of(self, STRETCH)
+
+    def draw_weight(self, n_timings: int) -> float:
+        assert self.meter is not None
+        if self.meter.has_long and not (self.is_timed_elsewhere or self.meter.hears_all):
+            return 1.0  # the next one is read in stretches of its own, for which it is drawn
+        return super().draw_weight(n_timings)
+
     def items(self) -> Generator:
         with self:
             if self.resume_from is not None:
@@ -220,8 +260,6 @@ class ChainRun(Run):
                 self._is_at(streamer)
                 if self.n_ahead:
                     self._announce()
-                if not self.n_opened % _LOOKS_EVERY:
-                    self.looks = self.meter is not None
                 if not self.sources:
                     self.add_slot(0)
                 self.put(0, 0, 0)
@@ -247,6 +285,9 @@ class ChainRun(Run):
         """Close the stream."""
         n_given = self.n_given(0)
         self.end(0, n_given)
+        if self.meter is not None:
+            self.meter.has_long = n_given >= STRETCH
+            self.go_on_for(_STREAM + n_given)
         has_failed = self.through_limit[0] == STOP_FAILED
         # One that has failed may give something in the next pass.
         self.pass_is_empty = self.pass_is_empty and not n_given and not has_failed

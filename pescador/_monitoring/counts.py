@@ -57,6 +57,13 @@ class MuxCounts:
         """Return which of its streamers were opened, or have failed."""
         return sorted({*self.items, *self.failures})
 
+    def bound_times(self, most: float) -> None:
+        """Let the times be no longer than the loop has waited: they come from another sample."""
+        total = sum(self.waited.values())
+        if total > most:
+            for known in (self.waited, self.opening):
+                known.update({place: each * most / total for place, each in known.items()})
+
     def add(self, other: MuxCounts) -> None:
         """Add what another mux of the same kind has given."""
         is_first = not self.items
@@ -161,9 +168,8 @@ def _copied(mux: MuxMeter) -> MuxCounts:
     counts.dropped = set(mux.dropped)
     counts.items, counts.opened = defaultdict(int, mux.items), defaultdict(int, mux.opened)
     counts.empty = defaultdict(int, mux.empty)
-    counts.waited = defaultdict(float, mux.waited)
-    counts.opening = defaultdict(float, mux.opening)
-    _estimate_all(mux, counts)
+    counts.waited = defaultdict(float, dict(mux.waited))  # (which may grow meanwhile)
+    counts.opening = defaultdict(float, dict(mux.opening))
     sums = {id(each): [each, each.n_items, each.n_squares] for each in mux.periods}
     for run in list(mux.runs):
         given = run.all_given(mux.usual)
@@ -226,14 +232,6 @@ def _promised(
             return None
         found = each if found is None else _sum(found, each)
     return found
-
-
-def _estimate_all(mux: MuxMeter, counts: MuxCounts) -> None:
-    """Let the streams that were timed stand for those that were not."""
-    for place, n_timed in dict(mux.timed).items():  # (a copy: the program may go on meanwhile)
-        if counts.opened[place] > n_timed:
-            for seconds in (counts.waited, counts.opening):
-                seconds[place] *= counts.opened[place] / n_timed
 
 
 def _of_open(promise: Promise, mux: MuxMeter) -> Promise | None:

@@ -26,8 +26,8 @@ class Report:
         Seconds in which the caller waited for items: exact if workers or processes make the items,
         or if the loop takes longer than 100 microseconds per item; else from a sample.
     opening : float
-        Seconds for opening sources in the program, up to the first item of each. From a sample if
-        they are quick.
+        Seconds for opening sources in the program, up to the first item of each: exact if items
+        take longer than 200 microseconds on average; else from a sample.
     n_opened : int
         How often a source was opened.
     n_failures : int
@@ -84,7 +84,7 @@ class Report:
         self._muxes, self._failures = muxes, failures
         self.n_sources = self.n_opened = self.n_given = 0
         self.n_unopened: int | None = 0
-        self.opening = 0.0
+        self.waited, self.opening = waited, 0.0
         inner_by_mux: dict[Path, set[int]] = {}
         for each in inner_paths(muxes):
             if each:
@@ -99,7 +99,7 @@ class Report:
                 self.n_unopened = None
             else:
                 self.n_unopened += mux.n_streams - len(mux.opened)
-        self.waited = min(seconds, max(waited, self.opening))
+        self.opening = min(self.opening, waited)
         self.n_failures = sum(count for count, _ in failures.values())
         for path, (count, is_dropped) in failures.items():
             if path[:-1] in muxes and (count or is_dropped):
@@ -249,6 +249,5 @@ class Report:
             muxes=muxes,
             failures=failures,
         )
-        merged.waited = sum(each.waited for each in reports)
         merged.seconds_in_all = sum(each.seconds_in_all for each in reports)
         return merged

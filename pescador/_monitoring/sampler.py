@@ -12,8 +12,8 @@ from typing import Any
 from .._streaming.meter import Meter
 
 SLOW = 100e-6  # seconds of a loop for an item, from which every one is timed: it costs some 3
-TIMED_EVERY = 5e-3  # seconds of a quicker loop, for one item that is timed
-MOST_UNTIMED = 10_000  # items
+TIMED_EVERY = 2e-3  # seconds of a quicker loop, for one item that is timed
+MOST_UNTIMED = 4000  # items
 KEPT = 0.99  # of a running mean, after an item more
 
 

@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Protocol
 
 from .mux_meter import MuxMeter
+from .waits import Stretches
 
 MOST_KEPT = 2**15  # ended streams of all muxes, until they are added up, about
 LEAST_KEPT = 256  # the same, of one mux
-SLACK = 0.2  # seconds
 
 
 class Part(Protocol):
@@ -31,7 +31,7 @@ class Meter:
         self.muxes: dict[tuple[int, ...], MuxMeter] = {}
         self.most_kept = MOST_KEPT
         self.parts: set[Part] = set()
-        self.busy_until = 0.0  # when there will be time again to time an item
+        self.stretches = Stretches()
         self.blocked = 0.0  # seconds in waiting for workers and processes
         self.blocked_by: dict[tuple[int, ...], float] = {}  # by the path of what was waited for
         self.failures_before: dict[tuple[int, ...], int] = {}  # how many, by path
@@ -43,10 +43,6 @@ class Meter:
             self.muxes[path] = self._new(path)
             self.most_kept = max(LEAST_KEPT, MOST_KEPT // len(self.muxes))
         return self.muxes[path]
-
-    def charge(self, now: float, seconds: float) -> None:
-        """Know that something has been timed, for which so much time has to go by."""
-        self.busy_until = max(self.busy_until, now - SLACK) + seconds
 
     def is_below_lazy(self, path: tuple[int, ...]) -> bool:
         """Tell whether a mux is below another one that reads its streamers lazily."""

@@ -6,10 +6,7 @@ stream is added up when it ends, and those that are open when somebody asks.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, islice
-from time import perf_counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -17,14 +14,9 @@ import numpy as np
 from .marks import STOP_FAILED, Known, Mark
 from .promises import FIRST, Period, Promise, are_alike
 from .tally import Tally
+from .waits import Clock
 
 MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
-# An item that is timed costs some microseconds, and an activation of which some are, three times
-# as much. All are timed if that takes a hundredth of the time; else some. More of them at first.
-TIMING = 150e-6  # seconds
-OPENING = 500e-6  # seconds
-BUSY_TIMING = 1500e-6  # seconds
-MOST_UNTIMED = 4096  # items in a row, of a stream that is timed
 
 
 class MuxMeter(Tally):
@@ -36,6 +28,7 @@ class MuxMeter(Tally):
         "_setup",
         "dropped",
         "empty",
+        "has_long",
         "has_short",
         "is_background",
         "is_read_lazily",
@@ -48,9 +41,10 @@ class MuxMeter(Tally):
         "part",
         "path",
         "runs",
-        "timed",
         "waited",
     )
+
+    hears_all = False  # of every stream that is opened
 
     def __init__(self, path: tuple[int, ...], meter: Any) -> None:
         super().__init__(meter)
@@ -58,11 +52,11 @@ class MuxMeter(Tally):
         self.n_runs = 0
         self.runs: set[Any] = set()  # those that are open
         self.empty: dict[int, int] = {}
-        self.waited: dict[int, float] = {}
-        self.opening: dict[int, float] = {}
-        self.timed: Counter[int] = Counter()  # streams
+        self.waited: dict[int, float] = defaultdict(float)  # seconds, as those timed tell them
+        self.opening: dict[int, float] = defaultdict(float)  # those until first items
         self.dropped: set[int] = set()
         self.has_short = False  # whether a stream has ended before its limit
+        self.has_long = True  # whether the last stream of a chain was read in several stretches
         self.n_changed = 0  # weights, for streamers that were left out
         self.names: Any = Known({})
         self.n_streams: int | None = None
@@ -87,7 +81,6 @@ class MuxMeter(Tally):
             if not are_alike(promise, self.usual.period.promise):
                 self.usual = Mark(0, 0, 1, Period(promise))
         run.fresh, run.marks = self.usual, None
-        run.looks = not (run.is_timed_elsewhere or self.meter.busy_until > perf_counter())
         if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
             run.fresh = self.usual._replace()
             run.marks = [run.fresh] * len(run.sources)
@@ -108,56 +101,30 @@ class MuxMeter(Tally):
         """Return what is kept here of a run, by slot."""
         return (run.readers,) if run.marks is None else (run.readers, run.marks)
 
-    def opened_one(
-        self, run: Any, slot: int, place: int, source: Iterator, begin: float
-    ) -> Iterator:
-        """Hear that a run has opened a stream since ``begin``; return what it is to read.
+    def weight_of(self, run: Any, n_timings: int) -> float:
+        """Hear that a run begins a stretch; return how often what is timed counts; 0: nothing is.
 
-        (Not of every stream, where there is no time to time them: see ``looks`` of a run.)
+        (Each run says so once in a thousand items, at least.)
         """
-        if run.marks is not None:
-            run.marks[slot] = run.fresh
         if len(self.ended) >= self.meter.most_kept:
             self.settle()
             run.forget_marks(self.usual)
-        now = perf_counter()
-        run.looks = not (run.is_timed_elsewhere or self.meter.busy_until > now)
-        if run.looks:
-            place = run.named(place)
-            self.timed[place] += 1
-            self.meter.charge(now, OPENING)
-            self._note_opening(place, now - begin)
-            source = chain.from_iterable(self._timed(source, place))
-        run.readers[slot] = source
-        return source
+        if run.is_timed_elsewhere:
+            return 0.0
+        return self.meter.stretches.weight(n_timings)
 
-    def _note_opening(self, place: int, seconds: float) -> None:
-        self.opening[place] = self.opening.get(place, 0.0) + seconds
-        self.waited[place] = self.waited.get(place, 0.0) + seconds
+    def clock(self, place: int, weight: float, is_new: bool) -> Clock:
+        """Return what adds up the time of a stream."""
+        return Clock(self.waited, self.opening, place, weight, is_new)
 
-    def _timed(self, source: Iterator, place: int) -> Iterator[Any]:
-        """Yield iterables of the items, of which as many are timed as there is time for."""
-        meter, waited = self.meter, self.waited
-        n_since, is_first = 1, True
-        while True:
-            begin = perf_counter()
-            try:
-                item = next(source)
-            except StopIteration:
-                return
-            finally:
-                now = perf_counter()
-                waited[place] += (now - begin) * n_since
-            is_busy = meter.busy_until > now
-            if is_first:
-                is_first = False
-                self.opening[place] += now - begin
-            else:
-                meter.charge(now, BUSY_TIMING if is_busy else TIMING)
-            yield (item,)
-            n_since = min(2 * n_since, MOST_UNTIMED) if is_busy else 1
-            if n_since > 1:
-                yield islice(source, n_since - 1)
+    def opened_one(self, run: Any, slot: int, place: int, seconds: float) -> None:
+        """Hear that a run has opened a stream, which took so long.
+
+        (Of a run that looks; others note it themselves.)
+        """
+        if run.marks is not None:
+            run.marks[slot] = run.fresh
+        run.time_slot(slot, True).add(seconds)
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         """Hear that a stream is over, by itself or by its limit (or else was closed before).
@@ -307,12 +274,17 @@ class MuxMeter(Tally):
         for run in self.runs:
             self.checkpoint(run)
         self.settle()
-        return set(self.runs), self.n_runs, self.has_short, self.empty.copy(), self.dropped.copy()
+        times = self.waited.copy(), self.opening.copy()
+        runs, empty, dropped = set(self.runs), self.empty.copy(), self.dropped.copy()
+        return runs, self.n_runs, self.has_short, empty, dropped, times
 
     def end_again(self, before: tuple | None) -> None:
         """Know no more than before it, but for what is open."""
-        known = before or (set(), 0, False, {}, set())
-        runs, self.n_runs, self.has_short, self.empty, self.dropped = known
+        known = before or (set(), 0, False, {}, set(), ({}, {}))
+        runs, self.n_runs, self.has_short, self.empty, self.dropped, times = known
+        for now, then in zip((self.waited, self.opening), times):
+            now.clear()  # (in place: clocks know it)
+            now.update(then)
         self.n_runs += len(self.runs - runs)
         self.forget()
         for run in self.runs:

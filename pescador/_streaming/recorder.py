@@ -171,6 +171,7 @@ class RecordingMux(MuxMeter):
     )
 
     meter: Recorder
+    hears_all = True  # to tell it
 
     def __init__(self, path: tuple[int, ...], meter: Recorder) -> None:
         super().__init__(path, meter)
@@ -185,7 +186,6 @@ class RecordingMux(MuxMeter):
 
     def join(self, run: Any) -> None:
         super().join(run)
-        run.looks = True  # every opening is to be told
         run.fresh = Mark(*run.fresh)  # (not the usual one: every end is to be told)
         run.listed_marks()
         run.cells, run.selectors = [], []
@@ -260,10 +260,11 @@ class RecordingMux(MuxMeter):
     def columns(self, run: Any) -> tuple[list, ...]:
         return *super().columns(run), run.cells, run.selectors
 
-    def opened_one(
-        self, run: Any, slot: int, place: int, source: Iterator, begin: float
-    ) -> Iterator:
-        run.marks[slot], run.readers[slot] = run.fresh, source
+    def weight_of(self, run: Any, n_timings: int) -> float:
+        return 0.0  # it is the program that waits
+
+    def opened_one(self, run: Any, slot: int, place: int, seconds: float) -> None:
+        run.marks[slot] = run.fresh
         meter, place = self.meter, run.named(place)
         if meter.is_reading_again:
             run.cells[slot][0] = 0
@@ -273,7 +274,6 @@ class RecordingMux(MuxMeter):
             meter.events.append(run.opening - place)
         else:
             self._tell_open(run, slot, place, True)
-        return source
 
     def restored_one(self, run: Any, slot: int, n_given: int) -> None:
         super().restored_one(run, slot, n_given)
