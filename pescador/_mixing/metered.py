@@ -70,7 +70,6 @@ class MeteredRun(FailingRun):
         "fresh",
         "initial_ticks",
         "is_timed_elsewhere",
-        "looks",
         "marks",
         "meter",
         "n_until",
@@ -81,6 +80,7 @@ class MeteredRun(FailingRun):
         "resume_from",
         "selectors",
         "sources",
+        "tells_openings",
         "ticks",
         "told",
         "weight",
@@ -91,9 +91,8 @@ class MeteredRun(FailingRun):
     places: list[int]
     ticks: list[repeat]
     initial_ticks: list[int]
-    # What is read, and what takes the ticks along: the same, unless the run is metered.
-    readers: list[Iterator]
-    selectors: list[Any]
+    readers: list[Iterator]  # what is read: the same, unless it is timed
+    selectors: list[Any]  # what takes the ticks along: the same, unless that is recorded
     is_timed_elsewhere: bool
     iterators: list[Iterator]
     meter: MuxMeter | None
@@ -101,7 +100,7 @@ class MeteredRun(FailingRun):
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None
-    looks: bool  # whether the meter is told of every stream that is opened, which takes long
+    tells_openings: bool  # to a meter that records
     weight: float  # how often the time of an item counts; 0: they are not timed now
     n_until: int  # items, until that is found out anew
     # Of a meter that records:
@@ -123,13 +122,12 @@ class MeteredRun(FailingRun):
 
     def metered_by(self, meter: Meter) -> None:
         """Tell a meter from now on what happens."""
-        self.readers = self.sources.copy()
         self.meter = meter.of_mux(self.seed.display_path)
         self.meter.join(self)
+        self.tells_openings = self.meter.records
         self.n_until = 2 * STRETCH  # (so that a short run is one stretch)
-        self._set_weight(self.draw_weight(SHORT + self.n_to_open()))
+        self._weigh(self.draw_weight(SHORT + self.n_to_open()))
         if self.sources:
-            self._time_open()
             self.tell_weights(self.meter)
 
     def n_to_open(self) -> int:
@@ -144,24 +142,20 @@ class MeteredRun(FailingRun):
         assert self.meter is not None
         self.n_until = STRETCH
         if self.weight:
-            self.iterators[:], self.readers[:] = untimed(self.iterators), untimed(self.readers)
-        n_timings = min(n_items, STRETCH) + len(self.sources)
-        self._set_weight(self.draw_weight(n_timings))
-        self._time_open()
+            self.iterators[:] = untimed(self.iterators)
+        self._weigh(self.draw_weight(min(n_items, STRETCH) + len(self.sources)))
 
     def draw_weight(self, n_timings: int) -> float:
         """Return how often the time of an item is to count; 0: none is timed."""
         assert self.meter is not None
         return self.meter.weight_of(self, n_timings)
 
-    def _set_weight(self, weight: float) -> None:
-        assert self.meter is not None
-        self.weight = weight
-        self.looks = weight > 0 or self.meter.hears_all
-
-    def _time_open(self) -> None:
-        if not self.weight:
+    def _weigh(self, weight: float) -> None:
+        """Let the time of an item count so often from now on."""
+        self.weight, self.readers = weight, self.sources
+        if not weight:
             return
+        self.readers = self.sources.copy()
         for slot, (source, n_given) in enumerate(zip(self.sources, self.counts())):
             if source is not NO_SOURCE:
                 self.time_slot(slot, not n_given)
@@ -171,7 +165,7 @@ class MeteredRun(FailingRun):
         assert self.meter is not None
         clock = self.meter.clock(self.named(self.places[slot]), self.weight, is_new)
         self.iterators[slot] = Timed(self.iterators[slot], clock)
-        self.readers[slot] = Timed(self.readers[slot], clock)
+        self.readers[slot] = Timed(self.sources[slot], clock)
         return clock
 
     def tell_weights(self, meter: MuxMeter) -> None:

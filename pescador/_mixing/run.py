@@ -68,7 +68,7 @@ class Run(MeteredRun):
         # The weights of the streamers now, where they may change.
         self.current_weights: np.ndarray | None = None
         self.meter = None
-        self.looks = False
+        self.tells_openings = False
         self.weight = 0.0
         self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
@@ -231,12 +231,12 @@ class Run(MeteredRun):
             if not self.outlives(error, slot, "while it was opened again"):
                 raise
             return
-        self.sources[slot] = self.readers[slot] = source
+        self.sources[slot] = source
         n_left = max(0, limit - 1 - n_given)
         self.iterators[slot] = compress(
             islice(source, n_left) if limit else source, self.selectors[slot]
         )
-        if self.meter is not None and self.weight:
+        if self.weight:
             self.time_slot(slot, not n_given)
 
     def _check_place(self, place: int) -> None:
@@ -310,6 +310,8 @@ class Run(MeteredRun):
         self.initial_ticks += [MOST_TICKS] * n
         self.ticks += [repeat(True, MOST_TICKS) for _ in places]
         self.iterators += nothing[: len(self.sources) - len(self.iterators)]
+        if self.weight:
+            self.readers += nothing
         if self.meter is not None:
             self.meter.add_slots(self, n)
 
@@ -322,7 +324,8 @@ class Run(MeteredRun):
         first = len(self.sources)
         self.add_slots(places)
         given = zip(range(first, len(self.sources)), places, limits)
-        return self._put_each(given) if self.looks else self._open_all(given)
+        is_plain = not (self.weight or self.tells_openings)
+        return self._open_all(given) if is_plain else self._put_each(given)
 
     def _put_each(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
         """Open streams, each given by the arguments of `put`; return the slots that failed."""
@@ -338,8 +341,8 @@ class Run(MeteredRun):
 
     def _open_all(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
         """Do what `_put_each` does in less time, where no stream is timed."""
-        sources, iterators, readers = self.sources, self.iterators, self.readers
-        streamers, selectors, numbers = self.streamers, self.selectors, self.activation_numbers
+        sources, iterators, selectors = self.sources, self.iterators, self.selectors
+        streamers, numbers = self.streamers, self.activation_numbers
         parent, open_source, failed = self.seed_of_children, self.opener.open, []
         for slot, place, limit in given:
             number = numbers[slot] = self.n_opened
@@ -352,7 +355,7 @@ class Run(MeteredRun):
                 failed.append(slot)
                 self.could_not_open(place)
                 continue
-            sources[slot] = readers[slot] = source
+            sources[slot] = source
             if limit:
                 self.through_limit[slot] = limit - 1
                 source = islice(source, limit - 1)
@@ -368,7 +371,7 @@ class Run(MeteredRun):
         self.n_opened = number + 1
         self.places[slot] = place
         self.activation_numbers[slot] = number
-        begin = perf_counter() if self.looks else 0.0
+        begin = perf_counter() if self.weight else 0.0
         try:
             source = self.opener.open(
                 self.streamers[place], self.seed_of_children, place, number, limit
@@ -384,12 +387,13 @@ class Run(MeteredRun):
             islice(source, limit - 1) if limit else source, self.selectors[slot]
         )
         if self.meter is not None:
-            self.readers[slot] = source
             marks = self.marks  # (a report in another thread may replace it)
-            if begin:
-                self.meter.opened_one(self, slot, place, perf_counter() - begin)
-            elif marks is not None:
+            if marks is not None:
                 marks[slot] = self.fresh
+                if self.tells_openings:  # (which lists them)
+                    self.meter.opened_one(self, slot, place)
+            if self.weight:
+                self.time_slot(slot, True).add(perf_counter() - begin)
         return True
 
     def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:
@@ -446,7 +450,9 @@ class Run(MeteredRun):
         """Return what is kept by slot."""
         streams = (self.sources, self.places, self.activation_numbers, self.through_limit)
         columns = (*streams, self.ticks, self.initial_ticks, self.iterators)
-        return columns if self.meter is None else (*columns, *self.meter.columns(self))
+        timed = (self.readers,) if self.weight else ()
+        told = () if self.meter is None else self.meter.columns(self)
+        return *columns, *timed, *told
 
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""

@@ -218,7 +218,7 @@ class ChainRun(Run):
 
     def draw_weight(self, n_timings: int) -> float:
         assert self.meter is not None
-        if self.meter.has_long and not (self.is_timed_elsewhere or self.meter.hears_all):
+        if self.meter.has_long and not (self.is_timed_elsewhere or self.meter.records):
             return 1.0  # the next one is read in stretches of its own, for which it is drawn
         return super().draw_weight(n_timings)
 

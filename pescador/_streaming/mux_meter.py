@@ -44,7 +44,7 @@ class MuxMeter(Tally):
         "waited",
     )
 
-    hears_all = False  # of every stream that is opened
+    records = False  # and so is told of each stream that is opened
 
     def __init__(self, path: tuple[int, ...], meter: Any) -> None:
         super().__init__(meter)
@@ -95,11 +95,10 @@ class MuxMeter(Tally):
         """Hear that a run has so many slots more."""
         if run.marks is not None:
             run.marks += [run.fresh] * n
-        run.readers += [None] * n
 
     def columns(self, run: Any) -> tuple[list, ...]:
         """Return what is kept here of a run, by slot."""
-        return (run.readers,) if run.marks is None else (run.readers, run.marks)
+        return () if run.marks is None else (run.marks,)
 
     def weight_of(self, run: Any, n_timings: int) -> float:
         """Hear that a run begins a stretch; return how often what is timed counts; 0: nothing is.
@@ -117,14 +116,8 @@ class MuxMeter(Tally):
         """Return what adds up the time of a stream."""
         return Clock(self.waited, self.opening, place, weight, is_new)
 
-    def opened_one(self, run: Any, slot: int, place: int, seconds: float) -> None:
-        """Hear that a run has opened a stream, which took so long.
-
-        (Of a run that looks; others note it themselves.)
-        """
-        if run.marks is not None:
-            run.marks[slot] = run.fresh
-        run.time_slot(slot, True).add(seconds)
+    def opened_one(self, run: Any, slot: int, place: int) -> None:
+        """Hear that a run has opened a stream (of one that tells openings)."""
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         """Hear that a stream is over, by itself or by its limit (or else was closed before).

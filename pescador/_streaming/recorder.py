@@ -171,7 +171,7 @@ class RecordingMux(MuxMeter):
     )
 
     meter: Recorder
-    hears_all = True  # to tell it
+    records = True
 
     def __init__(self, path: tuple[int, ...], meter: Recorder) -> None:
         super().__init__(path, meter)
@@ -263,9 +263,10 @@ class RecordingMux(MuxMeter):
     def weight_of(self, run: Any, n_timings: int) -> float:
         return 0.0  # it is the program that waits
 
-    def opened_one(self, run: Any, slot: int, place: int, seconds: float) -> None:
-        run.marks[slot] = run.fresh
-        meter, place = self.meter, run.named(place)
+    def opened_one(self, run: Any, slot: int, place: int) -> None:
+        meter = self.meter
+        if run.is_read_in_turn:
+            place = run.named(place)
         if meter.is_reading_again:
             run.cells[slot][0] = 0
         elif place in self._fitting:
