@@ -70,6 +70,7 @@ class MeteredRun(FailingRun):
         "fresh",
         "initial_ticks",
         "is_timed_elsewhere",
+        "looks",
         "marks",
         "meter",
         "n_until",
@@ -80,7 +81,6 @@ class MeteredRun(FailingRun):
         "resume_from",
         "selectors",
         "sources",
-        "tells_openings",
         "ticks",
         "told",
         "weight",
@@ -100,7 +100,7 @@ class MeteredRun(FailingRun):
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None
-    tells_openings: bool  # to a meter that records
+    looks: bool  # whether something is to be told, or timed, of each stream that is opened
     weight: float  # how often the time of an item counts; 0: they are not timed now
     n_until: int  # items, until that is found out anew
     # Of a meter that records:
@@ -124,7 +124,6 @@ class MeteredRun(FailingRun):
         """Tell a meter from now on what happens."""
         self.meter = meter.of_mux(self.seed.display_path)
         self.meter.join(self)
-        self.tells_openings = self.meter.records
         self.n_until = 2 * STRETCH  # (so that a short run is one stretch)
         self._weigh(self.draw_weight(SHORT + self.n_to_open()))
         if self.sources:
@@ -152,7 +151,9 @@ class MeteredRun(FailingRun):
 
     def _weigh(self, weight: float) -> None:
         """Let the time of an item count so often from now on."""
+        assert self.meter is not None
         self.weight, self.readers = weight, self.sources
+        self.looks = weight > 0 or self.meter.records
         if not weight:
             return
         self.readers = self.sources.copy()

@@ -68,7 +68,7 @@ class Run(MeteredRun):
         # The weights of the streamers now, where they may change.
         self.current_weights: np.ndarray | None = None
         self.meter = None
-        self.tells_openings = False
+        self.looks = False
         self.weight = 0.0
         self.resume_from: dict | None = None  # the position to begin at, if not at the start
         self.n_of_removed = 0  # items that slots had given which have been taken away
@@ -324,8 +324,7 @@ class Run(MeteredRun):
         first = len(self.sources)
         self.add_slots(places)
         given = zip(range(first, len(self.sources)), places, limits)
-        is_plain = not (self.weight or self.tells_openings)
-        return self._open_all(given) if is_plain else self._put_each(given)
+        return self._put_each(given) if self.looks else self._open_all(given)
 
     def _put_each(self, given: Iterable[tuple[int, int, int]]) -> list[int]:
         """Open streams, each given by the arguments of `put`; return the slots that failed."""
@@ -390,7 +389,7 @@ class Run(MeteredRun):
             marks = self.marks  # (a report in another thread may replace it)
             if marks is not None:
                 marks[slot] = self.fresh
-                if self.tells_openings:  # (which lists them)
+                if self.meter.records:  # (which lists them)
                     self.meter.opened_one(self, slot, place)
             if self.weight:
                 self.time_slot(slot, True).add(perf_counter() - begin)
@@ -450,9 +449,10 @@ class Run(MeteredRun):
         """Return what is kept by slot."""
         streams = (self.sources, self.places, self.activation_numbers, self.through_limit)
         columns = (*streams, self.ticks, self.initial_ticks, self.iterators)
+        if self.meter is None:
+            return columns
         timed = (self.readers,) if self.weight else ()
-        told = () if self.meter is None else self.meter.columns(self)
-        return *columns, *timed, *told
+        return *columns, *timed, *self.meter.columns(self)
 
     def remove(self, slot: int) -> None:
         """Take an (ended) slot away; the last one moves into its place."""

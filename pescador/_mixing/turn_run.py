@@ -23,7 +23,7 @@ from .metered import CURRENT, NO_SOURCE, STRETCH, Weights
 from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 
-# What a RoundRobinMux goes through without asking whether a stretch is over: ready made, because
+# Rounds of a RoundRobinMux, after which it is asked whether a stretch is over: ready made, because
 # its runs may be short.
 _ROUND, _ROUNDS = (None,), (None,) * 16
 _STREAM = 16  # items, which take about as long as an activation
@@ -44,6 +44,7 @@ class RoundRobinRun(Run):
     def items(self) -> Generator:
         with self:
             item: Any = NOTHING
+            has_ended = False
             if self.resume_from is None:
                 self.fill()
                 self.turns = iter(self.iterators)
@@ -51,16 +52,13 @@ class RoundRobinRun(Run):
                 self.restore()
                 yield None
                 item = None
-            has_ended = NO_SOURCE in self.sources
+                has_ended = NO_SOURCE in self.sources
             ends_with_first = self.setup.mode == "shortest"
             while True:
                 while True:
                     if not self.sources:
                         break
-                    rounds = _ROUNDS if len(self.sources) < STRETCH else _ROUND
-                    if self.meter is not None:
-                        self.go_on_for(len(rounds) * len(self.sources))
-                    for _ in rounds:
+                    for _ in _ROUNDS if self.meter is None else self._timed_rounds():
                         for iterator in self.turns:
                             try:
                                 item = next(iterator)
@@ -101,6 +99,12 @@ class RoundRobinRun(Run):
         self._begin_pass()
         self.turns = iter(self.iterators)
         self.is_replacing = False
+
+    def _timed_rounds(self) -> tuple:
+        n_slots = len(self.sources)
+        rounds = _ROUNDS if n_slots < STRETCH else _ROUND
+        self.go_on_for(len(rounds) * n_slots)
+        return rounds
 
     def _was_last_pass(self, is_empty: bool) -> bool:
         # (A streamer that has failed may give something in the next pass.)
