@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
@@ -12,40 +11,35 @@ from typing import Any
 import numpy as np
 
 from . import _values
+from ._copying import NO_ITEM, copied
 
 # Bytes of an array, or of a batch of them, up to which they are written one after the other. The
 # larger ones are copied into rows made ahead: growing a large buffer may take as long as that.
 _SMALL_ITEM = 2**10
 _SMALL_BATCH = 2**20
 _FIRST_ROWS = 2**26  # bytes made ahead at first: a batch may be larger than its stream
+_FIRST_BYTES = 2**17  # the same of what is written, with zeros: above that, growing is as quick
 
 _PLAIN = frozenset((bool, int, float, complex, str, bytes))
 _SCALARS = (*_PLAIN, np.generic)
 
 
-_NO_ITEM = object()
-
-
-class _Unusual(Exception):
-    """An item that the fast way of `Batch.extend` does not take."""
-
-
 class _Bytes:
     """Copies of small arrays, one after the other, in a BytesIO: the cheapest way there is."""
 
-    def __init__(self, first: Any) -> None:
+    def __init__(self, first: Any, size: int) -> None:
         self._shape, self._dtype, self._n_bytes = first.shape, first.dtype, first.nbytes
         self._buffer = BytesIO()
+        if size * self._n_bytes <= _FIRST_BYTES:  # made once, and not grown forty times
+            self._buffer.seek(size * self._n_bytes - 1)
+            self._buffer.write(b"\0")
+            self._buffer.seek(0)
         self.write: Callable[[Any], int] = self._buffer.write  # of anything with a buffer
         try:
             self.write(first)
         except (BufferError, ValueError):  # not contiguous, or of a dtype that has no buffer
             self.write = lambda value: self._buffer.write(value.tobytes())
         self._buffer.seek(0)
-
-    def n_written(self, excess: int) -> int:
-        """Return the number of arrays written before ``excess`` bytes of another shape."""
-        return (self._buffer.tell() - excess) // self._n_bytes
 
     def stacked(self, n_items: int) -> np.ndarray:
         """Return the first ``n_items``, as one array, in the memory they were written to."""
@@ -77,10 +71,6 @@ class _Rows:
         self._rows = np.empty((min(2 * len(rows), self._size), *rows.shape[1:]), rows.dtype)
         self._rows[: len(rows)] = rows
 
-    def n_written(self, excess: int) -> int:
-        """Return the number of arrays written."""
-        return self._n_items
-
     def stacked(self, n_items: int) -> np.ndarray:
         """Return the first ``n_items``, as one array."""
         return self._rows if n_items == len(self._rows) else self._rows[:n_items].copy()
@@ -111,7 +101,7 @@ class Batch:
         self.position = position  # of the first item in the stream
         # What takes the fast way, and where it is put:
         self._plain: list[tuple] = []  # key, type, list: of Python's own scalars
-        self._arrays: list[tuple] = []  # key, type, shape, dtype, store, its write method
+        self._arrays: list[tuple] = []  # as `copied` takes them, and the store of each
         self._lists: dict[Any, list] | None = None  # by key, once something unusual has come
         self._dtypes: dict[Any, np.dtype] = {}  # of the first value in each list
 
@@ -156,78 +146,23 @@ class Batch:
         self._check_integers(key, value, value.dtype, self.position)
         is_small = value.nbytes < _SMALL_ITEM or value.nbytes * self._size <= _SMALL_BATCH
         fits = is_small and value.nbytes > 0 and value.dtype.isnative
-        store = _Bytes(value) if fits else _Rows(value, self._size)
-        self._arrays.append((key, kind, value.shape, value.dtype, store, store.write))
+        store = (_Bytes if fits else _Rows)(value, self._size)
+        kept = key, kind, value.ndim, value.shape, value.dtype, value.nbytes, store.write
+        self._arrays.append((kept, store))
         return True
 
     def _extend(self, items: Iterator) -> None:
-        fast = self._extend_one_array
-        if len(self._arrays) != 1 or self._plain:
-            fast = self._extend_fast
         if self._lists is None:
-            unusual = fast(items)
-            if unusual is _NO_ITEM:
+            arrays = [each for each, _ in self._arrays]
+            scalars = [(key, kind, values.append) for key, kind, values in self._plain]
+            unusual, self.n_items = copied(items, arrays, scalars)
+            if unusual is NO_ITEM:
                 return
             items = chain((unusual,), items)
             self._to_lists()
         for item in items:
             self._add_unusual(item)
             self.n_items += 1
-
-    def _extend_one_array(self, items: Iterator) -> Any:
-        """Do what `_extend_fast` does, in two thirds of the time, for one key with an array."""
-        ((key, kind, shape, dtype, store, write),) = self._arrays
-        n_dims, n_bytes, excess = len(shape), dtype.itemsize * math.prod(shape), 0
-        for item in items:
-            try:
-                if type(item) is not dict or len(item) != 1:
-                    break
-                value = item[key]
-                if type(value) is not kind or value.ndim != n_dims:
-                    break
-                if value.dtype is not dtype and value.dtype != dtype:
-                    break
-                if n_dims > 1 and value.shape != shape:
-                    break
-                written = write(value)
-                if written != n_bytes:  # with one dimension, this tells that the shape differs
-                    excess = written
-                    break
-            except (KeyError, AttributeError, BufferError, ValueError):
-                break
-        else:
-            item = _NO_ITEM
-        self.n_items = store.n_written(excess)
-        return item
-
-    def _extend_fast(self, items: Iterator) -> Any:
-        """Copy the values of items; return the first that is unusual."""
-        plain, arrays = self._plain, self._arrays
-        n_items, n_keys = self.n_items, len(self.keys or ())
-        for item in items:
-            try:
-                if type(item) is not dict or len(item) != n_keys:
-                    break
-                for key, kind, shape, dtype, _, write in arrays:
-                    value = item[key]
-                    if value.shape != shape or type(value) is not kind:
-                        raise _Unusual
-                    if value.dtype is not dtype and value.dtype != dtype:
-                        raise _Unusual
-                    write(value)
-                if plain:
-                    for key, kind, values in plain:
-                        value = item[key]
-                        if type(value) is not kind:
-                            raise _Unusual
-                        values.append(value)
-            except (_Unusual, KeyError, AttributeError, BufferError, ValueError):
-                break
-            n_items += 1
-        else:
-            item = _NO_ITEM
-        self.n_items = n_items
-        return item
 
     def _add_unusual(self, item: Any) -> None:
         self._check(item)
@@ -242,7 +177,7 @@ class Batch:
         for key, kind, values in self._plain:
             lists[key] = values[:n_items]  # without that of the unusual item itself
             self._stacked(key, kind, lists[key])
-        for key, kind, _, dtype, store, _ in self._arrays:
+        for (key, kind, _, _, dtype, *_), store in self._arrays:
             lists[key] = list(self._taken_from(store, key, kind, dtype))
         self._plain, self._arrays, self._lists = [], [], lists
 
@@ -319,7 +254,7 @@ class Batch:
         if self._lists is not None:
             return {key: self._joined(key, values) for key, values in self._lists.items()}
         stacked = {key: self._stacked(key, kind, values) for key, kind, values in self._plain}
-        for key, kind, _, dtype, store, _ in self._arrays:
+        for (key, kind, _, _, dtype, *_), store in self._arrays:
             stacked[key] = self._taken_from(store, key, kind, dtype)
         return {key: self._along_axis(key, stacked[key]) for key in self.keys or ()}
 

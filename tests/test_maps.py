@@ -179,6 +179,34 @@ def test_batches_of_values_of_about_a_size(dtype, n_bytes, excess, n_keys):
     check_batches(items, 3, True)
 
 
+# What makes the value of a key in item i, and one that is as large, but of another dtype.
+OF_KEYS = {
+    "flat": (lambda i: np.arange(i, i + 3.0), lambda i: np.arange(i, i + 3, dtype=np.int32)),
+    "matrix": (lambda i: np.full((2, 3), i / 2), lambda i: np.full((2, 3), i, np.float32)),
+    "number": (lambda i: np.float64(i / 3), lambda i: np.float32(i)),
+    "float": (lambda i: i / 7, lambda i: np.float16(i)),
+    "empty": (lambda i: np.zeros(0), lambda i: np.zeros(0, int)),
+    "text": (lambda i: f"item {i}", lambda i: np.str_("another")),
+}
+
+
+@pytest.mark.parametrize("n_keys", range(1, len(OF_KEYS) + 1))
+def test_an_item_unlike_the_others_is_copied_whole(n_keys):
+    """Whichever of its values it is that differs: what was copied before it is not kept twice."""
+    names = list(OF_KEYS)[:n_keys]
+    for wrong in names:
+        for at in (1, 4):
+            items = [
+                {name: OF_KEYS[name][name == wrong and i == at](i) for name in names}
+                for i in range(8)
+            ]
+            (batch,) = pescador.buffer_stream(iter(items), 8)
+            for name in names:
+                expected = np.array([item[name] for item in items])
+                np.testing.assert_array_equal(batch[name], expected, f"{wrong}, {at}, {name}")
+                assert batch[name].dtype == expected.dtype
+
+
 @pytest.mark.parametrize("length", [1, 100, 10**4])
 def test_a_large_array_among_others_of_its_length_but_one(length):
     lengths = [length, length, length + 1, length]
