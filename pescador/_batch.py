@@ -3,77 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
 from . import _values
-from ._copying import NO_ITEM, copied
+from ._copying import NO_ITEM, PLAIN, Alike
 
-# Bytes of an array, or of a batch of them, up to which they are written one after the other. The
-# larger ones are copied into rows made ahead: growing a large buffer may take as long as that.
-_SMALL_ITEM = 2**10
-_SMALL_BATCH = 2**20
-_FIRST_ROWS = 2**26  # bytes made ahead at first: a batch may be larger than its stream
-_FIRST_BYTES = 2**17  # the same of what is written, with zeros: above that, growing is as quick
-
-_PLAIN = frozenset((bool, int, float, complex, str, bytes))
-_SCALARS = (*_PLAIN, np.generic)
-
-
-class _Bytes:
-    """Copies of small arrays, one after the other, in a BytesIO: the cheapest way there is."""
-
-    def __init__(self, first: Any, size: int) -> None:
-        self._shape, self._dtype, self._n_bytes = first.shape, first.dtype, first.nbytes
-        self._buffer = BytesIO()
-        if size * self._n_bytes <= _FIRST_BYTES:  # made once, and not grown forty times
-            self._buffer.seek(size * self._n_bytes - 1)
-            self._buffer.write(b"\0")
-            self._buffer.seek(0)
-        self.write: Callable[[Any], int] = self._buffer.write  # of anything with a buffer
-        try:
-            self.write(first)
-        except (BufferError, ValueError):  # not contiguous, or of a dtype that has no buffer
-            self.write = lambda value: self._buffer.write(value.tobytes())
-        self._buffer.seek(0)
-
-    def stacked(self, n_items: int) -> np.ndarray:
-        """Return the first ``n_items``, as one array, in the memory they were written to."""
-        self._buffer.truncate(n_items * self._n_bytes)
-        stacked = np.frombuffer(self._buffer.getbuffer(), self._dtype)
-        return stacked.reshape(n_items, *self._shape)
-
-
-class _Rows:
-    """Copies of large arrays (or of empty or byte-swapped ones), as the rows of an array."""
-
-    def __init__(self, first: np.ndarray, size: int) -> None:
-        self._n_bytes, self._n_items, self._size = first.nbytes, 0, size
-        n_rows = min(size, max(1, _FIRST_ROWS // max(1, first.nbytes)))
-        # In the byte order of the machine, like all that NumPy stacks.
-        self._rows = np.empty((n_rows, *first.shape), first.dtype.newbyteorder("="))
-
-    def write(self, value: np.ndarray) -> int:
-        """Copy one array, if it has the size of the first; return its number of bytes."""
-        if value.nbytes == self._n_bytes:
-            if self._n_items == len(self._rows):
-                self._grow()
-            self._rows[self._n_items] = value
-            self._n_items += 1
-        return value.nbytes
-
-    def _grow(self) -> None:
-        rows = self._rows
-        self._rows = np.empty((min(2 * len(rows), self._size), *rows.shape[1:]), rows.dtype)
-        self._rows[: len(rows)] = rows
-
-    def stacked(self, n_items: int) -> np.ndarray:
-        """Return the first ``n_items``, as one array."""
-        return self._rows if n_items == len(self._rows) else self._rows[:n_items].copy()
+_SCALARS = (*PLAIN, np.generic)
 
 
 class Batch:
@@ -84,40 +23,58 @@ class Batch:
     lists of arrays.
     """
 
-    def __init__(
-        self,
-        size: int,
-        axis: int | None,
-        position: int,
-        keys: list | None,
-        integers: dict[Any, np.dtype] | None = None,
-    ) -> None:
+    def __init__(self, size: int, axis: int | None, position: int) -> None:
         self.n_items = 0
-        self.keys = keys  # of all the items there have been; None before the first
+        self.keys: list | None = None  # of all the items there have been; None before the first
         # By key: what holds all the integers that there have been, in the batches before too.
-        self._integers = {} if integers is None else integers
+        self._integers: dict[Any, np.dtype] = {}
         self._size = size
         self._axis = axis
         self.position = position  # of the first item in the stream
-        # What takes the fast way, and where it is put:
-        self._plain: list[tuple] = []  # key, type, list: of Python's own scalars
-        self._arrays: list[tuple] = []  # as `copied` takes them, and the store of each
+        self._alike: Alike | None = None  # what copies items like those of the last batch
         self._lists: dict[Any, list] | None = None  # by key, once something unusual has come
         self._dtypes: dict[Any, np.dtype] = {}  # of the first value in each list
 
     def fill(self, items: Iterator) -> None:
-        """Copy the values of the next ``size`` items, or as many as there are."""
-        for first in items:
-            if type(first) is not dict or self.keys != list(first):
-                self._check(first)
-            assert self.keys is not None
-            for key in self.keys:
-                if not self._prepare(key, first[key]):
-                    self._to_lists()
-                    break
-            n_others = min(self._size - 1, sys.maxsize)
-            self._extend(chain((first,), islice(items, n_others)))
-            return
+        """Copy the values of the next ``size`` items, or as many as there are, into a new batch."""
+        self.position += self.n_items
+        self.n_items, self._lists = 0, None
+        left = self._after_alike(islice(items, min(self._size, sys.maxsize)))
+        if not self.n_items:
+            for first in left:  # of another form than those of the batch before, or none was
+                self._alike = self._alike_to(first)
+                left = self._after_alike(chain((first,), left))
+                break
+        for item in left:
+            if self._lists is None:
+                self._to_lists()
+            self._add_unusual(item)
+            self.n_items += 1
+
+    def _after_alike(self, items: Iterator) -> Iterator:
+        """Copy the first items the fast way; return those that cannot take it, and what follows."""
+        if self._alike is None:
+            return items
+        unusual, self.n_items = self._alike.copy(items)
+        return iter(()) if unusual is NO_ITEM else chain((unusual,), items)
+
+    def _alike_to(self, first: Any) -> Alike | None:
+        """Return what copies items like this one; None if they cannot take the fast way."""
+        self._check(first)
+        if type(first) is not dict:
+            return None
+        for key, value in first.items():
+            kind = type(value)
+            if kind in PLAIN:
+                if self._axis is not None:
+                    return None
+                continue
+            if kind is not np.ndarray and not issubclass(kind, np.generic):
+                return None
+            if value.dtype.hasobject or (self._axis is not None and not value.ndim):
+                return None
+            self._check_integers(key, value, value.dtype, self.position)
+        return Alike(first, self._size)
 
     def _check(self, item: Any) -> None:
         """Raise DataError if an item is not a mapping with the keys of the first one."""
@@ -133,37 +90,6 @@ class Batch:
             key = next(each for each in item if each not in self.keys)
             raise _values.wrong_key(position, key, "is not in the first item") from KeyError(key)
 
-    def _prepare(self, key: Any, value: Any) -> bool:
-        """Make room for the values of a key; False if they cannot take the fast way."""
-        kind = type(value)
-        if kind in _PLAIN:
-            self._plain.append((key, kind, []))
-            return self._axis is None
-        if kind is not np.ndarray and not issubclass(kind, np.generic):
-            return False
-        if value.dtype.hasobject or (self._axis is not None and not value.ndim):
-            return False
-        self._check_integers(key, value, value.dtype, self.position)
-        is_small = value.nbytes < _SMALL_ITEM or value.nbytes * self._size <= _SMALL_BATCH
-        fits = is_small and value.nbytes > 0 and value.dtype.isnative
-        store = (_Bytes if fits else _Rows)(value, self._size)
-        kept = key, kind, value.ndim, value.shape, value.dtype, value.nbytes, store.write
-        self._arrays.append((kept, store))
-        return True
-
-    def _extend(self, items: Iterator) -> None:
-        if self._lists is None:
-            arrays = [each for each, _ in self._arrays]
-            scalars = [(key, kind, values.append) for key, kind, values in self._plain]
-            unusual, self.n_items = copied(items, arrays, scalars)
-            if unusual is NO_ITEM:
-                return
-            items = chain((unusual,), items)
-            self._to_lists()
-        for item in items:
-            self._add_unusual(item)
-            self.n_items += 1
-
     def _add_unusual(self, item: Any) -> None:
         self._check(item)
         assert self._lists is not None
@@ -172,14 +98,14 @@ class Batch:
 
     def _to_lists(self) -> None:
         """Gather in lists from now on, beginning with what is there already."""
-        n_items = self.n_items
         lists: dict[Any, list] = {key: [] for key in self.keys or ()}
-        for key, kind, values in self._plain:
-            lists[key] = values[:n_items]  # without that of the unusual item itself
-            self._stacked(key, kind, lists[key])
-        for (key, kind, _, _, dtype, *_), store in self._arrays:
-            lists[key] = list(self._taken_from(store, key, kind, dtype))
-        self._plain, self._arrays, self._lists = [], [], lists
+        if self._alike is not None:
+            for key, kind, values in self._alike.scalars(self.n_items):
+                lists[key] = values
+                self._stacked(key, kind, values)
+            for key, stacked in self._arrays(self._alike).items():
+                lists[key] = list(stacked)
+        self._lists, self._dtypes = lists, {}
 
     def _fitting(self, key: Any, value: Any, values: list) -> Any:
         """Return a value (a copy, if it may change) that can be joined to the first one."""
@@ -244,19 +170,17 @@ class Batch:
             except ValueError as error:
                 raise _values.misfit(position, key, value, error, "the same dtype") from error
 
-    def next(self) -> Batch:
-        """Return an empty batch for the items that follow."""
-        position = self.position + self.n_items
-        return Batch(self._size, self._axis, position, self.keys, self._integers)
-
     def result(self) -> dict:
         """Return the batch, as arrays that share memory with nothing."""
         if self._lists is not None:
             return {key: self._joined(key, values) for key, values in self._lists.items()}
-        stacked = {key: self._stacked(key, kind, values) for key, kind, values in self._plain}
-        for (key, kind, _, _, dtype, *_), store in self._arrays:
-            stacked[key] = self._taken_from(store, key, kind, dtype)
-        return {key: self._along_axis(key, stacked[key]) for key in self.keys or ()}
+        assert self._alike is not None and self.keys is not None
+        found = self._arrays(self._alike)
+        if self._axis is not None:
+            found = {key: self._along_axis(key, stacked) for key, stacked in found.items()}
+        for key, kind, values in self._alike.scalars(self.n_items):
+            found[key] = self._stacked(key, kind, values)
+        return {key: found[key] for key in self.keys}
 
     def _stacked(self, key: Any, kind: type, values: list) -> np.ndarray:
         """Return an array of Python's own scalars, all of one type; DataError if it alters them."""
@@ -272,20 +196,19 @@ class Batch:
                 self._check_integers(key, value, dtype, position)
         return stacked
 
-    def _taken_from(self, store: Any, key: Any, kind: type, dtype: np.dtype) -> np.ndarray:
-        """Return an array of what a store has; DataError if it has NumPy strings that were cut."""
-        stacked = store.stacked(self.n_items)
-        if kind in (np.str_, np.bytes_):
-            index = _values.cut_text(stacked, dtype)
+    def _arrays(self, alike: Alike) -> dict[Any, np.ndarray]:
+        """Return what is copied as arrays; DataError if it has NumPy strings that were cut."""
+        found = alike.arrays(self.n_items)
+        for key, dtype in alike.texts:
+            index = _values.cut_text(found[key], dtype)
             if index is not None:
                 why = ValueError("NumPy drops null characters at the end")
-                raise _values.not_held(self.position + index, key, stacked[index], why) from why
-        return stacked
+                value = found[key][index]
+                raise _values.not_held(self.position + index, key, value, why) from why
+        return found
 
     def _along_axis(self, key: Any, stacked: np.ndarray) -> np.ndarray:
         """Return the concatenation along the axis of what has been stacked."""
-        if self._axis is None:
-            return stacked
         if self._axis == 0:
             n_rows = stacked.shape[0] * stacked.shape[1]
             return stacked.reshape(n_rows, *stacked.shape[2:])

@@ -20,7 +20,8 @@ import numpy as np
 from . import _repr, _validate
 from ._batch import Batch
 from ._callables import FOLLOWS, GENERATOR, ONE_TO_ONE, SEEDED, callable_for, is_iterable
-from ._streaming.binding import mark
+from ._copying import PLAIN
+from ._streaming.binding import is_marked, mark
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
 from ._streaming.seeds import Seed
@@ -80,13 +81,15 @@ class _reading:  # noqa: N801 - used like a function
 
     def __enter__(self) -> Iterator:
         self._iterator = iter(self._stream)
+        self._is_marked = is_marked(self._iterator)
         # A streamer that is resumed here goes on where it stood.
         self.n_before: int = getattr(self._iterator, "n_given", 0)
         return iter(self._iterator)
 
     def mark(self, n_given: int) -> None:
         """Keep where the stream stands, now and then, after so many items of the map."""
-        mark(self._iterator, n_given)
+        if self._is_marked:
+            mark(self._iterator, n_given)
 
     def __exit__(self, *exc: object) -> None:
         iterator, stream = self._iterator, self._stream
@@ -170,7 +173,7 @@ def batches(
     """Do the work of `buffer_stream`; call a function if a few items are all, and lost."""
     reading = _reading(stream)
     with reading as items:
-        batch = Batch(size, axis, reading.n_before, None)
+        batch = Batch(size, axis, reading.n_before)
         n_batches = reading.n_before // size
         while True:
             batch.fill(items)
@@ -184,7 +187,6 @@ def batches(
                 warn_of_no_batch(n_items, size)
             if n_items < size:
                 return
-            batch = batch.next()
 
 
 def _warn_of_no_batch(n_items: int, size: int) -> None:
@@ -322,10 +324,12 @@ def keras_tuples(
     >>> list(pescador.keras_tuples([{"X": 1, "Y": 2}], inputs=["X", "Y"]))
     [([1, 2], None)]
     """
-    getters = [_getter(keys) for keys in (inputs, outputs)]
-    if weights is not None:
-        getters.append(_getter(weights))
-    yield from _got(stream, lambda batch: tuple([get(batch) for get in getters]))
+    members = [inputs, outputs] if weights is None else [inputs, outputs, weights]
+    if all(isinstance(keys, str) for keys in members):
+        yield from _got(stream, itemgetter(*members))
+    else:
+        getters = [_getter(keys) for keys in members]
+        yield from _got(stream, lambda batch: tuple([get(batch) for get in getters]))
 
 
 def _getter(keys: str | Sequence[str] | None) -> Callable[[Mapping], Any]:
@@ -334,7 +338,10 @@ def _getter(keys: str | Sequence[str] | None) -> Callable[[Mapping], Any]:
         return lambda batch: None
     if isinstance(keys, str):
         return itemgetter(keys)
-    return lambda batch: [batch[key] for key in keys]
+    if len(keys) < 2:
+        return lambda batch: [batch[key] for key in keys]
+    get = itemgetter(*keys)
+    return lambda batch: list(get(batch))
 
 
 def _check_cache(stream: Any, n_cache: Any, prob: Any = 0.5, random_state: Any = None) -> tuple:
@@ -422,9 +429,16 @@ _NO_ITEM = object()
 
 
 def _copy(item: Any) -> Any:
-    """Return a copy of an item; the common kind, a dict of arrays, without deepcopy's detours."""
-    if type(item) is dict and all(
-        type(value) is np.ndarray and not value.dtype.hasobject for value in item.values()
-    ):
-        return {key: value.copy(order="K") for key, value in item.items()}
-    return copying.deepcopy(item)
+    """Return a copy of an item; of arrays and scalars in a dict without deepcopy's detours."""
+    if type(item) is not dict:
+        return copying.deepcopy(item)
+    copied = {}
+    for key, value in item.items():
+        kind = type(value)
+        if kind is np.ndarray and not value.dtype.hasobject:
+            copied[key] = value.copy(order="K")
+        elif kind in PLAIN or issubclass(kind, (np.number, np.bool_)):
+            copied[key] = value
+        else:
+            return copying.deepcopy(item)
+    return copied

@@ -10,6 +10,7 @@ import pathlib
 import re
 import sys
 import threading
+import tracemalloc
 import types
 import warnings
 
@@ -214,6 +215,20 @@ def test_a_large_array_among_others_of_its_length_but_one(length):
     check_batches(items, 4, True, axis=0)
     with pytest.raises(DataError, match="item 2"):
         next(pescador.buffer_stream(items, 4))
+
+
+@pytest.mark.parametrize("n_bytes", [2**10, 2**16])
+def test_a_batch_that_is_dropped_is_not_kept(n_bytes):
+    """So that two of them are never there at a time."""
+    items = itertools.repeat({"x": np.zeros(n_bytes, "u1")})
+    batches = pescador.buffer_stream(items, 64)
+    next(batches)
+    tracemalloc.start()
+    for _ in range(3):
+        next(batches)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.6 * 64 * n_bytes
 
 
 def test_batches_of_values_of_many_megabytes():

@@ -108,14 +108,20 @@ class _Bound:
                 binding.ready = weakref.ref(stream)
 
 
+def is_marked(iterator: Any) -> bool:
+    """Tell whether `mark` may keep where a stream stands."""
+    stream = getattr(iterator, "_stream", iterator)
+    return isinstance(getattr(getattr(stream, "_streamer", None), "_binding", None), Binding)
+
+
 def mark(iterator: Any, n_given: int) -> None:
     """Keep where the stream stands that a call reads, now that the call has given an item.
 
     To be called between two items; it looks at the clock, and does more once a second only.
     """
     stream = getattr(iterator, "_stream", iterator)
-    binding = getattr(getattr(stream, "_streamer", None), "_binding", None)
-    if not isinstance(binding, Binding) or monotonic() < binding.next_mark:
+    binding = stream._streamer._binding
+    if monotonic() < binding.next_mark:
         return
     known = None if binding.stream is None else binding.stream()
     if known is not None and known is stream:  # (and not something of the user's around it)
