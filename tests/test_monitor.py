@@ -659,6 +659,21 @@ def test_opening_is_timed():
     assert 5e-3 * (report.n_opened - 2) <= report.opening <= report.waited
 
 
+def test_a_loop_waits_at_least_as_long_as_its_sources_take():
+    """One that reads many items at a time is too quick in between for each to be timed."""
+
+    def chunks(who):
+        while True:
+            time.sleep(0.15)
+            yield from [who] * 600
+
+    monitor = Monitor(ShuffledMux([Streamer(chunks, who) for who in "ab"]).iterate(3500))
+    list(monitor)
+    report = monitor.report()
+    waited = sum(row.waited for row in report.sources)
+    assert 6 * 0.15 <= waited <= 1.001 * report.waited <= 1.001 * report.seconds
+
+
 def test_bytes_ahead():
     streamer = ZMQStreamer(Streamer(large), start_method="fork")
     with Monitor(streamer.iterate()) as monitor:

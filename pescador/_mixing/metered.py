@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import repeat
 from operator import is_
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ MOST_TICKS = sys.maxsize  # of a slot, for all its activations
 N_LEFT: Callable[[repeat], int] = repeat.__length_hint__
 CURRENT = "current"  # weights
 STRETCH = 1024  # items of a run, at least, for which its streams are timed, or are not
-SHORT = 64  # items of a run that may be short
+FIRST_STRETCH = 2 * STRETCH  # (so that a short run is one stretch)
 Weights = np.ndarray | str  # themselves, or of which moment: `FIRST` or `CURRENT`
 
 
@@ -91,8 +92,8 @@ class MeteredRun(FailingRun):
     places: list[int]
     ticks: list[repeat]
     initial_ticks: list[int]
-    readers: list[Iterator]  # what is read: the same, unless it is timed
-    selectors: list[Any]  # what takes the ticks along: the same, unless that is recorded
+    readers: list[Iterator]  # what is read of each: the sources, unless they are timed
+    selectors: list[Any]  # what takes the ticks along: the ticks, unless that is recorded
     is_timed_elsewhere: bool
     iterators: list[Iterator]
     meter: MuxMeter | None
@@ -100,7 +101,7 @@ class MeteredRun(FailingRun):
     marks: list[Mark] | None
     fresh: Mark  # of one that is opened now
     resume_from: dict | None
-    looks: bool  # whether something is to be told, or timed, of each stream that is opened
+    looks: bool  # whether streams are opened one by one: each is timed, or told to a recorder
     weight: float  # how often the time of an item counts; 0: they are not timed now
     n_until: int  # items, until that is found out anew
     # Of a meter that records:
@@ -124,8 +125,8 @@ class MeteredRun(FailingRun):
         """Tell a meter from now on what happens."""
         self.meter = meter.of_mux(self.seed.display_path)
         self.meter.join(self)
-        self.n_until = 2 * STRETCH  # (so that a short run is one stretch)
-        self._weigh(self.draw_weight(SHORT + self.n_to_open()))
+        self.n_until = FIRST_STRETCH
+        self._weigh(self.meter.weight_of(self, self.meter.length + self.n_to_open()))
         if self.sources:
             self.tell_weights(self.meter)
 
@@ -142,12 +143,7 @@ class MeteredRun(FailingRun):
         self.n_until = STRETCH
         if self.weight:
             self.iterators[:] = untimed(self.iterators)
-        self._weigh(self.draw_weight(min(n_items, STRETCH) + len(self.sources)))
-
-    def draw_weight(self, n_timings: int) -> float:
-        """Return how often the time of an item is to count; 0: none is timed."""
-        assert self.meter is not None
-        return self.meter.weight_of(self, n_timings)
+        self._weigh(self.meter.weight_of(self, STRETCH + len(self.sources)))
 
     def _weigh(self, weight: float) -> None:
         """Let the time of an item count so often from now on."""
@@ -161,13 +157,20 @@ class MeteredRun(FailingRun):
             if source is not NO_SOURCE:
                 self.time_slot(slot, not n_given)
 
-    def time_slot(self, slot: int, is_new: bool) -> Clock:
+    def time_slot(self, slot: int, is_new: bool) -> None:
         """Let the stream of a slot be timed."""
-        assert self.meter is not None
-        clock = self.meter.clock(self.named(self.places[slot]), self.weight, is_new)
+        clock = self.clock(slot, is_new)
         self.iterators[slot] = Timed(self.iterators[slot], clock)
         self.readers[slot] = Timed(self.sources[slot], clock)
-        return clock
+
+    def clock(self, slot: int, is_new: bool = False) -> Clock:
+        """Return what adds up the time of the streamer of a slot; ``is_new``: to open it."""
+        assert self.meter is not None
+        return self.meter.clock(self.named(self.places[slot]), self.weight, is_new)
+
+    def note_opening(self, slot: int, begin: float) -> None:
+        """Add the time since then, in which the streamer of a slot has been opened (or not)."""
+        self.clock(slot, True).add(perf_counter() - begin)
 
     def tell_weights(self, meter: MuxMeter) -> None:
         """Tell a meter that weights are not those of the beginning, if that is so."""

@@ -24,7 +24,7 @@ from .._streaming.recipe import Recipe
 from .._streaming.retrying import Retrying
 from .._streaming.seeds import Seed
 from ..exceptions import PescadorError
-from .metered import MOST_TICKS, N_LEFT, NO_SOURCE, MeteredRun
+from .metered import FIRST_STRETCH, MOST_TICKS, N_LEFT, NO_SOURCE, MeteredRun
 from .moments import came_between_items, came_while_drawing
 from .setup import Setup
 
@@ -220,6 +220,7 @@ class Run(MeteredRun):
         self.through_limit[slot] = limit - 1
         if self.meter is not None:
             self.meter.restored_one(self, slot, n_given)
+        begin = perf_counter()
         try:
             # (Also if it has given all it may: how it is closed is part of the run.)
             source = self.opener.open(
@@ -237,6 +238,7 @@ class Run(MeteredRun):
             islice(source, n_left) if limit else source, self.selectors[slot]
         )
         if self.weight:
+            self.note_opening(slot, begin)
             self.time_slot(slot, not n_given)
 
     def _check_place(self, place: int) -> None:
@@ -377,6 +379,8 @@ class Run(MeteredRun):
             )
         except Exception as error:
             self.iterators[slot] = NO_SOURCE
+            if self.weight:
+                self.note_opening(slot, begin)
             if not self.outlives(error, slot, "while it was opened"):
                 raise
             return False
@@ -392,12 +396,13 @@ class Run(MeteredRun):
                 if self.meter.records:  # (which lists them)
                     self.meter.opened_one(self, slot, place)
             if self.weight:
-                self.time_slot(slot, True).add(perf_counter() - begin)
+                self.note_opening(slot, begin)
+                self.time_slot(slot, True)
         return True
 
     def end(self, slot: int, n_given: int, has_ended: bool = True) -> None:
         """Close the stream of a slot, which gave ``n_given`` items."""
-        source = self.sources[slot]
+        source, begin = self.sources[slot], 0.0
         if source is not NO_SOURCE:
             meter = self.meter
             if meter is not None:
@@ -413,6 +418,8 @@ class Run(MeteredRun):
                         meter.has_short = True
                 else:
                     meter.ended_one(self, slot, n_given, has_ended)
+                if self.weight:
+                    begin = perf_counter()
             self.sources[slot] = NO_SOURCE
             streamer = self.streamers[self.places[slot]]
             try:
@@ -422,6 +429,8 @@ class Run(MeteredRun):
                     log_late(error, streamer)
                 elif not self.outlives(error, slot, "while it was closed"):
                     raise
+            if begin:
+                self.clock(slot).add(perf_counter() - begin)
         self.initial_ticks[slot] -= n_given
 
     def outlives(self, error: Exception, slot: int, moment: str = "") -> bool:
@@ -476,6 +485,7 @@ class Run(MeteredRun):
         """Close every open stream, also when closing some of them fails, or is interrupted."""
         failure: BaseException | None = None
         if self.meter is not None:
+            self.meter.length = FIRST_STRETCH - self.n_until
             self.meter.leave(self)
         if self.n_ahead:
             self.opener.end_soon(self.sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from itertools import chain, compress, islice
+from itertools import compress, islice
 from operator import length_hint
 from time import monotonic
 from typing import Any
@@ -17,16 +17,15 @@ from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.promises import Promise
 from .._streaming.recipe import Recipe
 from .._streaming.seeds import Seed
-from .._streaming.waits import Clock, Timed
 from ..core import as_streamer
 from .metered import CURRENT, NO_SOURCE, STRETCH, Weights
 from .run import NOTHING, STOP_FAILED, Run
 from .setup import Setup
 
-# Rounds of a RoundRobinMux, after which it is asked whether a stretch is over: ready made, because
-# its runs may be short.
-_ROUND, _ROUNDS = (None,), (None,) * 16
-_STREAM = 16  # items, which take about as long as an activation
+# Rounds of a RoundRobinMux, after which it is asked whether a stretch is over, at the latest: made
+# once, because runs may be short.
+_ROUNDS = (None,) * 16
+_OPENING = 2  # items, which take about as long to time as an opening
 _MOST_FRUITLESS = 10_000  # failures without an item, where streamers may be endlessly many
 
 
@@ -102,7 +101,7 @@ class RoundRobinRun(Run):
 
     def _timed_rounds(self) -> tuple:
         n_slots = len(self.sources)
-        rounds = _ROUNDS if n_slots < STRETCH else _ROUND
+        rounds = _ROUNDS[: 1 + STRETCH // n_slots]
         self.go_on_for(len(rounds) * n_slots)
         return rounds
 
@@ -174,7 +173,7 @@ class RoundRobinRun(Run):
 class ChainRun(Run):
     """One run of a ChainMux: one stream at a time, in slot 0, which stays until the run ends."""
 
-    __slots__ = ("index", "left", "n_fruitless", "n_passes", "pass_is_empty", "reader")
+    __slots__ = ("index", "left", "n_fruitless", "n_passes", "n_read", "pass_is_empty", "reader")
 
     def __init__(self, setup: Setup, seed: Seed) -> None:
         super().__init__(setup, seed)
@@ -185,6 +184,7 @@ class ChainRun(Run):
         self.index = -1  # in the pass, of the one that is open
         self.pass_is_empty = False
         self.n_fruitless = 0  # failures since the last item
+        self.n_read = 0  # items of the stream, before the stretch that is timed, or is not
 
     is_read_in_turn = True
 
@@ -199,33 +199,6 @@ class ChainRun(Run):
     def n_to_open(self) -> int:
         return 1
 
-    def time_slot(self, slot: int, is_new: bool) -> Clock:
-        assert self.meter is not None
-        weight = self.weight
-        if self.meter.has_long:
-            weight = self.meter.weight_of(self, STRETCH)
-        clock = self.meter.clock(self.index, weight, is_new)
-        self.iterators[slot] = chain.from_iterable(self._portions(self.iterators[slot], clock))
-        return clock
-
-    def _portions(self, items: Iterator, clock: Clock) -> Iterator[Iterator]:
-        """Yield what gives the items of the stream, some of which are timed."""
-        assert self.meter is not None
-        timed, n_before = Timed(items, clock), self.n_given(0)
-        while True:
-            yield islice(timed if clock.weight else items, STRETCH)
-            n_given = self.n_given(0)
-            if n_given - n_before < STRETCH:
-                return
-            n_before, clock.is_new = n_given, False
-            clock.weight = self.weight * self.meter.weight_of(self, STRETCH)
-
-    def draw_weight(self, n_timings: int) -> float:
-        assert self.meter is not None
-        if self.meter.has_long and not (self.is_timed_elsewhere or self.meter.records):
-            return 1.0  # the next one is read in stretches of its own, for which it is drawn
-        return super().draw_weight(n_timings)
-
     def items(self) -> Generator:
         with self:
             if self.resume_from is not None:
@@ -238,14 +211,21 @@ class ChainRun(Run):
                     break
                 is_open = self.is_replacing = False
                 try:
-                    yield from self.iterators[0]
+                    if self.meter is None:
+                        yield from self.iterators[0]
+                    else:
+                        yield from islice(self.iterators[0], STRETCH)
                 except Exception as error:
                     if not self.outlives(error, 0):
                         raise
                 if monotonic() >= self.next_snapshot:
                     self.keep_position(is_drawing=False)
-                self.is_replacing = True
-                self._leave()
+                n_given = self.n_given(0)
+                if n_given - self.n_read >= STRETCH and self._is_cut(n_given):
+                    is_open = True
+                else:
+                    self.is_replacing = True
+                    self._leave(n_given)
             if self.sources:
                 self.remove(0)
             self.raise_if_all_failed()
@@ -285,13 +265,20 @@ class ChainRun(Run):
                 ]
             )
 
-    def _leave(self) -> None:
+    def _is_cut(self, n_given: int) -> bool:
+        """Tell whether the stream has been left so that another stretch may begin."""
+        if self.meter is None or self.through_limit[0] == STOP_FAILED:
+            return False
+        self.n_read = n_given
+        self.go_on_for(STRETCH)
+        return True
+
+    def _leave(self, n_given: int) -> None:
         """Close the stream."""
-        n_given = self.n_given(0)
         self.end(0, n_given)
         if self.meter is not None:
-            self.meter.has_long = n_given >= STRETCH
-            self.go_on_for(_STREAM + n_given)
+            self.go_on_for(_OPENING + n_given - self.n_read)
+            self.n_read = 0
         has_failed = self.through_limit[0] == STOP_FAILED
         # One that has failed may give something in the next pass.
         self.pass_is_empty = self.pass_is_empty and not n_given and not has_failed
@@ -322,6 +309,7 @@ class ChainRun(Run):
         for streamer in islice(self.left, 1):
             self._is_at(streamer)
         super().restore()
+        self.n_read = self.n_given(0) if self.sources else 0
 
     def _streamers(self, number: int, start: int) -> Iterator[Recipe]:
         """Yield the streamers of a pass, from one on."""

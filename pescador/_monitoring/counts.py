@@ -13,6 +13,7 @@ from .._streaming.marks import Known, Mark
 from .._streaming.meter import Meter
 from .._streaming.mux_meter import MuxMeter
 from .._streaming.promises import Period, Promise, expected
+from .._streaming.waits import Times
 
 Path = tuple[int, ...]
 
@@ -38,6 +39,7 @@ class MuxCounts:
         self.failures: dict[int, int] = defaultdict(int)
         self.waited: dict[int, float] = defaultdict(float)  # seconds
         self.opening: dict[int, float] = defaultdict(float)  # seconds
+        self.sampled = Times()  # seconds that stand for others, until they are added
         self.dropped: set[int] = set()
         # How many items each streamer should have given, and the variances; None: not promised.
         self.promised: tuple[np.ndarray, np.ndarray] | None = None
@@ -57,12 +59,17 @@ class MuxCounts:
         """Return which of its streamers were opened, or have failed."""
         return sorted({*self.items, *self.failures})
 
-    def bound_times(self, most: float) -> None:
-        """Let the times be no longer than the loop has waited: they come from another sample."""
-        total = sum(self.waited.values())
-        if total > most:
-            for known in (self.waited, self.opening):
-                known.update({place: each * most / total for place, each in known.items()})
+    def add_samples(self, most: float) -> None:
+        """Add the seconds that stand for others, but no more than are left of so many."""
+        left = max(0.0, most - sum(self.waited.values()))
+        part = min(1.0, left / (sum(self.sampled.waited.values()) or 1.0))
+        for mine, sampled in (
+            (self.waited, self.sampled.waited),
+            (self.opening, self.sampled.opening),
+        ):
+            for place, seconds in sampled.items():
+                mine[place] += seconds * part
+        self.sampled = Times()
 
     def add(self, other: MuxCounts) -> None:
         """Add what another mux of the same kind has given."""
@@ -146,8 +153,8 @@ def inner_paths(muxes: dict[Path, MuxCounts]) -> set[Path]:
     return inner
 
 
-def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
-    """Return what is known of each mux."""
+def counts_of(meter: Meter, waited: float) -> dict[Path, MuxCounts]:
+    """Return what is known of each mux; ``waited`` is for how long the loop has waited."""
     meter.settle()
     copied = {path: _copied(mux) for path, mux in dict(meter.muxes).items()}
     found = {path: mux for path, mux in copied.items() if mux.items or mux.opened}
@@ -155,6 +162,7 @@ def counts_of(meter: Meter) -> dict[Path, MuxCounts]:
         if path[:-1] in found:
             found[path[:-1]].waited[path[-1]] += seconds
     for path, mux in found.items():
+        mux.add_samples(waited)
         part = meter.muxes[path].part
         if part is not None:
             _in_whole(mux, part)
@@ -168,8 +176,8 @@ def _copied(mux: MuxMeter) -> MuxCounts:
     counts.dropped = set(mux.dropped)
     counts.items, counts.opened = defaultdict(int, mux.items), defaultdict(int, mux.opened)
     counts.empty = defaultdict(int, mux.empty)
-    counts.waited = defaultdict(float, dict(mux.waited))  # (which may grow meanwhile)
-    counts.opening = defaultdict(float, dict(mux.opening))
+    times, counts.sampled = mux.times.copy(), mux.sampled.copy()
+    counts.waited, counts.opening = times.waited, times.opening
     sums = {id(each): [each, each.n_items, each.n_squares] for each in mux.periods}
     for run in list(mux.runs):
         given = run.all_given(mux.usual)

@@ -24,10 +24,10 @@ class Report:
         Time since the monitor was made, up to the end of the stream.
     waited : float
         Seconds in which the caller waited for items: exact if workers or processes make the items,
-        or if the loop takes longer than 100 microseconds per item; else from a sample.
+        or if each item takes longer than 100 microseconds; else from a sample.
     opening : float
         Seconds for opening sources in the program, up to the first item of each: exact if items
-        take longer than 200 microseconds on average; else from a sample.
+        take longer than 200 microseconds on average (see the page on monitors); else from a sample.
     n_opened : int
         How often a source was opened.
     n_failures : int

@@ -44,6 +44,13 @@ class Meter:
             self.most_kept = max(LEAST_KEPT, MOST_KEPT // len(self.muxes))
         return self.muxes[path]
 
+    def known_seconds(self) -> float:
+        """Return how long the outermost muxes were waited for, as far as all was timed."""
+        muxes = dict(self.muxes)
+        inner = {path for path in muxes if any(path[:n] in muxes for n in range(len(path)))}
+        outer = [mux for path, mux in muxes.items() if path not in inner]
+        return sum(sum(dict(mux.times.waited).values()) for mux in outer)
+
     def is_below_lazy(self, path: tuple[int, ...]) -> bool:
         """Tell whether a mux is below another one that reads its streamers lazily."""
         above = (self.muxes.get(path[:n]) for n in range(len(path)))

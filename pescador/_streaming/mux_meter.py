@@ -6,7 +6,7 @@ stream is added up when it ends, and those that are open when somebody asks.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .marks import STOP_FAILED, Known, Mark
 from .promises import FIRST, Period, Promise, are_alike
 from .tally import Tally
-from .waits import Clock
+from .waits import Clock, Times
 
 MOST_CHANGED = 10**8  # weights, since streamers were left out, until no share is told any more
 
@@ -28,20 +28,20 @@ class MuxMeter(Tally):
         "_setup",
         "dropped",
         "empty",
-        "has_long",
         "has_short",
         "is_background",
         "is_read_lazily",
         "last_open",
+        "length",
         "n_changed",
         "n_runs",
         "n_streams",
         "names",
-        "opening",
         "part",
         "path",
         "runs",
-        "waited",
+        "sampled",
+        "times",
     )
 
     records = False  # and so is told of each stream that is opened
@@ -52,11 +52,11 @@ class MuxMeter(Tally):
         self.n_runs = 0
         self.runs: set[Any] = set()  # those that are open
         self.empty: dict[int, int] = {}
-        self.waited: dict[int, float] = defaultdict(float)  # seconds, as those timed tell them
-        self.opening: dict[int, float] = defaultdict(float)  # those until first items
+        self.times = Times()  # of stretches that were timed while all were
+        self.sampled = Times()  # of others, which stand for more than themselves
         self.dropped: set[int] = set()
         self.has_short = False  # whether a stream has ended before its limit
-        self.has_long = True  # whether the last stream of a chain was read in several stretches
+        self.length = 64  # items that the last run gave, or what it would have taken to time them
         self.n_changed = 0  # weights, for streamers that were left out
         self.names: Any = Known({})
         self.n_streams: int | None = None
@@ -103,7 +103,7 @@ class MuxMeter(Tally):
     def weight_of(self, run: Any, n_timings: int) -> float:
         """Hear that a run begins a stretch; return how often what is timed counts; 0: nothing is.
 
-        (Each run says so once in a thousand items, at least.)
+        (A run says so at its beginning, and about once in a thousand items.)
         """
         if len(self.ended) >= self.meter.most_kept:
             self.settle()
@@ -114,7 +114,7 @@ class MuxMeter(Tally):
 
     def clock(self, place: int, weight: float, is_new: bool) -> Clock:
         """Return what adds up the time of a stream."""
-        return Clock(self.waited, self.opening, place, weight, is_new)
+        return Clock(self.times if weight == 1 else self.sampled, place, weight, is_new)
 
     def opened_one(self, run: Any, slot: int, place: int) -> None:
         """Hear that a run has opened a stream (of one that tells openings)."""
@@ -124,9 +124,10 @@ class MuxMeter(Tally):
 
         (Not of every stream: see `ended`.)
         """
-        place = run.named(run.places[slot])
+        place = run.named(run.places[slot]) if run.is_read_in_turn else run.places[slot]
         mark = self.usual if run.marks is None else run.marks[slot]
-        if mark is self.usual:
+        # (A run that reads in turn has a mark of its own, which says the same.)
+        if mark is self.usual or (run.is_read_in_turn and mark == self.usual):
             self.ended += place, n_given
         else:
             self.keep(place, n_given, mark)
@@ -267,17 +268,16 @@ class MuxMeter(Tally):
         for run in self.runs:
             self.checkpoint(run)
         self.settle()
-        times = self.waited.copy(), self.opening.copy()
+        times = self.times.copy(), self.sampled.copy()
         runs, empty, dropped = set(self.runs), self.empty.copy(), self.dropped.copy()
         return runs, self.n_runs, self.has_short, empty, dropped, times
 
     def end_again(self, before: tuple | None) -> None:
         """Know no more than before it, but for what is open."""
-        known = before or (set(), 0, False, {}, set(), ({}, {}))
+        known = before or (set(), 0, False, {}, set(), (Times(), Times()))
         runs, self.n_runs, self.has_short, self.empty, self.dropped, times = known
-        for now, then in zip((self.waited, self.opening), times):
-            now.clear()  # (in place: clocks know it)
-            now.update(then)
+        for now, then in zip((self.times, self.sampled), times):
+            now.set(then)
         self.n_runs += len(self.runs - runs)
         self.forget()
         for run in self.runs:

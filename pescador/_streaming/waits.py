@@ -10,6 +10,7 @@ whatever is in a stretch, and however long it is (Horvitz and Thompson 1952). Wh
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
@@ -44,13 +45,36 @@ class Stretches:
         return 1 / probability if self._rng.random() < probability else 0.0
 
 
+class Times:
+    """Seconds that streams have taken, by place."""
+
+    __slots__ = ("opening", "waited")
+
+    def __init__(self) -> None:
+        self.waited: dict[int, float] = defaultdict(float)
+        self.opening: dict[int, float] = defaultdict(float)  # those of them until first items
+
+    def copy(self) -> Times:
+        """Return the same times, which may go on meanwhile."""
+        copy = Times()
+        copy.waited.update(dict(self.waited))
+        copy.opening.update(dict(self.opening))
+        return copy
+
+    def set(self, times: Times) -> None:
+        """Go back to times of before."""
+        for now, then in ((self.waited, times.waited), (self.opening, times.opening)):
+            now.clear()
+            now.update(then)
+
+
 class Clock:
     """Adds up the time of one stream.
 
     Parameters
     ----------
-    waited, opening : dict
-        Seconds by place: all of them, and those until first items.
+    times : Times
+        Where it is added.
     place : int
         Whose stream it is.
     weight : float
@@ -61,10 +85,8 @@ class Clock:
 
     __slots__ = ("is_new", "opening", "place", "waited", "weight")
 
-    def __init__(
-        self, waited: dict, opening: dict, place: int, weight: float, is_new: bool
-    ) -> None:
-        self.waited, self.opening = waited, opening
+    def __init__(self, times: Times, place: int, weight: float, is_new: bool) -> None:
+        self.waited, self.opening = times.waited, times.opening
         self.place, self.weight, self.is_new = place, weight, is_new
 
     def add(self, seconds: float) -> None:
