@@ -73,7 +73,6 @@ class _RemoteRun:
     """A run of a mux in another process; its slots are activations."""
 
     sources = ()
-    is_read_in_turn = False
     is_timed_elsewhere = True
 
     def __init__(

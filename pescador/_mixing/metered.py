@@ -111,7 +111,6 @@ class MeteredRun(FailingRun):
     told: Period
 
     is_read_lazily = False  # the streamers: made as they are opened
-    is_read_in_turn = False  # the streamers, perhaps lazily, so that they have no place here
 
     def named(self, place: int) -> int:
         """Return where the mux has the streamer that is at ``place`` here."""

@@ -7,7 +7,7 @@ is next and the next item of that slot's iterator. All else happens when a strea
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from itertools import compress, islice, repeat
 from operator import sub
 from time import monotonic, perf_counter
@@ -63,7 +63,7 @@ class Run(MeteredRun):
             self.opener = Retrying(self.opener, setup.max_failures)
         self.n_ahead = self.opener.n_ahead
         self.tells_draws = self.n_ahead > 0 or self.opener.wants_draws
-        self.streamers: Sequence[Recipe] = setup.streamers
+        self.streamers: Any = setup.streamers  # by place
         self.seed_of_children = seed
         # The weights of the streamers now, where they may change.
         self.current_weights: np.ndarray | None = None
@@ -394,7 +394,7 @@ class Run(MeteredRun):
             if marks is not None:
                 marks[slot] = self.fresh
                 if self.meter.records:  # (which lists them)
-                    self.meter.opened_one(self, slot, place)
+                    self.meter.opened_one(self, slot, self.named(place))
             if self.weight:
                 self.note_opening(slot, begin)
                 self.time_slot(slot, True)

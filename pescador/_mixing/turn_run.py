@@ -13,6 +13,7 @@ import numpy as np
 from .. import _validate
 from .._repr import counted
 from .._streaming.failures import add_note
+from .._streaming.meter import Meter
 from .._streaming.opener import IN_PLACE, Expected
 from .._streaming.promises import Promise
 from .._streaming.recipe import Recipe
@@ -186,8 +187,6 @@ class ChainRun(Run):
         self.n_fruitless = 0  # failures since the last item
         self.n_read = 0  # items of the stream, before the stretch that is timed, or is not
 
-    is_read_in_turn = True
-
     @property
     def is_read_lazily(self) -> bool:  # type: ignore[override]
         """Tell whether the streamers are made as they are opened."""
@@ -247,10 +246,13 @@ class ChainRun(Run):
                 if not self.sources:
                     self.add_slot(0)
                 self.put(0, 0, 0)
+                if self.meter is not None:
+                    self.places[0] = self.index
                 return True
 
     def _is_at(self, streamer: Recipe) -> None:
-        self.streamers = [streamer]
+        # (A run that is metered knows it by where the mux has it, too, as others do.)
+        self.streamers = [streamer] if self.meter is None else {0: streamer, self.index: streamer}
         self.seed_of_children = self.seed.named(self.index)
 
     def _announce(self) -> None:
@@ -297,6 +299,16 @@ class ChainRun(Run):
         self.n_passes, self.pass_is_empty = self.n_passes + 1, True
         return True
 
+    def metered_by(self, meter: Meter) -> None:
+        if self.sources:  # it has begun
+            self.streamers = {0: self.streamers[0], self.index: self.streamers[0]}
+            self.places[0] = self.index
+        super().metered_by(meter)
+
+    @staticmethod
+    def _slot_position(source: Iterator, place: int, *rest: Any) -> list | None:
+        return Run._slot_position(source, 0, *rest)
+
     def current_position(self, n_given: int) -> dict:
         numbers = [self.n_passes, self.index, int(self.pass_is_empty), self.n_fruitless]
         return {**super().current_position(n_given), "pass": numbers}
@@ -310,6 +322,8 @@ class ChainRun(Run):
             self._is_at(streamer)
         super().restore()
         self.n_read = self.n_given(0) if self.sources else 0
+        if self.sources and self.meter is not None:
+            self.places[0] = self.index
 
     def _streamers(self, number: int, start: int) -> Iterator[Recipe]:
         """Yield the streamers of a pass, from one on."""

@@ -81,9 +81,6 @@ class MuxMeter(Tally):
             if not are_alike(promise, self.usual.period.promise):
                 self.usual = Mark(0, 0, 1, Period(promise))
         run.fresh, run.marks = self.usual, None
-        if run.is_read_in_turn:  # its streams are counted by where the mux has them, which it knows
-            run.fresh = self.usual._replace()
-            run.marks = [run.fresh] * len(run.sources)
         if run.sources:
             for slot, _, n_given in run.open_streams():
                 run.listed_marks()[slot] = Mark(n_given, 0, 0, run.fresh.period)
@@ -124,10 +121,9 @@ class MuxMeter(Tally):
 
         (Not of every stream: see `ended`.)
         """
-        place = run.named(run.places[slot]) if run.is_read_in_turn else run.places[slot]
+        place = run.places[slot]
         mark = self.usual if run.marks is None else run.marks[slot]
-        # (A run that reads in turn has a mark of its own, which says the same.)
-        if mark is self.usual or (run.is_read_in_turn and mark == self.usual):
+        if mark is self.usual:
             self.ended += place, n_given
         else:
             self.keep(place, n_given, mark)

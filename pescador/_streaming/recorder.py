@@ -265,8 +265,6 @@ class RecordingMux(MuxMeter):
 
     def opened_one(self, run: Any, slot: int, place: int) -> None:
         meter = self.meter
-        if run.is_read_in_turn:
-            place = run.named(place)
         if meter.is_reading_again:
             run.cells[slot][0] = 0
         elif place in self._fitting:
