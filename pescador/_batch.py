@@ -1,4 +1,4 @@
-"""One batch in the making: the values of many items, key by key, copied as they arrive."""
+"""The batches of a stream: the values of many items, key by key, copied as they arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCALARS = (*PLAIN, np.generic)
 
 
 class Batch:
-    """The items of a batch, up to ``size`` of them.
+    """Makes batches of items, up to ``size`` of them, one batch after the other.
 
     Arrays and NumPy scalars of one dtype and shape take the fast way, and so do Python's own
     scalars of one type. Everything else, from the item on where it first shows, is gathered in
@@ -30,7 +30,7 @@ class Batch:
         self._integers: dict[Any, np.dtype] = {}
         self._size = size
         self._axis = axis
-        self.position = position  # of the first item in the stream
+        self.position = position  # in the stream, of the first item of the batch
         self._alike: Alike | None = None  # what copies items like those of the last batch
         self._lists: dict[Any, list] | None = None  # by key, once something unusual has come
         self._dtypes: dict[Any, np.dtype] = {}  # of the first value in each list
@@ -41,10 +41,11 @@ class Batch:
         self.n_items, self._lists = 0, None
         left = self._after_alike(islice(items, min(self._size, sys.maxsize)))
         if not self.n_items:
-            for first in left:  # of another form than those of the batch before, or none was
-                self._alike = self._alike_to(first)
-                left = self._after_alike(chain((first,), left))
-                break
+            first = next(left, NO_ITEM)
+            if first is NO_ITEM:
+                return
+            self._alike = self._alike_to(first)  # (it is not like those of the batch before)
+            left = self._after_alike(chain((first,), left))
         for item in left:
             if self._lists is None:
                 self._to_lists()
@@ -175,11 +176,10 @@ class Batch:
         if self._lists is not None:
             return {key: self._joined(key, values) for key, values in self._lists.items()}
         assert self._alike is not None and self.keys is not None
-        found = self._arrays(self._alike)
-        if self._axis is not None:
-            found = {key: self._along_axis(key, stacked) for key, stacked in found.items()}
-        for key, kind, values in self._alike.scalars(self.n_items):
-            found[key] = self._stacked(key, kind, values)
+        scalars = self._alike.scalars(self.n_items)
+        found = {key: self._stacked(key, kind, values) for key, kind, values in scalars}
+        for key, stacked in self._arrays(self._alike).items():
+            found[key] = stacked if self._axis is None else self._along_axis(key, stacked)
         return {key: found[key] for key in self.keys}
 
     def _stacked(self, key: Any, kind: type, values: list) -> np.ndarray:

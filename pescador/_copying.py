@@ -7,6 +7,7 @@ each key has lines and variables of its own.
 from __future__ import annotations
 
 import functools
+import linecache
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 _SMALL_ITEM = 2**10
 _SMALL_BATCH = 2**20
 _FIRST_ROWS = 2**26  # bytes made ahead at first: a batch may be larger than its stream
-_FIRST_BYTES = 2**17  # the same of what is written, with zeros: above that, growing is as quick
+_FIRST_BYTES = 2**17  # zeros written ahead, to be overwritten; for more, growing is as quick
 
 PLAIN = frozenset((bool, int, float, complex, str, bytes))  # Python's own scalars
 NO_ITEM = object()
@@ -76,8 +77,11 @@ def _loop_for(are_flat: tuple[bool, ...], n_scalars: int) -> Callable[..., tuple
         lines.append(_ARRAY.format(i=i, attribute="ndim" if is_flat else "shape"))
     lines += [_SCALAR.format(i=i) for i in of_scalars]
     lines.append(_TAIL)
-    namespace: dict[str, Any] = {"NO_ITEM": NO_ITEM}
-    exec(compile("".join(lines), "<pescador copies items>", "exec"), namespace)
+    source, name = "".join(lines), f"<{__name__} {n_arrays} + {n_scalars}>"
+    # (With the module's name, by which warnings find the user's line; tracebacks show the source.)
+    namespace: dict[str, Any] = {"NO_ITEM": NO_ITEM, "__name__": __name__}
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    exec(compile(source, name, "exec"), namespace)
     return namespace["copy"]
 
 
@@ -128,8 +132,7 @@ class _Rows:
 
     def begin(self) -> Callable[[Any], int]:
         """Return what copies an array into new memory, and returns how many bytes that were."""
-        self._n_items = 0
-        self._rows = np.empty((self._n_first, *self._shape), self._dtype)
+        self._n_items, self._rows = 0, _NO_ROWS  # (made when an array has come)
         return self._write
 
     def _write(self, value: np.ndarray) -> int:
@@ -142,9 +145,12 @@ class _Rows:
         return value.nbytes
 
     def _grow(self) -> None:
-        rows = self._rows
-        self._rows = np.empty((min(2 * len(rows), self._size), *rows.shape[1:]), rows.dtype)
-        self._rows[: len(rows)] = rows
+        rows, n_rows = self._rows, self._n_first
+        if len(rows):
+            n_rows = min(2 * len(rows), self._size)
+        self._rows = np.empty((n_rows, *self._shape), self._dtype)
+        if len(rows):
+            self._rows[: len(rows)] = rows
 
     def stacked(self, n_items: int) -> np.ndarray:
         """Hand over the first ``n_items``, as one array."""
@@ -199,8 +205,9 @@ class Alike:
 
     def scalars(self, n_items: int) -> list[tuple[Any, type, list]]:
         """Return the keys of scalars: each with the type and the values of the first items."""
-        pairs = zip(self._scalars, self._lists)
-        return [(key, kind, values[:n_items]) for (key, kind), values in pairs]
+        for values in self._lists:
+            del values[n_items:]
+        return [(*each, values) for each, values in zip(self._scalars, self._lists)]
 
     def arrays(self, n_items: int) -> dict[Any, np.ndarray]:
         """Return the first items under the other keys, as one array of each."""

@@ -430,15 +430,17 @@ _NO_ITEM = object()
 
 def _copy(item: Any) -> Any:
     """Return a copy of an item; of arrays and scalars in a dict without deepcopy's detours."""
-    if type(item) is not dict:
+    if type(item) is not dict or not all(map(_is_simple, item.values())):
         return copying.deepcopy(item)
-    copied = {}
-    for key, value in item.items():
-        kind = type(value)
-        if kind is np.ndarray and not value.dtype.hasobject:
-            copied[key] = value.copy(order="K")
-        elif kind in PLAIN or issubclass(kind, (np.number, np.bool_)):
-            copied[key] = value
-        else:
-            return copying.deepcopy(item)
-    return copied
+    return {
+        key: value.copy(order="K") if type(value) is np.ndarray else value
+        for key, value in item.items()
+    }
+
+
+def _is_simple(value: Any) -> bool:
+    """Tell whether a value is an array without objects, or a scalar that nothing can change."""
+    kind = type(value)
+    if kind is np.ndarray:
+        return not value.dtype.hasobject
+    return kind in PLAIN or (issubclass(kind, (np.number, np.bool_)) and kind.__module__ == "numpy")

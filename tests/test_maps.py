@@ -231,6 +231,36 @@ def test_a_batch_that_is_dropped_is_not_kept(n_bytes):
     assert peak < 1.6 * 64 * n_bytes
 
 
+def test_no_memory_is_taken_for_a_batch_that_does_not_come():
+    n_bytes = 2**16
+    items = itertools.repeat({"x": np.zeros(n_bytes, "u1")}, 64)
+    tracemalloc.start()
+    (_,) = pescador.buffer_stream(items, 64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.6 * 64 * n_bytes
+
+
+def test_a_warning_of_a_map_below_names_the_line_of_the_user():
+    def items(n):
+        for _ in range(n):
+            yield {"x": np.zeros(3)}
+
+    too_few = Streamer(pescador.buffer_stream, Streamer(items, 2), 5)
+    mux = pescador.ChainMux([Streamer(items, 3), too_few], mode="exhaustive")
+    with pytest.warns(UserWarning, match="gave no batch") as caught:
+        assert len(list(pescador.buffer_stream(mux, 3))) == 1
+    assert [each.filename for each in caught] == [__file__]
+
+
+def test_of_two_faults_in_a_batch_the_same_one_is_named():
+    """Whether its items are alike or not."""
+    first = {"a": np.bytes_(b"ab\0"), "b": "x\0"}
+    for second in ({"a": np.bytes_(b"abc"), "b": "y"}, {"a": np.bytes_(b"abc"), "b": 1}):
+        with pytest.raises(DataError, match="key 'b'"):
+            next(pescador.buffer_stream([first, second], 2))
+
+
 def test_batches_of_values_of_many_megabytes():
     n_bytes = 2**25 + 1
     items = [{"x": np.broadcast_to(np.uint8(n), (n_bytes,))} for n in range(3)]
