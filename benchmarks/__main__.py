@@ -79,6 +79,11 @@ def table():
         title = f"buffer_stream, 128 items of {size:,} float64 (per batch)"
         goal = 1 if size >= 512 else None
         yield Case(title, "buffered", (size,), **hand, **counts, goal_peer=goal)
+    for n in (32, 128):
+        title = f"buffer_stream, {n} items of three keys (per batch)"
+        counts = {"n_first": 5, "n_items": 500, "n_items_peer": 125}
+        hand = {"by_hand": ("gathered_by_hand", n), "goal_hand": 2}
+        yield Case(title, "gathered", (n,), **hand, **counts)
 
 
 def as_called():

@@ -33,6 +33,13 @@ def arrays(size):
         yield {"x": array.copy()}
 
 
+def examples():
+    """Yield what a classifier learns from: some numbers, a class, and which example it is."""
+    array, label = np.arange(16.0), np.array([1])
+    for index in itertools.count():
+        yield {"X": array.copy(), "y": label.copy(), "index": index}
+
+
 @functools.lru_cache(maxsize=2)
 def streamers(n):
     return [pescador.Streamer(numbers) for _ in range(n)]
@@ -147,6 +154,10 @@ def buffered(size):
     return pescador.buffer_stream(arrays(size), BATCH)
 
 
+def gathered(n_items):
+    return pescador.buffer_stream(examples(), n_items)
+
+
 def one_by_hand():
     return numbers()
 
@@ -172,5 +183,18 @@ def concatenated_by_hand(size):
         while True:
             batch = [item["x"] for item in itertools.islice(items, BATCH)]
             yield {"x": np.concatenate(batch)}
+
+    return loop()
+
+
+def gathered_by_hand(n_items):
+    """Stack the values of each batch, key by key."""
+
+    def loop():
+        items = examples()
+        while True:
+            batch = list(itertools.islice(items, n_items))
+            stacked = {key: np.stack([item[key] for item in batch]) for key in ("X", "y")}
+            yield {**stacked, "index": np.array([item["index"] for item in batch])}
 
     return loop()

@@ -52,6 +52,8 @@ def test_batches_by_hand_are_those_of_the_library(benchmarks):
     cases, _, _ = benchmarks
     by_hand, ours = next(cases.concatenated_by_hand(7)), next(cases.buffered(7))
     np.testing.assert_array_equal(by_hand["x"], ours["x"].ravel())
+    by_hand, ours = next(cases.gathered_by_hand(7)), next(cases.gathered(7))
+    np.testing.assert_equal(ours, by_hand)
 
 
 def test_a_measurement_is_a_time(benchmarks):
