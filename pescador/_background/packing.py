@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +22,7 @@ from .frames import (
     SHARED_MESSAGE,
     Kind,
 )
-from .layouts import Layout, NotPortable, arrays_of, as_array, order_of, refused
+from .layouts import Field, Layout, NotPortable, arrays_of, as_array, order_of, refused
 
 
 class Allocates(Protocol):
@@ -70,7 +72,7 @@ class Packer:
         self._run: _Run | None = None
         self._keys: tuple | None = None  # of the run, if it takes the fast path
         self._types: list | None = None  # of these keys, as of a layout
-        self._quick: list = []  # for each key: (write, dtype, shape)
+        self._quick: list = []  # for each key: (write, dtype, shape, scalars that are written so)
         self.fullness = 0.0  # of the message: 0.0 = empty, 1.0 = send now
 
     @property
@@ -102,18 +104,22 @@ class Packer:
             run = self._run
             assert run is not None
             try:
-                for value, (write, dtype, shape) in zip(item.values(), self._quick):
+                for value, (write, dtype, shape, scalars) in zip(item.values(), self._quick):
                     if type(value) is not ndarray:
+                        to_bytes = scalars.get(type(value))
+                        if to_bytes is not None:
+                            write(to_bytes(value))
+                            continue
                         value = as_array(value)
-                    if value.dtype != dtype or value.shape != shape:
+                    if (value.dtype is not dtype and value.dtype != dtype) or value.shape != shape:
                         break
                     write(value)
                 else:
                     run.n_items += 1
                     self.fullness += run.share
                     return run.cost
-            except (ValueError, TypeError, BufferError):
-                pass  # not contiguous, or not an array: the slow path says what is wrong
+            except (ValueError, TypeError, BufferError, struct.error):
+                pass  # not contiguous, too large, or not an array: the slow path says what is wrong
             except BaseException:
                 run.rewind()
                 raise
@@ -163,7 +169,7 @@ class Packer:
         self._keys = run.layout.keys if run.is_quick else None
         self._types = run.layout.types
         self._quick = [
-            (column.write, field.dtype, field.shape)
+            (column.write, field.dtype, field.shape, _scalars_of(field))
             for column, field in zip(run.columns, run.layout.fields)
         ]
 
@@ -240,6 +246,21 @@ class Packer:
     def note(self, kind: Kind, text: bytes) -> list[bytes]:
         """Return the frames of a message that has a text: a position, or a warning."""
         return [*self.mark(kind), text]
+
+
+# What makes the bytes of Python's numbers, by the dtypes that NumPy gives them.
+_BYTES_OF: dict[np.dtype, dict[type, Callable[[Any], Any]]] = {
+    np.asarray(0).dtype: {int: struct.Struct("=q" if np.asarray(0).itemsize == 8 else "=i").pack},
+    np.asarray(0.0).dtype: {float: struct.Struct("=d").pack},
+}
+
+
+def _scalars_of(field: Field) -> dict[type, Callable[[Any], Any]]:
+    """Return, by their types, what gives the bytes of scalars that fit a field."""
+    dtype = field.dtype
+    if field.shape or dtype.kind not in "biufc" or not dtype.isnative:
+        return {}
+    return {dtype.type: memoryview, **_BYTES_OF.get(dtype, {})}
 
 
 class _Run:

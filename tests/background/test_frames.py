@@ -396,6 +396,17 @@ def test_a_scalar_arrives_as_an_array_without_dimensions(value, way):
         assert item["x"][()] == value or value != value
 
 
+@pytest.mark.parametrize("first", SCALARS, ids=lambda value: f"{type(value).__name__} {value!r}")
+def test_a_scalar_arrives_after_any_other(first, way):
+    for value in SCALARS:
+        way.packer.add({"x": first})
+        way.packer.add({"x": value})
+        way.packer.add({"x": first})
+        for item, sent in zip(way.message().items, (first, value, first), strict=True):
+            Form(np.asarray(sent)).check(item["x"])
+            assert item["x"][()] == sent or sent != sent
+
+
 def test_a_string_with_a_text_of_its_own_arrives_or_is_refused():
     # (Its str() is not its value.)
     try:
