@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import dis
 import functools
-from types import CodeType
+from types import CodeType, TracebackType
+
+from .._streaming.waits import Timed
+
+_TIMED = Timed.__next__.__code__
 
 
 def came_while_drawing(error: BaseException) -> bool:
@@ -16,11 +20,20 @@ def came_while_drawing(error: BaseException) -> bool:
     first = here = error.__traceback__
     while first is not None and here is not None:
         # (An error that has been caught, and raised again, has passed the frame twice.)
-        is_below = here.tb_frame is first.tb_frame and here.tb_next is not None
+        is_below = here.tb_frame is first.tb_frame and _comes_from_below(here.tb_next)
         if is_below and here.tb_lineno in lines(first.tb_frame.f_code)[0]:
             return True
         here = here.tb_next
     return False
+
+
+def _comes_from_below(traceback: TracebackType | None) -> bool:
+    """Tell whether an error comes from a source, and not from what times it, which had an item."""
+    while traceback is not None and traceback.tb_frame.f_code is _TIMED:
+        if traceback.tb_lineno not in lines(_TIMED)[0]:
+            return False
+        traceback = traceback.tb_next
+    return traceback is not None
 
 
 def came_between_items(error: BaseException) -> bool:

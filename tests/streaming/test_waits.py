@@ -278,6 +278,41 @@ def test_failing_and_closing_takes_time_too(monkeypatch):
         assert waited[0] and waited[1]
 
 
+def test_an_interrupt_while_an_item_is_timed_loses_nothing(monkeypatch):
+    """Also if it comes between the last item of a mux below, and the loop."""
+    left = [0]
+
+    def clock():
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return 1.0
+
+    def tree():
+        below = [
+            ShuffledMux([[10 * k + i for i in range(10)] for k in range(3)], random_state=seed)
+            for seed in range(2)
+        ]
+        return StochasticMux(below, 1, 3, dist="constant", random_state=1)
+
+    monkeypatch.setattr(Stretches, "weight", lambda *_: 1.0)
+    monkeypatch.setattr(waits, "perf_counter", clock)
+    expected = list(tree().iterate(40))
+    for moment in itertools.count(1):
+        left[0], found = moment, []
+        with tree().iterate(14) as stream:
+            try:
+                for item in Monitor(stream):
+                    found.append(item)
+            except KeyboardInterrupt:
+                left[0] = 0
+                found += itertools.islice(tree().resume(stream.state_dict()), 10)
+        assert found == expected[: len(found)], moment
+        if left[0] > 0:
+            break
+    assert moment > 50
+
+
 def test_what_is_read_again_takes_no_time():
     """A function that reads streams in its own way begins again where its stream is monitored."""
     streamer = TREES["in a function"](1)
