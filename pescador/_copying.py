@@ -50,7 +50,7 @@ _SCALAR = """
             append{i}(value)
 """
 _TAIL = """
-        except (KeyError, AttributeError, BufferError, ValueError):
+        except (KeyError, BufferError, ValueError):
             break
         n_items += 1
     else:

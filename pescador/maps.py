@@ -20,7 +20,7 @@ import numpy as np
 from . import _repr, _validate
 from ._batch import Batch
 from ._callables import FOLLOWS, GENERATOR, ONE_TO_ONE, SEEDED, callable_for, is_iterable
-from ._copying import PLAIN
+from ._copying import NO_ITEM, PLAIN
 from ._streaming.binding import is_marked, mark
 from ._streaming.closable import ClosableIterator, close_iterator
 from ._streaming.failures import add_note
@@ -405,8 +405,8 @@ def _cached(
                 if is_new >= prob:
                     yield _copy(cached[index])
                     continue
-                item = next(items, _NO_ITEM)
-                if item is _NO_ITEM:
+                item = next(items, NO_ITEM)
+                if item is NO_ITEM:
                     return
                 cached[index] = _copy(item)
                 yield item
@@ -425,7 +425,6 @@ for _each in (tuples, keras_tuples):
 _DRAWS = 256
 _MOST_UNMARKED = 256  # items, after which a map looks at the clock
 _MARK_SOON = 0.25  # seconds; it looks more often, if these took longer
-_NO_ITEM = object()
 
 
 def _copy(item: Any) -> Any:

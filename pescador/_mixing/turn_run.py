@@ -82,11 +82,8 @@ class RoundRobinRun(Run):
                             break
                         self.turns = iter(self.iterators)
                     if has_ended:
-                        self.is_replacing = True
-                        self._leave_out()
+                        self._begin_round_of_left()
                         has_ended = False
-                        self.turns = iter(self.iterators)
-                        self.is_replacing = False
                 if self._was_last_pass(item is NOTHING):
                     break
                 self._begin_another()
@@ -100,7 +97,14 @@ class RoundRobinRun(Run):
         self.turns = iter(self.iterators)
         self.is_replacing = False
 
+    def _begin_round_of_left(self) -> None:
+        self.is_replacing = True
+        self._leave_out()
+        self.turns = iter(self.iterators)
+        self.is_replacing = False
+
     def _timed_rounds(self) -> tuple:
+        """Return as many members as there are rounds, until it is asked again."""
         n_slots = len(self.sources)
         rounds = _ROUNDS[: 1 + STRETCH // n_slots]
         self.go_on_for(len(rounds) * n_slots)
@@ -247,13 +251,22 @@ class ChainRun(Run):
                     self.add_slot(0)
                 self.put(0, 0, 0)
                 if self.meter is not None:
-                    self.places[0] = self.index
+                    self._know_by_index()
                 return True
 
     def _is_at(self, streamer: Recipe) -> None:
-        # (A run that is metered knows it by where the mux has it, too, as others do.)
-        self.streamers = [streamer] if self.meter is None else {0: streamer, self.index: streamer}
+        self.streamers = [streamer]
         self.seed_of_children = self.seed.named(self.index)
+
+    def _know_by_index(self) -> None:
+        """Let a meter find the open stream by where the mux has its streamer, as in other runs."""
+        streamer = self.streamers[self.places[0]]
+        self.streamers, self.places[0] = {0: streamer, self.index: streamer}, self.index
+
+    def metered_by(self, meter: Meter) -> None:
+        super().metered_by(meter)
+        if self.sources:
+            self._know_by_index()
 
     def _announce(self) -> None:
         """Tell the opener which streamers come next, where they are not read lazily."""
@@ -299,12 +312,6 @@ class ChainRun(Run):
         self.n_passes, self.pass_is_empty = self.n_passes + 1, True
         return True
 
-    def metered_by(self, meter: Meter) -> None:
-        if self.sources:  # it has begun
-            self.streamers = {0: self.streamers[0], self.index: self.streamers[0]}
-            self.places[0] = self.index
-        super().metered_by(meter)
-
     @staticmethod
     def _slot_position(source: Iterator, place: int, *rest: Any) -> list | None:
         return Run._slot_position(source, 0, *rest)
@@ -323,7 +330,7 @@ class ChainRun(Run):
         super().restore()
         self.n_read = self.n_given(0) if self.sources else 0
         if self.sources and self.meter is not None:
-            self.places[0] = self.index
+            self._know_by_index()
 
     def _streamers(self, number: int, start: int) -> Iterator[Recipe]:
         """Yield the streamers of a pass, from one on."""

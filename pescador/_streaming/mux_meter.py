@@ -44,7 +44,7 @@ class MuxMeter(Tally):
         "times",
     )
 
-    records = False  # and so is told of each stream that is opened
+    records = False  # whether it is told of each stream that is opened
 
     def __init__(self, path: tuple[int, ...], meter: Any) -> None:
         super().__init__(meter)
@@ -56,7 +56,7 @@ class MuxMeter(Tally):
         self.sampled = Times()  # of others, which stand for more than themselves
         self.dropped: set[int] = set()
         self.has_short = False  # whether a stream has ended before its limit
-        self.length = 64  # items that the last run gave, or what it would have taken to time them
+        self.length = 64  # timings that the first stretch of the last run would have taken, about
         self.n_changed = 0  # weights, for streamers that were left out
         self.names: Any = Known({})
         self.n_streams: int | None = None
@@ -114,7 +114,7 @@ class MuxMeter(Tally):
         return Clock(self.times if weight == 1 else self.sampled, place, weight, is_new)
 
     def opened_one(self, run: Any, slot: int, place: int) -> None:
-        """Hear that a run has opened a stream (of one that tells openings)."""
+        """Hear that a run has opened a stream, if that is recorded."""
 
     def ended_one(self, run: Any, slot: int, n_given: int, has_ended: bool) -> None:
         """Hear that a stream is over, by itself or by its limit (or else was closed before).
